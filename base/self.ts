@@ -1,0 +1,117 @@
+/**
+ * How berth starts another process of itself.
+ *
+ * Every role of berth is the same program: what differs is the first argument (`@engine`, `@shim`, …; the `@`
+ * keeps roles apart from commands) and the flags of the JavaScript engine. The shim imports this module, so it
+ * has no imports but the version.
+ */
+
+import { packaging } from "./version.ts";
+
+/** A program to run: the caller adds `env` to what the child inherits, or to an otherwise empty environment. */
+export interface SelfCommand {
+  command: string;
+  args: string[];
+  env: Record<string, string>;
+}
+
+/** Environment variable with the path of the self-extracting file, set by its header. */
+const EXECUTABLE_VARIABLE = "BERTH_EXECUTABLE";
+
+/** Roles that are no commands of the command line; each has an entry file, and a bundle of that name. */
+export const INTERNAL_ROLES = ["engine", "shim", "init", "netd"] as const;
+
+/**
+ * Flags of V8 and the group of processes that use them. Processes that share a code cache (DENO_DIR) must run
+ * with the same flags, or each discards what the other has stored; so there is one cache for each group.
+ */
+export const ROLE_FLAGS: Record<string, { v8: string; cache: string }> = {
+  cli: { v8: "", cache: "cli" },
+  engine: { v8: "--optimize-for-size", cache: "engine" },
+  shim: { v8: "--optimize-for-size,--single-threaded", cache: "shim" },
+  init: { v8: "--optimize-for-size,--single-threaded", cache: "shim" },
+  netd: { v8: "--optimize-for-size", cache: "engine" },
+};
+
+/** Flags of `deno run` when nothing but the bundle may be read: no configuration, no lock file, no download. */
+export const PACKED_DENO_FLAGS = [
+  "run",
+  "-A",
+  "--no-config",
+  "--no-lock",
+  "--no-remote",
+  "--no-npm",
+  "--quiet",
+] as const;
+
+/**
+ * The command that starts berth in a role.
+ *
+ * `role` is "engine", "shim", "init" or "netd" (also spelled with the `@`), "cli" for the command line without
+ * a command, or the name of a command, for example "serve".
+ */
+export function selfCommand(role: string, ...args: string[]): SelfCommand {
+  const name = role.startsWith("@") ? role.slice(1) : role;
+  const internal = (INTERNAL_ROLES as readonly string[]).includes(name);
+  const first = internal ? [`@${name}`] : name === "cli" ? [] : [name];
+  const flags = ROLE_FLAGS[internal ? name : "cli"] ?? { v8: "", cache: "cli" };
+  const v8 = flags.v8 === "" ? [] : [`--v8-flags=${flags.v8}`];
+  switch (packaging()) {
+    case "compiled":
+      return { command: Deno.execPath(), args: [...first, ...args], env: {} };
+    case "self-extracting": {
+      const dir = import.meta.dirname ?? "";
+      const command = `${dir}/deno`;
+      const executable = Deno.env.get(EXECUTABLE_VARIABLE);
+      // The cache may have been emptied while this process lived: the file itself unpacks again.
+      if (executable !== undefined && !exists(command)) {
+        return { command: executable, args: [...first, ...args], env: {} };
+      }
+      const env: Record<string, string> = { DENO_DIR: `${dir}/cache/${flags.cache}`, ...QUIET_DENO };
+      if (executable !== undefined) env[EXECUTABLE_VARIABLE] = executable;
+      const entry = `${dir}/${internal ? name : "main"}.js`;
+      return { command, args: [...PACKED_DENO_FLAGS, ...v8, entry, ...first, ...args], env };
+    }
+    case "source": {
+      const root = new URL("..", import.meta.url).pathname;
+      // Without imports from npm no configuration is needed, and reading it costs milliseconds.
+      const config = name === "shim" || name === "init" ? "--no-config" : `--config=${root}deno.json`;
+      const deno = ["run", "-A", config, "--no-lock", "--no-remote", "--quiet", ...v8];
+      return {
+        command: Deno.execPath(),
+        args: [...deno, `${root}main.ts`, ...first, ...args],
+        env: { ...QUIET_DENO },
+      };
+    }
+  }
+}
+
+/** Keeps Deno from asking the network for updates and from reading a package.json above the bundle. */
+const QUIET_DENO = { DENO_NO_UPDATE_CHECK: "1", DENO_NO_PACKAGE_JSON: "1" };
+
+/**
+ * The URL of a Worker's entry file.
+ *
+ * `path` is the source file below the project's root, for example "fs/unpack_worker.ts"; its name must end in
+ * `_worker.ts`, which is how scripts/build.ts finds what to bundle.
+ */
+export function workerUrl(path: string): URL {
+  if (packaging() === "source") return new URL(`../${path}`, import.meta.url);
+  const file = path.slice(path.lastIndexOf("/") + 1).replace(/\.ts$/, ".js");
+  return new URL(`./${file}`, import.meta.url);
+}
+
+/** The file a user started: dist/berth when it is a single file, the Deno executable in the source form. */
+export function selfExecutable(): string {
+  return (packaging() === "self-extracting" ? Deno.env.get(EXECUTABLE_VARIABLE) : undefined) ??
+    Deno.execPath();
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,18 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["tests/**/*.test.ts"],
+    // Only forks run under Deno: the other pools need Node's worker threads.
+    pool: "forks",
+    // Tests start namespaces, engines and containers: more at once only makes them wait for each other.
+    maxWorkers: 2,
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 30_000,
+    reporters: Deno.env.get("CI")
+      ? ["./tests/support/summary_reporter.ts"]
+      : ["default", "./tests/support/summary_reporter.ts"],
+    expect: { requireAssertions: false },
+  },
+});
