@@ -1,0 +1,195 @@
+/** The Docker Engine API as the commands use it: versioned paths, JSON bodies, errors with the engine's text. */
+
+import { ApiError, ConnectError } from "./errors.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { type HijackedConnection, HttpClient, HttpResponse, isDisconnect } from "./http_client.ts";
+import { API_VERSION, VERSION } from "../base/version.ts";
+
+type QueryValue = string | number | boolean | undefined;
+export type Query = Readonly<Record<string, QueryValue | readonly string[]>>;
+
+export interface ApiRequest {
+  readonly query?: Query;
+  /** Sent as JSON. */
+  readonly json?: unknown;
+  /** Sent as it is, chunked. */
+  readonly stream?: AsyncIterable<Uint8Array>;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Oldest API that is asked for when an engine does not say what it speaks. */
+const FALLBACK_VERSION = "1.24";
+
+export class ApiClient implements Disposable {
+  readonly endpoint: Endpoint;
+  readonly #http: HttpClient;
+  #version: string | undefined;
+
+  constructor(endpoint: Endpoint) {
+    this.endpoint = endpoint;
+    this.#http = new HttpClient(() => this.#dial(), endpoint.httpHost);
+    // Our own engine is as new as we are: no need to ask.
+    this.#version = endpoint.isDefault ? API_VERSION : Deno.env.get("DOCKER_API_VERSION") || undefined;
+  }
+
+  /** API version in use ("1.51"); asks the engine the first time when it may be another's. */
+  async version(): Promise<string> {
+    this.#version ??= await this.#negotiate();
+    return this.#version;
+  }
+
+  /** Sends a request; throws `ApiError` for a status of 400 or more. The caller reads the body. */
+  async request(method: string, path: string, request: ApiRequest = {}): Promise<HttpResponse> {
+    const response = await this.#guard(async () =>
+      this.#http.request({
+        method,
+        target: await this.#target(path, request.query),
+        headers: this.#headers(request),
+        body: body(request),
+        signal: request.signal,
+      })
+    );
+    if (response.status >= 400) throw await apiError(response);
+    return response;
+  }
+
+  /** Sends a request and parses the JSON it answers. The type is the caller's knowledge of the API. */
+  async json<T>(method: string, path: string, request: ApiRequest = {}): Promise<T> {
+    const response = await this.request(method, path, request);
+    return await response.json() as T;
+  }
+
+  /** Sends a request whose answer, if any, does not matter. */
+  async send(method: string, path: string, request: ApiRequest = {}): Promise<void> {
+    await (await this.request(method, path, request)).text();
+  }
+
+  /** Takes a connection over (attach, exec). */
+  async hijack(path: string, request: ApiRequest = {}): Promise<HijackedConnection> {
+    const answer = await this.#guard(async () =>
+      this.#http.hijack({
+        method: "POST",
+        target: await this.#target(path, request.query),
+        headers: this.#headers(request),
+        body: body(request),
+        signal: request.signal,
+      })
+    );
+    if (answer instanceof HttpResponse) throw await apiError(answer);
+    return answer;
+  }
+
+  [Symbol.dispose](): void {
+    this.#http[Symbol.dispose]();
+  }
+
+  async #negotiate(): Promise<string> {
+    const response = await this.#guard(() => this.#http.request({ method: "GET", target: "/_ping" }));
+    await response.text();
+    const theirs = response.headers.get("api-version") ?? FALLBACK_VERSION;
+    return compareVersions(theirs, API_VERSION) < 0 ? theirs : API_VERSION;
+  }
+
+  async #target(path: string, query: Query | undefined): Promise<string> {
+    return `/v${await this.version()}${path}${queryString(query)}`;
+  }
+
+  #headers(request: ApiRequest): Record<string, string> {
+    const headers: Record<string, string> = { "User-Agent": `berth-client/${VERSION} (linux)` };
+    if (request.json !== undefined) headers["Content-Type"] = "application/json";
+    return { ...headers, ...request.headers };
+  }
+
+  async #dial(): Promise<Deno.Conn> {
+    try {
+      return await this.endpoint.dial();
+    } catch (error) {
+      const missing = error instanceof Deno.errors.NotFound || error instanceof Deno.errors.ConnectionRefused;
+      if (missing && this.endpoint.isDefault) {
+        const { startEngine } = await import("./engine_start.ts");
+        return await startEngine(this.endpoint);
+      }
+      throw connectError(this.endpoint, error);
+    }
+  }
+
+  async #guard<T>(action: () => Promise<T>): Promise<T> {
+    try {
+      return await action();
+    } catch (error) {
+      if (isDisconnect(error)) {
+        throw new ConnectError(
+          `error during connect: ${
+            error instanceof Error ? error.message : error
+          }: is the engine at ${this.endpoint.url} running?`,
+        );
+      }
+      throw error;
+    }
+  }
+}
+
+function connectError(endpoint: Endpoint, error: unknown): ConnectError {
+  if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
+    return new ConnectError(
+      `permission denied while trying to connect to the Docker daemon socket at ${endpoint.url}`,
+    );
+  }
+  return new ConnectError(
+    `Cannot connect to the Docker daemon at ${endpoint.url}. Is the docker daemon running?`,
+  );
+}
+
+function body(request: ApiRequest): Uint8Array | AsyncIterable<Uint8Array> | undefined {
+  if (request.stream !== undefined) return request.stream;
+  return request.json === undefined ? undefined : new TextEncoder().encode(JSON.stringify(request.json));
+}
+
+async function apiError(response: HttpResponse): Promise<ApiError> {
+  const text = (await response.text()).trim();
+  let message = text;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (
+      typeof parsed === "object" && parsed !== null && "message" in parsed &&
+      typeof parsed.message === "string"
+    ) {
+      message = parsed.message;
+    }
+  } catch {
+    // A proxy's plain text, or an engine older than the JSON errors.
+  }
+  return new ApiError(response.status, message || `request returned status ${response.status}`);
+}
+
+/** "?a=1&b=2", without keys that are undefined; "" for none. Keys in order, booleans as Go's client sends them. */
+export function queryString(query: Query | undefined): string {
+  const pairs: string[] = [];
+  for (const [key, value] of Object.entries(query ?? {})) {
+    if (value === undefined) continue;
+    const values: readonly (string | number | boolean)[] = Array.isArray(value)
+      ? value
+      : [value as QueryValue ?? ""];
+    for (const one of values) {
+      const shown = one === true ? "1" : one === false ? "0" : String(one);
+      pairs.push(`${encodeURIComponent(key)}=${encodeURIComponent(shown)}`);
+    }
+  }
+  return pairs.length === 0 ? "" : `?${pairs.join("&")}`;
+}
+
+/** Compares "1.9" and "1.41" number by number. */
+export function compareVersions(a: string, b: string): number {
+  const [left, right] = [a.split(".").map(Number), b.split(".").map(Number)];
+  for (let i = 0; i < Math.max(left.length, right.length); i++) {
+    const difference = (left[i] ?? 0) - (right[i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return 0;
+}
+
+/** A name or id as one segment of a path. Names of images keep their slashes. */
+export function segment(name: string): string {
+  return encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%40", "@");
+}

@@ -1,0 +1,85 @@
+/** Starts the user's own engine in the background when a command finds none. */
+
+import { ConnectError } from "./errors.ts";
+import type { Endpoint } from "./endpoint.ts";
+import { selfCommand } from "../base/self.ts";
+import { defaultPaths } from "../base/paths.ts";
+
+/** Longest time an engine may take until its socket answers. */
+const START_DEADLINE_MS = 20_000;
+const LOG_LINES_SHOWN = 10;
+
+/**
+ * Starts `berth serve` detached from the terminal, with its output in `<exec-root>/engine.log`, and waits until its
+ * socket takes a connection. Two commands may do this at once: the second engine finds the data root locked and ends,
+ * and both commands find the first one's socket.
+ *
+ * @throws ConnectError with the last lines of the log when the engine ends or does not answer in time.
+ */
+export async function startEngine(endpoint: Endpoint): Promise<Deno.Conn> {
+  const { execRoot } = defaultPaths(Deno.uid() ?? 0);
+  const log = `${execRoot}/engine.log`;
+  try {
+    Deno.mkdirSync(execRoot, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new ConnectError(`cannot start the engine: ${execRoot} cannot be made: ${reason}`);
+  }
+  const before = fileSize(log);
+  const serve = selfCommand("serve");
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", 'exec "$@" >>"$0" 2>&1', log, serve.command, ...serve.args],
+    env: serve.env,
+    cwd: "/",
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+    detached: true,
+  }).spawn();
+  child.unref();
+  let ended = false;
+  child.status.then(() => ended = true, () => ended = true);
+  const deadline = Date.now() + START_DEADLINE_MS;
+  for (let pause = 2;; pause = Math.min(pause * 1.5, 50)) {
+    const gone = ended;
+    try {
+      return await endpoint.dial();
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.ConnectionRefused)) {
+        throw error;
+      }
+    }
+    if (gone || Date.now() > deadline) {
+      // Another command's engine may hold the data root and be about to listen: its socket is the one we want.
+      if (gone && Date.now() < deadline && /\b(already|lock)/i.test(tail(log, before))) ended = true;
+      else throw failure(log, before, gone);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+}
+
+function failure(log: string, from: number, ended: boolean): ConnectError {
+  const what = ended ? "the engine ended while it started" : "the engine does not answer";
+  const text = tail(log, from);
+  const lines = text === ""
+    ? ""
+    : `\n\n${text.split("\n").slice(-LOG_LINES_SHOWN).map((l) => `  ${l}`).join("\n")}`;
+  return new ConnectError(`cannot start an engine: ${what}; its log is ${log}${lines}`);
+}
+
+function fileSize(path: string): number {
+  try {
+    return Deno.statSync(path).size;
+  } catch {
+    return 0;
+  }
+}
+
+/** What was written to `path` after its first `from` bytes. */
+function tail(path: string, from: number): string {
+  try {
+    return new TextDecoder().decode(Deno.readFileSync(path).subarray(from)).trim();
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,43 @@
+/** `--sig-proxy`: what the command line receives, the container receives. */
+
+import type { ApiClient } from "../api_client.ts";
+import { segment } from "../api_client.ts";
+
+/**
+ * Every catchable signal but those that speak of ourselves: SIGCHLD, SIGPIPE, SIGURG, and faults. SIGWINCH is passed on
+ * by the terminal's resize.
+ */
+const FORWARDED: readonly Deno.Signal[] = [
+  "SIGHUP",
+  "SIGINT",
+  "SIGQUIT",
+  "SIGTERM",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGALRM",
+  "SIGCONT",
+  "SIGTSTP",
+  "SIGTTIN",
+  "SIGTTOU",
+  "SIGIO",
+  "SIGPWR",
+  "SIGVTALRM",
+  "SIGXCPU",
+];
+
+/** Sends every signal this process gets to a container, until disposed. */
+export function forwardSignals(client: ApiClient, container: string): Disposable {
+  const listeners = FORWARDED.map((name) => {
+    const listener = () => {
+      const signal = name.replace(/^SIG/, "");
+      client.send("POST", `/containers/${segment(container)}/kill`, { query: { signal } }).catch(() => {});
+    };
+    Deno.addSignalListener(name, listener);
+    return { name, listener };
+  });
+  return {
+    [Symbol.dispose]() {
+      for (const { name, listener } of listeners) Deno.removeSignalListener(name, listener);
+    },
+  };
+}
