@@ -1,0 +1,58 @@
+/**
+ * "What to type now": all hints of berth in one place, so that one word is used for one thing. A hint is whole
+ * sentences or commands, shown below an error; it never repeats the error.
+ */
+
+export const hints = {
+  unprivilegedUserNamespacesOff: (file: string, value: string): string =>
+    `User namespaces are switched off for ordinary users on this machine (${file} is ${value}).\n` +
+    (file.endsWith("max_user_namespaces")
+      ? `Switch them on:  sudo sysctl -w user.max_user_namespaces=28633\n` +
+        `For good:        echo user.max_user_namespaces=28633 | sudo tee /etc/sysctl.d/90-berth.conf`
+      : `Switch them on:  sudo sysctl -w kernel.unprivileged_userns_clone=1\n` +
+        `For good:        echo kernel.unprivileged_userns_clone=1 | sudo tee /etc/sysctl.d/90-berth.conf`),
+
+  appArmorRestrictsUserNamespaces: (executable: string): string =>
+    `AppArmor permits user namespaces only to programs that have a profile (kernel.apparmor_restrict_unprivileged_userns=1).\n` +
+    `Give berth and its helper a profile (the path is this executable's: a copy elsewhere needs its own):\n\n` +
+    `  sudo tee /etc/apparmor.d/berth <<'EOF'\n` +
+    `  abi <abi/4.0>,\n` +
+    `  include <tunables/global>\n` +
+    `  profile berth ${executable} flags=(unconfined) {\n` +
+    `    userns,\n` +
+    `  }\n` +
+    `  profile berth-unshare /usr/bin/unshare flags=(unconfined) {\n` +
+    `    userns,\n` +
+    `  }\n` +
+    `  EOF\n` +
+    `  sudo apparmor_parser -r /etc/apparmor.d/berth\n\n` +
+    `Or lift the restriction for all programs:  sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`,
+
+  nestedContainer:
+    "berth seems to run inside a container that forbids new user namespaces or mounts.\n" +
+    "Start the outer container with what berth needs, for example:\n" +
+    "  docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --device /dev/fuse …",
+
+  userNamespaceRefused:
+    "The kernel refused a new user namespace. Inside a container or a sandbox its security profile may forbid it; see docs/troubleshooting.md.",
+
+  utilLinuxMissing: "Install util-linux, which has unshare and nsenter:  sudo apt-get install util-linux",
+
+  uidmapMissing:
+    "Install newuidmap and newgidmap to use your whole range of subordinate ids:  sudo apt-get install uidmap",
+
+  noSubordinateIds: (user: string): string =>
+    `Give ${user} a range of subordinate ids:  sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${user}`,
+
+  newuidmapFailed: (text: string): string =>
+    `newuidmap said: ${text}\n` +
+    "It must be installed setuid root (or with file capabilities), and inside another user namespace the outer one must map your range.",
+
+  singleId:
+    "Only your own id is mapped: containers see one user (0); files of other owners, chown, and images that switch users will not work fully.",
+
+  fuseDevice:
+    "fuse-overlayfs needs /dev/fuse, readable and writable by you:  sudo modprobe fuse && sudo chmod 0666 /dev/fuse",
+
+  fuseOverlayfsMissing: "Install fuse-overlayfs:  sudo apt-get install fuse-overlayfs",
+} as const;

@@ -1,0 +1,279 @@
+/**
+ * `berth serve`: prepares a user and a mount namespace and becomes the engine in them.
+ *
+ * Deno is multi-threaded, and the kernel lets only single-threaded processes change their user namespace. So this
+ * process replaces itself by util-linux's `unshare` (first engine) or `nsenter` (a shim of an earlier engine still
+ * lives), which start the engine inside; the pid stays the one that the user or systemd started.
+ */
+import { hints } from "../base/hints.ts";
+import { NOFILE_VARIABLE, originalNofile } from "../base/nofile.ts";
+import { defaultPaths } from "../base/paths.ts";
+import { selfCommand, selfExecutable } from "../base/self.ts";
+import type { EngineOptions } from "../engine/serve_options.ts";
+import { kernel } from "../ffi/kernel.ts";
+import { SysError } from "../ffi/errno.ts";
+import { explainUserNamespaceRefusal } from "./diagnose.ts";
+import { idMapArguments, parseGetsubids, parseSubordinateIds, type SubordinateRange } from "./id_ranges.ts";
+import { findNamespaceHolder } from "./live_namespaces.ts";
+
+/** The options of `berth serve` as the command line parses them. */
+export interface ServeRequest {
+  readonly hosts: readonly string[];
+  readonly dataRoot?: string;
+  readonly execRoot?: string;
+  readonly storageDriver?: string;
+  readonly pidfile?: string;
+  readonly debug: boolean;
+  readonly logLevel: string;
+  readonly configFile?: string;
+  readonly shimPool?: number;
+  readonly flagsGiven?: readonly string[];
+}
+
+/** Exit code of a refusal by the engine itself, as `docker run` uses it. */
+const EXIT_ENGINE = 125;
+
+/** How the namespace's ids are mapped, decided before it exists. */
+interface IdMapping {
+  readonly kind: "full" | "single" | "root";
+  /** Words after the pid for newuidmap/newgidmap, or one line of /proc/PID/{uid,gid}_map. */
+  readonly uid: readonly string[];
+  readonly gid: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Becomes the engine. Does not return when it succeeds; otherwise prints what is wrong on stderr and returns the exit code.
+ */
+export function serve(request: ServeRequest): number {
+  const uid = Deno.uid() ?? 0;
+  const gid = Deno.gid() ?? 0;
+  const paths = defaultPaths(uid);
+  const execRoot = request.execRoot ?? paths.execRoot;
+  const unshare = findProgram("unshare");
+  const nsenter = findProgram("nsenter");
+  if (unshare === undefined || nsenter === undefined) {
+    return refuse("unshare and nsenter are not installed", hints.utilLinuxMissing);
+  }
+  const problem = checkPrivateDirectory(execRoot, uid);
+  if (problem !== undefined) return refuse(problem, undefined);
+
+  const holder = findNamespaceHolder(execRoot);
+  const mapping = holder === undefined ? decideMapping(uid, gid) : undefined;
+  const options: EngineOptions = {
+    hosts: request.hosts,
+    dataRoot: request.dataRoot ?? paths.dataRoot,
+    execRoot,
+    socket: paths.socket,
+    configFile: request.configFile ?? paths.configFile,
+    configFileGiven: request.configFile !== undefined,
+    flagsGiven: request.flagsGiven ?? [],
+    ...(request.storageDriver === undefined ? {} : { storageDriver: request.storageDriver }),
+    ...(request.pidfile === undefined ? {} : { pidfile: request.pidfile }),
+    debug: request.debug,
+    logLevel: request.logLevel,
+    ...(request.shimPool === undefined ? {} : { shimPool: request.shimPool }),
+    uid,
+    gid,
+    idMap: mapping?.kind ?? (uid === 0 ? "root" : "full"),
+    warnings: mapping?.warnings ?? [],
+    nofile: originalNofile(),
+  };
+  const engine = selfCommand("engine", JSON.stringify(options));
+  const env = { ...Deno.env.toObject(), ...engine.env };
+  delete env[NOFILE_VARIABLE];
+  const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const command = [engine.command, ...engine.args];
+  try {
+    if (holder !== undefined) {
+      enterNamespaces(nsenter, holder, command, environment);
+    }
+    const refusal = tryUserNamespace(unshare);
+    if (refusal !== undefined) {
+      return refuse(
+        `cannot make a user namespace: ${refusal}`,
+        explainUserNamespaceRefusal(selfExecutable()),
+      );
+    }
+    makeNamespaces(unshare, mapping ?? decideMapping(uid, gid), command, environment);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    return refuse(`cannot start the engine: ${error.message}`, undefined);
+  }
+}
+
+function refuse(message: string, hint: string | undefined): number {
+  console.error(`berth: ${message}`);
+  if (hint !== undefined) console.error(`\n${hint}`);
+  return EXIT_ENGINE;
+}
+
+/** First executable of that name on PATH or in the usual system directories. */
+function findProgram(name: string): string | undefined {
+  const directories = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+  for (const directory of directories) {
+    if (!directory.startsWith("/")) continue;
+    try {
+      const info = Deno.statSync(`${directory}/${name}`);
+      if (info.isFile && ((info.mode ?? 0) & 0o111) !== 0) return `${directory}/${name}`;
+    } catch {
+      // Not in this one.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * The exec root may lie in /tmp, where anybody could have made it first: it must be ours, a real directory, and closed
+ * to others. Answers what is wrong.
+ */
+function checkPrivateDirectory(path: string, uid: number): string | undefined {
+  try {
+    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+    const info = Deno.lstatSync(path);
+    if (!info.isDirectory) return `${path} is not a directory`;
+    if (info.uid !== uid) return `${path} belongs to user ${info.uid}, not to you; remove it or choose another --exec-root`;
+    if (((info.mode ?? 0) & 0o022) !== 0) return `others may write to ${path}; type: chmod go-w ${path}`;
+    return undefined;
+  } catch (error) {
+    return `cannot use ${path}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+function decideMapping(uid: number, gid: number): IdMapping {
+  if (uid === 0) {
+    const all = ["0", "0", "4294967295"];
+    return { kind: "root", uid: all, gid: all, warnings: [] };
+  }
+  const single = (reason: string): IdMapping => ({
+    kind: "single",
+    uid: ["0", String(uid), "1"],
+    gid: ["0", String(gid), "1"],
+    warnings: [`${hints.singleId} ${reason}`],
+  });
+  if (findProgram("newuidmap") === undefined || findProgram("newgidmap") === undefined) return single(hints.uidmapMissing);
+  const user = userName(uid);
+  const uids = subordinateIds(user, uid, "/etc/subuid", []);
+  const gids = subordinateIds(user, uid, "/etc/subgid", ["-g"]);
+  if (uids.length === 0 || gids.length === 0) return single(hints.noSubordinateIds(user));
+  const warnings: string[] = [];
+  const total = Math.min(sum(uids), sum(gids));
+  if (total < 65536) {
+    warnings.push(
+      `Your range has ${total} subordinate ids, images use up to 65536: some files cannot get their owners. ${hints.noSubordinateIds(user)}`,
+    );
+  }
+  return { kind: "full", uid: idMapArguments(uid, uids), gid: idMapArguments(gid, gids), warnings };
+}
+
+const sum = (ranges: readonly SubordinateRange[]): number => ranges.reduce((total, range) => total + range.count, 0);
+
+/** The login name of a user id; the id itself when /etc/passwd does not have it (LDAP: getsubids takes names and ids). */
+function userName(uid: number): string {
+  try {
+    for (const line of Deno.readTextFileSync("/etc/passwd").split("\n")) {
+      const [name, , id] = line.split(":");
+      if (id === String(uid) && name !== undefined) return name;
+    }
+  } catch {
+    // No passwd file: the number will do.
+  }
+  const fromEnvironment = Deno.env.get("USER");
+  return fromEnvironment === undefined || fromEnvironment === "" ? String(uid) : fromEnvironment;
+}
+
+/** getsubids(1) knows directory services as well; the files are read where it is not installed. */
+function subordinateIds(user: string, uid: number, file: string, flags: string[]): SubordinateRange[] {
+  const getsubids = findProgram("getsubids");
+  if (getsubids !== undefined) {
+    const { success, stdout } = new Deno.Command(getsubids, { args: [...flags, user], stdin: "null", stderr: "null" })
+      .outputSync();
+    if (success) {
+      const ranges = parseGetsubids(new TextDecoder().decode(stdout));
+      if (ranges.length > 0) return ranges;
+    }
+  }
+  try {
+    return parseSubordinateIds(Deno.readTextFileSync(file), user, uid);
+  } catch {
+    return [];
+  }
+}
+
+/** Tries what the engine will need and answers the kernel's refusal in words; undefined when it works. */
+function tryUserNamespace(unshare: string): string | undefined {
+  const { success, stderr } = new Deno.Command(unshare, {
+    args: ["--user", "--mount", "--propagation", "unchanged", "true"],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).outputSync();
+  if (success) return undefined;
+  return new TextDecoder().decode(stderr).trim().replace(/^unshare: /, "") || "unshare failed";
+}
+
+function enterNamespaces(nsenter: string, pid: number, command: string[], environment: string[]): never {
+  const args = ["nsenter", "--preserve-credentials", `--user=/proc/${pid}/ns/user`, `--mount=/proc/${pid}/ns/mnt`, "--"];
+  return kernel.execve(nsenter, [...args, ...command], environment);
+}
+
+/** Descriptors on which the engine-to-be and the helper that maps ids talk. dash takes one digit only. */
+const READY_FD = 8;
+const ANSWER_FD = 9;
+
+/** In the new namespace: asks for the map, waits for it, becomes the engine. */
+const INSIDE = `
+echo ready >&${READY_FD}
+exec ${READY_FD}>&-
+read -r answer <&${ANSWER_FD} || answer='failed no answer'
+exec ${ANSWER_FD}<&-
+case $answer in
+  ok) exec "$@" ;;
+  single*) BERTH_ID_MAP_WARNING=\${answer#single } exec "$@" ;;
+esac
+echo "berth: cannot map user ids: \${answer#failed }" >&2
+exit ${EXIT_ENGINE}
+`;
+
+/**
+ * Outside: maps the ids of process $1, which is known to be in its namespace once it has said so. newuidmap goes first
+ * (it keeps setgroups usable). When it is refused, the own id alone is mapped, which needs no privilege.
+ */
+const MAP_FROM_OUTSIDE = `
+pid=$1 kind=$2 uids=$3 gids=$4 uid=$5 gid=$6
+read -r _ || exit 0
+single() { echo deny >/proc/$pid/setgroups && echo "0 $uid 1" >/proc/$pid/uid_map && echo "0 $gid 1" >/proc/$pid/gid_map; }
+case $kind in
+  root) if error=$({ echo "$uids" >/proc/$pid/uid_map && echo "$gids" >/proc/$pid/gid_map; } 2>&1)
+        then echo ok; else echo "failed $error"; fi ;;
+  full) if error=$({ newuidmap $pid $uids && newgidmap $pid $gids; } 2>&1)
+        then echo ok
+        elif single 2>/dev/null; then echo "single $error"
+        else echo "failed $error"; fi ;;
+  single) if error=$(single 2>&1); then echo ok; else echo "failed $error"; fi ;;
+esac | tr '\\n' ' '
+echo
+`;
+
+function makeNamespaces(unshare: string, mapping: IdMapping, command: string[], environment: string[]): never {
+  const [readyRead, readyWrite] = kernel.pipe2(0);
+  const [answerRead, answerWrite] = kernel.pipe2(0);
+  const own = [String(mapping.uid[1]), String(mapping.gid[1])];
+  const words = [String(Deno.pid), mapping.kind, mapping.uid.join(" "), mapping.gid.join(" "), ...own];
+  // Twice in the background: the helper must not stay the engine's child, nobody would wait for it.
+  const helper = kernel.spawn({
+    path: "/bin/sh",
+    args: ["sh", "-c", `sh -c "$0" map "$@" <&${READY_FD} >&${ANSWER_FD} ${READY_FD}<&- ${ANSWER_FD}>&- &`, MAP_FROM_OUTSIDE, ...words],
+    env: environment,
+    fds: { 0: readyRead, 1: 2, 2: 2, [READY_FD]: readyRead, [ANSWER_FD]: answerWrite },
+  });
+  kernel.wait(helper, false);
+  kernel.close(readyRead);
+  kernel.close(answerWrite);
+  // From here to execve nothing else may run: descriptors 8 and 9 may have belonged to Deno.
+  const high = [kernel.dupCloexec(readyWrite), kernel.dupCloexec(answerRead)];
+  kernel.dup2(high[0] ?? -1, READY_FD);
+  kernel.dup2(high[1] ?? -1, ANSWER_FD);
+  const args = ["unshare", "--user", "--mount", "--propagation", "slave", "--"];
+  return kernel.execve(unshare, [...args, "/bin/sh", "-c", INSIDE, "berth", ...command], environment);
+}

@@ -1,0 +1,29 @@
+/** What `berth serve` hands to the engine that it starts inside the user namespace, as one JSON argument. */
+export interface EngineOptions {
+  /** Listen addresses (`unix:///…`, `tcp://127.0.0.1:…`); empty = the default socket. */
+  readonly hosts: readonly string[];
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  /** The default socket, listened on when `hosts` is empty. */
+  readonly socket: string;
+  readonly configFile: string;
+  /** True when --config-file was given: then the file must exist. */
+  readonly configFileGiven: boolean;
+  /** Names of the options that were given as flags (dockerd refuses the same setting in flag and file). */
+  readonly flagsGiven: readonly string[];
+  readonly storageDriver?: string;
+  readonly pidfile?: string;
+  readonly debug: boolean;
+  readonly logLevel: string;
+  /** Warm shims kept ready; undefined = default 1. */
+  readonly shimPool?: number;
+  /** The user outside of the namespace. */
+  readonly uid: number;
+  readonly gid: number;
+  /** full: subordinate ids mapped; single: only the user's own id; root: identity map. */
+  readonly idMap: "full" | "single" | "root";
+  /** What the bootstrap found wanting; shown by `info` and printed once at start. */
+  readonly warnings: readonly string[];
+  /** RLIMIT_NOFILE before Deno raised it: what containers get by default. Decimal strings, "-1" unlimited. */
+  readonly nofile: { readonly soft: string; readonly hard: string };
+}
