@@ -28,8 +28,7 @@ export const hints = {
     `  sudo apparmor_parser -r /etc/apparmor.d/berth\n\n` +
     `Or lift the restriction for all programs:  sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`,
 
-  nestedContainer:
-    "berth seems to run inside a container that forbids new user namespaces or mounts.\n" +
+  nestedContainer: "berth seems to run inside a container that forbids new user namespaces or mounts.\n" +
     "Start the outer container with what berth needs, for example:\n" +
     "  docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --device /dev/fuse …",
 

@@ -18,7 +18,9 @@ export function parseSubordinateIds(text: string, user: string, uid: number): Su
     const [owner, first, count] = line.trim().split(":");
     if (owner !== user && owner !== String(uid)) continue;
     const range = { first: Number(first), count: Number(count) };
-    if (Number.isSafeInteger(range.first) && Number.isSafeInteger(range.count) && range.count > 0) ranges.push(range);
+    if (Number.isSafeInteger(range.first) && Number.isSafeInteger(range.count) && range.count > 0) {
+      ranges.push(range);
+    }
   }
   return ranges;
 }

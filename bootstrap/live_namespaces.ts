@@ -27,7 +27,9 @@ export function findNamespaceHolder(execRoot: string): number | undefined {
   for (const holder of shimsOf(execRoot)) {
     if (processStartTime(holder.pid) !== holder.startTime) continue;
     try {
-      if (Deno.readLinkSync(`/proc/${holder.pid}/ns/user`) !== Deno.readLinkSync("/proc/self/ns/user")) return holder.pid;
+      if (Deno.readLinkSync(`/proc/${holder.pid}/ns/user`) !== Deno.readLinkSync("/proc/self/ns/user")) {
+        return holder.pid;
+      }
     } catch {
       // Ended meanwhile, or not ours.
     }

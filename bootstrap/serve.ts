@@ -132,7 +132,9 @@ function checkPrivateDirectory(path: string, uid: number): string | undefined {
     Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
     const info = Deno.lstatSync(path);
     if (!info.isDirectory) return `${path} is not a directory`;
-    if (info.uid !== uid) return `${path} belongs to user ${info.uid}, not to you; remove it or choose another --exec-root`;
+    if (info.uid !== uid) {
+      return `${path} belongs to user ${info.uid}, not to you; remove it or choose another --exec-root`;
+    }
     if (((info.mode ?? 0) & 0o022) !== 0) return `others may write to ${path}; type: chmod go-w ${path}`;
     return undefined;
   } catch (error) {
@@ -151,7 +153,9 @@ function decideMapping(uid: number, gid: number): IdMapping {
     gid: ["0", String(gid), "1"],
     warnings: [`${hints.singleId} ${reason}`],
   });
-  if (findProgram("newuidmap") === undefined || findProgram("newgidmap") === undefined) return single(hints.uidmapMissing);
+  if (findProgram("newuidmap") === undefined || findProgram("newgidmap") === undefined) {
+    return single(hints.uidmapMissing);
+  }
   const user = userName(uid);
   const uids = subordinateIds(user, uid, "/etc/subuid", []);
   const gids = subordinateIds(user, uid, "/etc/subgid", ["-g"]);
@@ -160,13 +164,16 @@ function decideMapping(uid: number, gid: number): IdMapping {
   const total = Math.min(sum(uids), sum(gids));
   if (total < 65536) {
     warnings.push(
-      `Your range has ${total} subordinate ids, images use up to 65536: some files cannot get their owners. ${hints.noSubordinateIds(user)}`,
+      `Your range has ${total} subordinate ids, images use up to 65536: some files cannot get their owners. ${
+        hints.noSubordinateIds(user)
+      }`,
     );
   }
   return { kind: "full", uid: idMapArguments(uid, uids), gid: idMapArguments(gid, gids), warnings };
 }
 
-const sum = (ranges: readonly SubordinateRange[]): number => ranges.reduce((total, range) => total + range.count, 0);
+const sum = (ranges: readonly SubordinateRange[]): number =>
+  ranges.reduce((total, range) => total + range.count, 0);
 
 /** The login name of a user id; the id itself when /etc/passwd does not have it (LDAP: getsubids takes names and ids). */
 function userName(uid: number): string {
@@ -186,7 +193,11 @@ function userName(uid: number): string {
 function subordinateIds(user: string, uid: number, file: string, flags: string[]): SubordinateRange[] {
   const getsubids = findProgram("getsubids");
   if (getsubids !== undefined) {
-    const { success, stdout } = new Deno.Command(getsubids, { args: [...flags, user], stdin: "null", stderr: "null" })
+    const { success, stdout } = new Deno.Command(getsubids, {
+      args: [...flags, user],
+      stdin: "null",
+      stderr: "null",
+    })
       .outputSync();
     if (success) {
       const ranges = parseGetsubids(new TextDecoder().decode(stdout));
@@ -213,7 +224,13 @@ function tryUserNamespace(unshare: string): string | undefined {
 }
 
 function enterNamespaces(nsenter: string, pid: number, command: string[], environment: string[]): never {
-  const args = ["nsenter", "--preserve-credentials", `--user=/proc/${pid}/ns/user`, `--mount=/proc/${pid}/ns/mnt`, "--"];
+  const args = [
+    "nsenter",
+    "--preserve-credentials",
+    `--user=/proc/${pid}/ns/user`,
+    `--mount=/proc/${pid}/ns/mnt`,
+    "--",
+  ];
   return kernel.execve(nsenter, [...args, ...command], environment);
 }
 
@@ -255,7 +272,12 @@ esac | tr '\\n' ' '
 echo
 `;
 
-function makeNamespaces(unshare: string, mapping: IdMapping, command: string[], environment: string[]): never {
+function makeNamespaces(
+  unshare: string,
+  mapping: IdMapping,
+  command: string[],
+  environment: string[],
+): never {
   const [readyRead, readyWrite] = kernel.pipe2(0);
   const [answerRead, answerWrite] = kernel.pipe2(0);
   const own = [String(mapping.uid[1]), String(mapping.gid[1])];
@@ -263,7 +285,13 @@ function makeNamespaces(unshare: string, mapping: IdMapping, command: string[], 
   // Twice in the background: the helper must not stay the engine's child, nobody would wait for it.
   const helper = kernel.spawn({
     path: "/bin/sh",
-    args: ["sh", "-c", `sh -c "$0" map "$@" <&${READY_FD} >&${ANSWER_FD} ${READY_FD}<&- ${ANSWER_FD}>&- &`, MAP_FROM_OUTSIDE, ...words],
+    args: [
+      "sh",
+      "-c",
+      `sh -c "$0" map "$@" <&${READY_FD} >&${ANSWER_FD} ${READY_FD}<&- ${ANSWER_FD}>&- &`,
+      MAP_FROM_OUTSIDE,
+      ...words,
+    ],
     env: environment,
     fds: { 0: readyRead, 1: 2, 2: 2, [READY_FD]: readyRead, [ANSWER_FD]: answerWrite },
   });

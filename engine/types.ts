@@ -54,16 +54,24 @@ export interface MountPointSpec {
     readonly ReadOnlyForceRecursive?: boolean;
   } | null;
   readonly VolumeOptions?: Readonly<Record<string, unknown>> | null;
-  readonly TmpfsOptions?: { readonly SizeBytes?: number; readonly Mode?: number; readonly Options?: readonly (readonly string[])[] } | null;
+  readonly TmpfsOptions?: {
+    readonly SizeBytes?: number;
+    readonly Mode?: number;
+    readonly Options?: readonly (readonly string[])[];
+  } | null;
 }
 
 /** All of Docker's HostConfig is kept; the fields that berth acts upon are spelled out. */
 export interface HostConfig {
   readonly Binds?: readonly string[] | null;
   readonly ContainerIDFile?: string;
-  readonly LogConfig?: { readonly Type?: string; readonly Config?: Readonly<Record<string, string>> | null } | null;
+  readonly LogConfig?:
+    | { readonly Type?: string; readonly Config?: Readonly<Record<string, string>> | null }
+    | null;
   readonly NetworkMode?: string;
-  readonly PortBindings?: Readonly<Record<string, readonly { HostIp?: string; HostPort?: string }[] | null>> | null;
+  readonly PortBindings?:
+    | Readonly<Record<string, readonly { HostIp?: string; HostPort?: string }[] | null>>
+    | null;
   readonly RestartPolicy?: { readonly Name?: string; readonly MaximumRetryCount?: number } | null;
   readonly AutoRemove?: boolean;
   readonly VolumeDriver?: string;
@@ -107,8 +115,16 @@ export interface HostConfig {
   readonly OomKillDisable?: boolean | null;
   readonly BlkioWeight?: number;
   readonly Init?: boolean | null;
-  readonly Ulimits?: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[] | null;
-  readonly Devices?: readonly { readonly PathOnHost: string; readonly PathInContainer?: string; readonly CgroupPermissions?: string }[] | null;
+  readonly Ulimits?:
+    | readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[]
+    | null;
+  readonly Devices?:
+    | readonly {
+      readonly PathOnHost: string;
+      readonly PathInContainer?: string;
+      readonly CgroupPermissions?: string;
+    }[]
+    | null;
   readonly MaskedPaths?: readonly string[] | null;
   readonly ReadonlyPaths?: readonly string[] | null;
   readonly [key: string]: unknown;
@@ -119,7 +135,9 @@ export interface CreateRequest {
   readonly platform: string | undefined;
   readonly config: ContainerConfig;
   readonly hostConfig: HostConfig;
-  readonly networkingConfig: { readonly EndpointsConfig?: Readonly<Record<string, unknown>> | null } | undefined;
+  readonly networkingConfig:
+    | { readonly EndpointsConfig?: Readonly<Record<string, unknown>> | null }
+    | undefined;
 }
 
 export interface ExecCreateRequest {
@@ -197,13 +215,23 @@ export interface Engine {
   create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }>;
   start(id: string): Promise<void>;
   /** Resolves when the stream is over. `onReady` is called once the target is found, before the first byte is moved (the API then sends 101/200). */
-  attach(id: string, options: AttachOptions, onReady: (info: { tty: boolean }) => Promise<ClientStream>): Promise<void>;
+  attach(
+    id: string,
+    options: AttachOptions,
+    onReady: (info: { tty: boolean }) => Promise<ClientStream>,
+  ): Promise<void>;
   /** Answers as soon as the container is known and the wait is armed; the inner promise settles with the outcome. */
   wait(id: string, condition: WaitCondition, signal: AbortSignal): Promise<{ result: Promise<WaitResult> }>;
   /** Chunks are ready for the wire: raw for a terminal, framed otherwise. */
-  logs(id: string, options: LogsOptions, signal: AbortSignal): Promise<{ tty: boolean; chunks: AsyncIterable<Uint8Array> }>;
+  logs(
+    id: string,
+    options: LogsOptions,
+    signal: AbortSignal,
+  ): Promise<{ tty: boolean; chunks: AsyncIterable<Uint8Array> }>;
   inspect(id: string, size: boolean): Promise<Record<string, unknown>>;
-  list(options: { all: boolean; limit: number | undefined; size: boolean; filters: Filters }): Promise<Record<string, unknown>[]>;
+  list(
+    options: { all: boolean; limit: number | undefined; size: boolean; filters: Filters },
+  ): Promise<Record<string, unknown>[]>;
   /** `timeout` seconds; undefined = the container's own; -1 = for ever. Throws not-modified when it is not running. */
   stop(id: string, options: { timeout: number | undefined; signal: string | undefined }): Promise<void>;
   kill(id: string, signal: string | undefined): Promise<void>;
@@ -223,13 +251,24 @@ export interface Engine {
   execInspect(execId: string): Promise<Record<string, unknown>>;
   execResize(execId: string, size: { rows: number; cols: number }): Promise<void>;
   // images
-  imageLoad(input: ReadableStream<Uint8Array>, signal: AbortSignal, onMessage: (m: Record<string, unknown>) => void): Promise<void>;
+  imageLoad(
+    input: ReadableStream<Uint8Array>,
+    signal: AbortSignal,
+    onMessage: (m: Record<string, unknown>) => void,
+  ): Promise<void>;
   imageImport(
     input: ReadableStream<Uint8Array>,
-    options: { reference: string | undefined; changes: string[]; message: string | undefined; platform: string | undefined },
+    options: {
+      reference: string | undefined;
+      changes: string[];
+      message: string | undefined;
+      platform: string | undefined;
+    },
     signal: AbortSignal,
   ): Promise<{ id: string }>;
-  imageList(options: { all: boolean; filters: Filters; sharedSize: boolean; digests: boolean }): Promise<Record<string, unknown>[]>;
+  imageList(
+    options: { all: boolean; filters: Filters; sharedSize: boolean; digests: boolean },
+  ): Promise<Record<string, unknown>[]>;
   imageInspect(ref: string): Promise<Record<string, unknown>>;
   imageHistory(ref: string): Promise<Record<string, unknown>[]>;
   imageTag(ref: string, target: string): Promise<void>;
@@ -238,5 +277,8 @@ export interface Engine {
   info(): Promise<Record<string, unknown>>;
   version(): Promise<Record<string, unknown>>;
   /** Past events from `since` on, then live ones until `until` or `signal`. Times in nanoseconds. */
-  events(options: { since: bigint | undefined; until: bigint | undefined; filters: Filters }, signal: AbortSignal): AsyncIterable<EngineEvent>;
+  events(
+    options: { since: bigint | undefined; until: bigint | undefined; filters: Filters },
+    signal: AbortSignal,
+  ): AsyncIterable<EngineEvent>;
 }
