@@ -18,7 +18,7 @@ export interface SelfCommand {
 /** Environment variable with the path of the self-extracting file, set by its header. */
 const EXECUTABLE_VARIABLE = "BERTH_EXECUTABLE";
 
-/** Roles that are no commands of the command line; each has an entry file, and a bundle of that name. */
+/** Roles that are no commands of the command line. */
 export const INTERNAL_ROLES = ["engine", "shim", "init", "netd"] as const;
 
 /**
@@ -69,8 +69,7 @@ export function selfCommand(role: string, ...args: string[]): SelfCommand {
       }
       const env: Record<string, string> = { DENO_DIR: `${dir}/cache/${flags.cache}`, ...QUIET_DENO };
       if (executable !== undefined) env[EXECUTABLE_VARIABLE] = executable;
-      const entry = `${dir}/${internal ? name : "main"}.js`;
-      return { command, args: [...PACKED_DENO_FLAGS, ...v8, entry, ...first, ...args], env };
+      return { command, args: [...PACKED_DENO_FLAGS, ...v8, `${dir}/main.js`, ...first, ...args], env };
     }
     case "source": {
       const root = new URL("..", import.meta.url).pathname;

@@ -16,6 +16,8 @@ const ROOMS: Record<string, readonly string[]> = {
   cgroups: ["image", "fs", "net", "runtime", "ffi", "base"],
   engine: ["image", "fs", "net", "runtime", "cgroups", "ffi", "base"],
   api: ["engine", "image", "fs", "net", "runtime", "cgroups", "ffi", "base"],
+  // Starts the engine inside its namespaces, and is gone.
+  bootstrap: ["ffi", "base"],
   // The command line knows the engine by HTTP alone; ffi is for the terminal.
   cli: ["ffi", "base"],
 };
