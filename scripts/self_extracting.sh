@@ -58,14 +58,16 @@ unpack() (
     fail "$self is damaged: it has $((size)) bytes and should have $total_size. Build it or download it again." 2>&8
   new=$1/.new.$$
   mkdir "$new" || return 1
-  tail -c +$((header_size + 1)) "$self" | { gzip -dc || : >"$new/bad"; } | tar -xof - -C "$new" || {
-    rm -rf "$new"
-    return 1
-  }
+  tail -c +$((header_size + 1)) "$self" | { gzip -dc || [ $? -gt 128 ] || : >"$new/bad"; } | tar -xof - -C "$new"
+  set -- "$1" $?
   if [ -e "$new/bad" ]; then
     rm -rf "$new"
     fail "$self is damaged: its archive cannot be unpacked. Build it or download it again." 2>&8
   fi
+  [ "$2" -eq 0 ] || {
+    rm -rf "$new"
+    return 1
+  }
   "$new/deno" --version >/dev/null || {
     rm -rf "$new"
     fail "this file is for $arch Linux with glibc and cannot run on this machine ($(uname -m))." 2>&8
