@@ -1,0 +1,194 @@
+import { selfCommand } from "../base/self.ts";
+import { EngineError } from "../base/errors.ts";
+import type { NamespaceMode, ShimOptions } from "../runtime/spec.ts";
+import type { ShimRef } from "./container_record.ts";
+import { processStat } from "./process_identity.ts";
+import { ShimClient } from "./shim_client.ts";
+
+/** A shim that waits for its container. */
+export interface ReadyShim {
+  readonly ref: ShimRef;
+  readonly client: ShimClient;
+}
+
+export type ShimNamespaces = ShimOptions["namespaces"];
+
+const PRIVATE: NamespaceMode = { kind: "private" };
+export const ALL_PRIVATE: ShimNamespaces = { pid: PRIVATE, net: PRIVATE, ipc: PRIVATE, uts: PRIVATE };
+
+/** How long a shim may take to boot: a machine in deep swap is slow, but not this slow. */
+const BOOT_DEADLINE_MS = 30_000;
+/** After a shim has failed to boot, the pool waits this long before it tries again by itself. */
+const RETRY_MS = 5_000;
+
+/** Starts a shim process and answers once it can take an order. */
+export type SpawnShim = (namespaces: ShimNamespaces) => Promise<ReadyShim>;
+
+/**
+ * Warm shims: namespaces made, init booted, waiting for a spec. One is taken at each start with private namespaces and
+ * replaced in the background; a burst beyond the pool, and a start with other namespaces, boots one of its own.
+ * Idle shims end by themselves when the engine's connection closes.
+ */
+export class ShimPool {
+  readonly #spawn: SpawnShim;
+  readonly #size: number;
+  readonly #log: (line: string) => void;
+  readonly #idle: ReadyShim[] = [];
+  #booting = 0;
+  #closed = false;
+  #retryAt = 0;
+
+  constructor(options: { size: number; spawn: SpawnShim; log?: (line: string) => void }) {
+    this.#size = options.size;
+    this.#spawn = options.spawn;
+    this.#log = options.log ?? (() => {});
+  }
+
+  get idle(): number {
+    return this.#idle.length;
+  }
+
+  /** A shim whose namespaces are as asked. The caller calls {@link refill} when the urgent part of its start is over. */
+  async acquire(namespaces: ShimNamespaces = ALL_PRIVATE): Promise<ReadyShim> {
+    if (isAllPrivate(namespaces)) {
+      for (let shim = this.#idle.shift(); shim !== undefined; shim = this.#idle.shift()) {
+        if (!shim.client.closed) return shim;
+      }
+    }
+    return await this.#spawn(namespaces);
+  }
+
+  /** Boots what is missing, in the background. */
+  refill(): void {
+    if (this.#closed || Date.now() < this.#retryAt) return;
+    while (this.#idle.length + this.#booting < this.#size) {
+      this.#booting++;
+      this.#spawn(ALL_PRIVATE).then((shim) => {
+        this.#booting--;
+        if (this.#closed) return shim.client.close();
+        shim.client.listen({ onClose: () => this.#drop(shim) });
+        this.#idle.push(shim);
+      }, (error) => {
+        this.#booting--;
+        this.#retryAt = Date.now() + RETRY_MS;
+        this.#log(`cannot keep a warm shim: ${(error as Error).message}`);
+      });
+    }
+  }
+
+  /** An idle shim died (somebody killed it): forget it; the next start gets a fresh one. */
+  #drop(shim: ReadyShim): void {
+    const at = this.#idle.indexOf(shim);
+    if (at >= 0) this.#idle.splice(at, 1);
+    removeDir(shim.ref.dir);
+  }
+
+  /** Ends the idle shims; those that are booting end as soon as they are there. */
+  close(): void {
+    this.#closed = true;
+    for (const shim of this.#idle.splice(0)) shim.client.close();
+  }
+}
+
+function isAllPrivate(namespaces: ShimNamespaces): boolean {
+  return Object.values(namespaces).every((mode: NamespaceMode) => mode.kind === "private");
+}
+
+function removeDir(dir: string): void {
+  try {
+    Deno.removeSync(dir, { recursive: true });
+  } catch {
+    // The shim removed it itself, or the next start of the engine sweeps it.
+  }
+}
+
+/**
+ * Starts shims as processes of their own: own session, no stdio but a pipe for the word "ready", a bare environment,
+ * so that they outlive the engine and keep nothing of it open.
+ *
+ * @param shimsDir `<exec-root>/shims`
+ */
+export function shimSpawner(shimsDir: string): SpawnShim {
+  return async (namespaces) => {
+    const id = crypto.randomUUID().replaceAll("-", "").slice(0, 16);
+    const dir = `${shimsDir}/${id}`;
+    Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const options: ShimOptions = { dir, namespaces };
+    const self = selfCommand("shim", JSON.stringify(options));
+    let child: Deno.ChildProcess;
+    try {
+      child = new Deno.Command(self.command, {
+        args: self.args,
+        clearEnv: true,
+        env: { ...bareEnvironment(), ...self.env },
+        cwd: "/",
+        stdin: "null",
+        stdout: "piped",
+        stderr: "null",
+        detached: true,
+      }).spawn();
+    } catch (error) {
+      removeDir(dir);
+      throw error;
+    }
+    child.unref();
+    const ended = child.status;
+    try {
+      await readReady(child, dir);
+      const client = await ShimClient.connect(dir);
+      const stat = processStat(child.pid);
+      if (stat === undefined) throw new EngineError("system", "the shim ended at once");
+      return { ref: { id, dir, pid: child.pid, startTime: stat.startTime }, client };
+    } catch (error) {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // Dead already.
+      }
+      await ended;
+      removeDir(dir);
+      throw error;
+    }
+  };
+}
+
+/** Deno needs to find its code cache (HOME, DENO_DIR), and the shim programs like tini (PATH). Nothing of it reaches a container. */
+function bareEnvironment(): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME"]) {
+    const value = Deno.env.get(name);
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}
+
+async function readReady(child: Deno.ChildProcess, dir: string): Promise<void> {
+  const reader = child.stdout.getReader();
+  const timer = setTimeout(() => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // Ended meanwhile.
+    }
+  }, BOOT_DEADLINE_MS);
+  let text = "";
+  try {
+    while (!text.includes("\n")) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      text += new TextDecoder().decode(value);
+    }
+  } finally {
+    clearTimeout(timer);
+    // Closes our end of the pipe: one descriptor for each shim would add up.
+    await reader.cancel().catch(() => {});
+  }
+  if (text.startsWith("ready\n")) return;
+  let detail = "";
+  try {
+    detail = Deno.readTextFileSync(`${dir}/shim.log`).trim().split("\n").slice(-3).join("; ");
+  } catch {
+    // It did not come far enough to write one.
+  }
+  throw new EngineError("system", `cannot start a shim${detail === "" ? "" : `: ${detail}`}`);
+}

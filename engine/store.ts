@@ -1,0 +1,141 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { conflict, EngineError } from "../base/errors.ts";
+import type { ContainerRecord } from "./container_record.ts";
+
+/** Version of the tables of this file; the image store keeps its own. */
+const SCHEMA_VERSION = 1;
+
+/**
+ * How long a change must live.
+ * - "durable": on disk before the call returns, power failure included.
+ * - "process": survives the death of the engine at once, a power failure within a second or so. Enough for what a reboot
+ *   makes void anyway (which process runs), and for what the shim has put on disk itself (exit records).
+ */
+export type Durability = "durable" | "process";
+
+/**
+ * `<data-root>/berth.db`: every change of a container is one transaction, so that a crash leaves the old state or the
+ * new one. SQLite in WAL mode; other rooms keep their tables in the same file.
+ */
+export class Store implements Disposable {
+  readonly db: DatabaseSync;
+  readonly #insert: StatementSync;
+  readonly #update: StatementSync;
+  readonly #delete: StatementSync;
+  #synchronous: Durability = "process";
+
+  /**
+   * @param path of the database file, or ":memory:".
+   * @throws {EngineError} system: written by a newer berth, or damaged.
+   */
+  constructor(path: string) {
+    this.db = new DatabaseSync(path);
+    try {
+      this.db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;");
+      migrate(this.db);
+    } catch (error) {
+      this.db.close();
+      if (error instanceof EngineError) throw error;
+      throw new EngineError("system", `cannot open ${path}: ${(error as Error).message}`, {
+        cause: error,
+        hint: "The database is damaged or not berth's. Restore it from a backup, or use another --data-root.",
+      });
+    }
+    this.#insert = this.db.prepare(
+      "INSERT INTO containers (id, name, image_id, status, record) VALUES (?, ?, ?, ?, ?)",
+    );
+    this.#update = this.db.prepare(
+      "UPDATE containers SET name = ?, image_id = ?, status = ?, record = ? WHERE id = ?",
+    );
+    this.#delete = this.db.prepare("DELETE FROM containers WHERE id = ?");
+  }
+
+  #use(durability: Durability): void {
+    if (durability === this.#synchronous) return;
+    this.db.exec(durability === "durable" ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+    this.#synchronous = durability;
+  }
+
+  /** @throws {EngineError} conflict: the id or the name is taken. */
+  insert(record: ContainerRecord, durability: Durability = "durable"): void {
+    this.#use(durability);
+    try {
+      this.#insert.run(record.id, record.name, record.imageId, record.state.status, JSON.stringify(record));
+    } catch (error) {
+      throw nameTaken(error, record.name) ?? error;
+    }
+  }
+
+  /** Replaces a record whole. One that is not there (removed meanwhile) stays away. */
+  update(record: ContainerRecord, durability: Durability = "process"): void {
+    this.#use(durability);
+    try {
+      this.#update.run(record.name, record.imageId, record.state.status, JSON.stringify(record), record.id);
+    } catch (error) {
+      throw nameTaken(error, record.name) ?? error;
+    }
+  }
+
+  delete(id: string, durability: Durability = "process"): void {
+    this.#use(durability);
+    this.#delete.run(id);
+  }
+
+  /** All records, oldest first. */
+  all(): ContainerRecord[] {
+    const rows = this.db.prepare("SELECT record FROM containers ORDER BY rowid").all();
+    return rows.map((row) => JSON.parse(String(row["record"])) as ContainerRecord);
+  }
+
+  close(): void {
+    // Fold the WAL back so that a copy of the one file is whole.
+    try {
+      this.db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    } catch {
+      // A reader (backup, sqlite3) holds it: the next opening does it.
+    }
+    this.db.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+function migrate(db: DatabaseSync): void {
+  db.exec("BEGIN IMMEDIATE");
+  try {
+    db.exec("CREATE TABLE IF NOT EXISTS schema_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL)");
+    const row = db.prepare("SELECT version FROM schema_versions WHERE part = 'containers'").get();
+    const found = row === undefined ? 0 : Number(row["version"]);
+    if (found > SCHEMA_VERSION) {
+      throw new EngineError(
+        "system",
+        `the data root was written by a newer berth (containers: version ${found}, this one knows ${SCHEMA_VERSION})`,
+        { hint: "Use that newer berth, or another --data-root." },
+      );
+    }
+    if (found < 1) {
+      db.exec(`CREATE TABLE containers (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        image_id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        record TEXT NOT NULL
+      )`);
+    }
+    db.prepare("INSERT OR REPLACE INTO schema_versions (part, version) VALUES ('containers', ?)").run(
+      SCHEMA_VERSION,
+    );
+    db.exec("COMMIT");
+  } catch (error) {
+    db.exec("ROLLBACK");
+    throw error;
+  }
+}
+
+function nameTaken(error: unknown, name: string): EngineError | undefined {
+  return error instanceof Error && error.message.includes("UNIQUE constraint failed: containers.name")
+    ? conflict(`Conflict. The container name "/${name}" is already in use.`)
+    : undefined;
+}
