@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
+    globalSetup: ["./tests/support/global_setup.ts"],
     // Only forks run under Deno: the other pools need Node's worker threads.
     pool: "forks",
     // Tests start namespaces, engines and containers: more at once only makes them wait for each other.
@@ -10,9 +11,6 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 30_000,
-    reporters: Deno.env.get("CI")
-      ? ["./tests/support/summary_reporter.ts"]
-      : ["default", "./tests/support/summary_reporter.ts"],
-    expect: { requireAssertions: false },
+    reporters: ["default", "./tests/support/summary_reporter.ts"],
   },
 });

@@ -1,0 +1,237 @@
+/**
+ * An engine of its own for a test: `dist/berth serve` with everything it owns in one temporary directory.
+ *
+ *     await using engine = await startEngine({ user });
+ *     const { stdout } = await engine.berth(["run", "--rm", "berth/host", "echo", "hi"]);
+ *
+ * At the end the engine is stopped, and nothing may be left of it: no process, no mount. What is left fails the test.
+ */
+
+import {
+  currentUser,
+  environmentOf,
+  runAs,
+  type RunOptions,
+  type RunResult,
+  spawnAs,
+  testDir,
+  type User,
+} from "./users.ts";
+import { leftovers, processExists, waitFor } from "./processes.ts";
+
+export interface StartOptions {
+  /** Default: who runs the tests. */
+  user?: User;
+  storageDriver?: string;
+  /** More flags for `berth serve`. */
+  args?: string[];
+  env?: Record<string, string>;
+}
+
+export interface Engine extends AsyncDisposable {
+  readonly user: User;
+  /** `unix://…`, for -H and DOCKER_HOST. */
+  readonly host: string;
+  readonly socket: string;
+  readonly dir: string;
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  /** Pid of the running engine. */
+  readonly pid: number;
+  /** What the engine has printed so far. */
+  log(): string;
+  /** Ends the engine by SIGTERM and waits for it; containers are left to the engine. Returns its exit code. */
+  stop(): Promise<number>;
+  /** kill -9 of the engine alone: shims and containers go on. */
+  kill9(): Promise<void>;
+  /** Starts an engine again on the same directories, after stop() or kill9(). */
+  restart(): Promise<void>;
+  /** berth's command line as the engine's user. */
+  berth(args: string[], options?: RunOptions): Promise<RunResult>;
+  /** The docker command line as the engine's user. */
+  docker(args: string[], options?: RunOptions): Promise<RunResult>;
+}
+
+/** The executable under test, readable by every user. */
+export function berthExecutable(): string {
+  const path = `${testDir()}/berth`;
+  try {
+    Deno.statSync(path);
+  } catch {
+    throw new Error("dist/berth does not exist: run `make build` first");
+  }
+  return path;
+}
+
+/** Starts an engine and waits until it answers on its socket. */
+export async function startEngine(options: StartOptions = {}): Promise<Engine> {
+  const engine = new TestEngine(options);
+  try {
+    await engine.start();
+  } catch (error) {
+    await engine[Symbol.asyncDispose]().catch(() => {});
+    throw error;
+  }
+  return engine;
+}
+
+class TestEngine implements Engine {
+  readonly user: User;
+  readonly dir: string;
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  readonly socket: string;
+  readonly #options: StartOptions;
+  #child: Deno.ChildProcess | undefined;
+
+  constructor(options: StartOptions) {
+    this.#options = options;
+    this.user = options.user ?? currentUser();
+    environmentOf(this.user);
+    // A shim's socket is <exec root>/shims/<64 hex digits>/attach.sock, and 107 bytes is the most a socket may have.
+    this.dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "b" });
+    Deno.chownSync(this.dir, this.user.uid, this.user.gid);
+    this.dataRoot = `${this.dir}/data`;
+    this.execRoot = `${this.dir}/e`;
+    this.socket = `${this.dir}/s`;
+  }
+
+  get host(): string {
+    return `unix://${this.socket}`;
+  }
+
+  get pid(): number {
+    if (this.#child === undefined) throw new Error("the engine is not running");
+    return this.#child.pid;
+  }
+
+  log(): string {
+    return Deno.readTextFileSync(`${this.dir}/log`);
+  }
+
+  async start(): Promise<void> {
+    const { storageDriver, args = [], env = {} } = this.#options;
+    const driver = storageDriver === undefined ? [] : ["--storage-driver", storageDriver];
+    const roots = ["-H", this.host, "--data-root", this.dataRoot, "--exec-root", this.execRoot];
+    const words = [berthExecutable(), "serve", ...roots, ...driver, ...args];
+    // The log is opened by a shell: a pipe that nobody reads would stop the engine one day.
+    this.#child = spawnAs(this.user, [
+      "sh",
+      "-c",
+      'log=$1; shift; exec "$@" >>"$log" 2>&1',
+      "sh",
+      `${this.dir}/log`,
+      ...words,
+    ], {
+      env,
+      stdout: "null",
+      stderr: "null",
+    });
+    const { pid } = this.#child;
+    await waitFor(
+      () => {
+        if (!processExists(pid)) throw new Error(`the engine ended at once: ${this.log()}`);
+        return this.#answers();
+      },
+      30_000,
+      () => `the engine does not answer: ${this.log()}`,
+    );
+  }
+
+  async #answers(): Promise<boolean> {
+    try {
+      using connection = await Deno.connect({ transport: "unix", path: this.socket });
+      await connection.write(
+        new TextEncoder().encode("GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n"),
+      );
+      const buffer = new Uint8Array(4096);
+      const n = await connection.read(buffer);
+      return new TextDecoder().decode(buffer.subarray(0, n ?? 0)).startsWith("HTTP/1.1 200");
+    } catch {
+      return false;
+    }
+  }
+
+  async stop(): Promise<number> {
+    const child = this.#child;
+    if (child === undefined) return 0;
+    child.kill("SIGTERM");
+    let ended = false;
+    const status = child.status.finally(() => ended = true);
+    try {
+      await waitFor(() => ended, 30_000, () => `the engine does not end on SIGTERM: ${this.log()}`);
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    } finally {
+      this.#child = undefined;
+    }
+    return (await status).code;
+  }
+
+  async kill9(): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    child.kill("SIGKILL");
+    await child.status;
+    this.#child = undefined;
+  }
+
+  async restart(): Promise<void> {
+    await this.stop();
+    await this.start();
+  }
+
+  berth(args: string[], options: RunOptions = {}): Promise<RunResult> {
+    return runAs(this.user, [berthExecutable(), "-H", this.host, ...args], options);
+  }
+
+  docker(args: string[], options: RunOptions = {}): Promise<RunResult> {
+    return runAs(this.user, ["docker", ...args], {
+      ...options,
+      env: { DOCKER_HOST: this.host, ...options.env },
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const problems: string[] = [];
+    try {
+      if (this.#child !== undefined) {
+        const { stdout } = await this.berth(["ps", "-aq"]);
+        const ids = stdout.split("\n").filter((id) => id !== "");
+        if (ids.length > 0) await this.berth(["rm", "-f", "-v", ...ids]);
+        await this.stop();
+      }
+    } catch (error) {
+      problems.push(error instanceof Error ? error.message : String(error));
+    }
+    // Warm shims end by themselves when their engine is gone; give them the time.
+    await waitFor(() => leftovers(this.dir).length === 0, 5_000, () => "").catch(() => {});
+    const left = leftovers(this.dir);
+    for (const { pid, what } of left) {
+      problems.push(`left behind: process ${pid}, ${what}`);
+      try {
+        Deno.kill(pid, "SIGKILL");
+      } catch {
+        // Gone meanwhile.
+      }
+    }
+    await waitFor(() => leftovers(this.dir).length === 0, 5_000, () => "processes do not die").catch((
+      error: Error,
+    ) => problems.push(error.message));
+    await removeTree(this.dir);
+    if (problems.length > 0) throw new Error(problems.join("\n"));
+  }
+}
+
+/** Files of subordinate ids can be removed by root, or in a user namespace that maps them. */
+async function removeTree(dir: string): Promise<void> {
+  try {
+    await Deno.remove(dir, { recursive: true });
+  } catch (error) {
+    if (Deno.uid() === 0) throw error;
+    const inside = ["unshare", "--user", "--map-root-user", "--map-auto", "--", "rm", "-rf", dir];
+    const { code, stderr } = await runAs(currentUser(), inside, { cwd: "/" });
+    if (code !== 0) throw new Error(`cannot remove ${dir}: ${stderr}`);
+  }
+}
