@@ -14,7 +14,7 @@ import { descriptorCalls } from "./kernel_descriptor.ts";
 import { SIZEOF } from "./layout.ts";
 import { check, raw, rawOnce, spawnSymbols } from "./libc.ts";
 import { addressOf, block, cString, cStringArray } from "./memory.ts";
-import { SIGKILL, SIGRTMAX, SIGSTOP } from "./signals.ts";
+import { SIGKILL, SIGRTMAX, SIGRTMIN, SIGSTOP, SIGSYS } from "./signals.ts";
 import { NR } from "./syscall_numbers.ts";
 import type { SpawnOptions, Syscalls } from "./syscalls.ts";
 
@@ -38,6 +38,9 @@ type Calls = Pick<
   | "resetSignals"
   | "sysconfClockTicks"
 >;
+
+/** The handler SIG_IGN. */
+const SIG_IGN = 1n;
 
 /** Writes the kernel's sigset (one bit a signal, 1 = bit 0) at `offset`. */
 export function writeSigset(view: DataView, offset: number, signals: readonly number[]): void {
@@ -174,8 +177,15 @@ export const processCalls: Calls = {
   umask: (mask) => raw(NR.umask, mask),
   resetSignals() {
     const action = block(SIZEOF.kernelSigaction);
+    const old = block(SIZEOF.kernelSigaction);
     for (let signal = 1; signal <= SIGRTMAX; signal++) {
-      if (signal === SIGKILL || signal === SIGSTOP || signal === 32 || signal === 33) continue;
+      if (signal === SIGKILL || signal === SIGSTOP) continue;
+      if (signal < SIGRTMIN && signal > SIGSYS) {
+        // libc's own two: keep its handlers, which end with execve anyway, but a parent that used glibc's posix_spawn
+        // left them ignored, and that would live on in the program
+        check(raw(NR.rt_sigaction, signal, 0, old.address, SIZEOF.kernelSigset), "sigaction");
+        if (old.view.getBigUint64(0, true) !== SIG_IGN) continue;
+      }
       check(raw(NR.rt_sigaction, signal, action.address, 0, SIZEOF.kernelSigset), "sigaction");
     }
     const empty = block(SIZEOF.kernelSigset);

@@ -51,7 +51,7 @@ function withSocketAddress<T>(path: string, use: (address: number, length: numbe
   const directory = descriptorCalls.open(slash <= 0 ? "/" : path.slice(0, slash), O_PATH);
   try {
     const short = new TextEncoder().encode(`/proc/self/fd/${directory}/${path.slice(slash + 1)}`);
-    if (short.length >= SUN_PATH) throw new SysError("bind", ERRNO.ENAMETOOLONG, path);
+    if (short.length >= SUN_PATH) throw new SysError("unix socket", ERRNO.ENAMETOOLONG, path);
     return use(socketAddress(short), 2 + short.length + 1);
   } finally {
     descriptorCalls.close(directory);

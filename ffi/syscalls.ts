@@ -147,7 +147,7 @@ export interface Syscalls {
   setrlimit(resource: number, soft: bigint, hard: bigint): void;
   getrlimit(resource: number): { soft: bigint; hard: bigint };
   umask(mask: number): number;
-  /** All signals to SIG_DFL (1…64 except KILL, STOP, 32, 33) and an empty mask on this thread. */
+  /** All signals to SIG_DFL (1…64 except KILL, STOP; 32 and 33 only if ignored) and an empty mask on this thread. */
   resetSignals(): void;
   /** Sets close-on-exec on all descriptors ≥ `first` (close_range with CLOSE_RANGE_CLOEXEC, or one by one on old kernels). */
   cloexecFrom(first: number): void;

@@ -13,7 +13,7 @@ import * as c from ${url("constants")};
 import { SysError } from ${url("errno")};
 const ns = (name: string) => Deno.readLinkSync("/proc/thread-self/ns/" + name);
 const status = (name: string) =>
-  new RegExp("^" + name + ":\\\\s*(.*)$", "m").exec(Deno.readTextFileSync("/proc/thread-self/status"))?.[1];
+  new RegExp("^" + name + ":(.*)$", "m").exec(Deno.readTextFileSync("/proc/thread-self/status"))?.[1]?.trim();
 const code = (run: () => unknown): string => {
   try { run(); return "ok"; } catch (error) { return error instanceof SysError ? error.code : String(error); }
 };
