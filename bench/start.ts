@@ -1,0 +1,88 @@
+/** How long `run --rm` takes: berth, podman, and the docker command line on berth's engine. */
+
+import type { Engine } from "../tests/support/engine.ts";
+import type { RunResult } from "../tests/support/users.ts";
+import type { Podman } from "./peers.ts";
+import { type Row, timed } from "./stats.ts";
+
+/** Runs once and fails loudly: a command that ends with an error is quick, and no measurement. */
+function must(result: Promise<RunResult>): Promise<RunResult> {
+  return result.then((r) => {
+    if (r.code !== 0) throw new Error(`ended with ${r.code}: ${r.stderr || r.stdout}`);
+    return r;
+  });
+}
+
+/** First `run` after the engine has started: its warm shim is ready, its modules and V8's code cache are used first. */
+export async function coldStarts(engine: Engine, image: string, runs: number): Promise<Row> {
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    await engine.restart();
+    times.push(await timed(() => must(engine.berth(["run", "--rm", "--network", "none", image, "true"]))));
+  }
+  return { name: "berth run, first after engine start", times };
+}
+
+/** All programs in turn, `runs` times, so that whatever else the machine does meets each of them. */
+export async function warmStarts(
+  engine: Engine,
+  podman: Podman,
+  image: string,
+  runs: number,
+): Promise<Row[]> {
+  const run = ["run", "--rm", "--network", "none", image, "true"];
+  const rows: { name: string; times: number[]; missing?: string; action?: () => Promise<unknown> }[] = [
+    { name: "berth run", times: [], action: () => must(engine.berth(run)) },
+    { name: "docker run on berth", times: [], action: () => must(engine.docker(run)) },
+  ];
+  rows.push(
+    "missing" in podman
+      ? { name: "podman run", times: [], missing: podman.missing }
+      : { name: "podman run", times: [], action: () => must(podman.run([image, "true"])) },
+  );
+  for (const row of rows) {
+    try {
+      await row.action?.();
+    } catch (error) {
+      delete row.action;
+      row.missing = error instanceof Error ? error.message.trim() : String(error);
+    }
+  }
+  for (let i = 0; i < runs; i++) {
+    for (const row of rows) if (row.action !== undefined) row.times.push(await timed(row.action));
+  }
+  return rows;
+}
+
+/** What a runtime does, through berth's API on a connection that stays open: start a created container, wait, remove. */
+export async function apiStarts(engine: Engine, image: string, runs: number): Promise<number[]> {
+  using client = Deno.createHttpClient({ proxy: { transport: "unix", path: engine.socket } });
+  const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
+    const answer = await fetch(`http://berth/v1.51${path}`, {
+      method,
+      client,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return text === "" ? undefined : JSON.parse(text);
+  };
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) {
+    const made = await call("POST", "/containers/create", {
+      Image: image,
+      Cmd: ["true"],
+      HostConfig: { NetworkMode: "none" },
+    }) as { Id: string };
+    times.push(
+      await timed(async () => {
+        await call("POST", `/containers/${made.Id}/start`);
+        await call("POST", `/containers/${made.Id}/wait`);
+        await call("DELETE", `/containers/${made.Id}`);
+      }),
+    );
+  }
+  return times;
+}
