@@ -1,0 +1,2 @@
+export { type Compression, detectCompression, MAGIC_BYTES } from "./detect.ts";
+export { decompress, sniff } from "./decompress.ts";

@@ -1,0 +1,65 @@
+import type { WhiteoutFormat } from "./graph_driver.ts";
+
+/** Bounds of one archive. */
+export interface UnpackLimits {
+  readonly maxEntries: number;
+  /** Bytes of all files together, holes included. */
+  readonly maxBytes: number;
+  /** Times that a compressed archive may grow, once it has grown beyond 1 GiB. gzip cannot do more than 1032. */
+  readonly maxRatio: number;
+}
+
+export const DEFAULT_LIMITS: UnpackLimits = {
+  maxEntries: 5_000_000,
+  maxBytes: 1024 ** 4,
+  maxRatio: 2000,
+};
+
+/** What an unpacked archive was. */
+export interface UnpackResult {
+  /** `sha256:…` of the archive as it came (compressed, if it was). */
+  readonly digest: string;
+  /** `sha256:…` of the uncompressed archive. */
+  readonly diffId: string;
+  /** Bytes of the archive as it came. */
+  readonly archiveBytes: number;
+  /** Bytes of the files in it. */
+  readonly size: number;
+  readonly entries: number;
+  /** Device nodes that were left out: mknod is refused in a user namespace. At most {@link MAX_REPORTED}. */
+  readonly skippedDevices: readonly string[];
+  /** Extended attributes that the kernel or the file system refused. */
+  readonly skippedXattrs: number;
+}
+
+export const MAX_REPORTED = 100;
+
+/** An order to the worker. The archive is a part of a file, or the read end of a pipe. */
+export interface WorkerJob {
+  readonly kind: "unpack";
+  readonly id: number;
+  readonly source:
+    | { readonly kind: "file"; readonly path: string; readonly offset: number; readonly length: number }
+    | { readonly kind: "pipe"; readonly fd: number };
+  /** Existing directory that becomes the worker's root. */
+  readonly dir: string;
+  readonly whiteouts: WhiteoutFormat;
+  readonly ignoreChownErrors: boolean;
+  readonly allowMissingEnd: boolean;
+  readonly limits: UnpackLimits;
+  /** One Int32: not 0 = give up. */
+  readonly abort: SharedArrayBuffer;
+}
+
+export type WorkerAnswer =
+  | { readonly kind: "ready" }
+  | { readonly kind: "done"; readonly id: number; readonly result: UnpackResult }
+  | { readonly kind: "failed"; readonly id: number; readonly fault: WorkerFault };
+
+/** An exception in a form that crosses threads. */
+export interface WorkerFault {
+  readonly message: string;
+  /** The archive is bad (`invalid`), or the machine failed (`system`). */
+  readonly errorKind: "invalid" | "system" | "aborted";
+  readonly hint: string | undefined;
+}
