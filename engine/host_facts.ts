@@ -1,0 +1,62 @@
+/** What validation, specs and `info` need to know about this machine. Read once at the engine's start. */
+import { type CgroupFacts, detectCgroups } from "../cgroups/detect.ts";
+import type { EngineOptions } from "./serve_options.ts";
+
+export interface HostFacts {
+  /** CPUs this process may run on. */
+  readonly ncpu: number;
+  /** Bytes of memory. */
+  readonly memTotal: number;
+  /**
+   * Controllers whose limits berth applies to containers. Empty: a limit then becomes Docker's warning. Not the
+   * same as what is delegated (`cgroups.controllers`), which berth may not use yet.
+   */
+  readonly cgroupControllers: readonly string[];
+  readonly cgroups: CgroupFacts;
+  /** Release of the kernel, "6.1.0-18-amd64". */
+  readonly kernel: string;
+  /** Machine as uname(2) says it: "x86_64", "aarch64". */
+  readonly machine: string;
+  /** Started by an ordinary user. */
+  readonly isRootless: boolean;
+  /** Only the user's own id is mapped: containers have root and nobody else. */
+  readonly singleId: boolean;
+}
+
+/** Architecture in Docker's (Go's) words. */
+export function goArch(machine: string): string {
+  return machine === "x86_64" ? "amd64" : machine === "aarch64" ? "arm64" : machine;
+}
+
+/** Major and minor number of a kernel release. */
+export function kernelVersion(release: string): [number, number] {
+  const [, major = "0", minor = "0"] = /^(\d+)\.(\d+)/.exec(release) ?? [];
+  return [Number(major), Number(minor)];
+}
+
+/** Counts the CPUs of a list as the kernel writes it: "0-3,8" is 5. */
+export function countCpuList(list: string): number {
+  let count = 0;
+  for (const range of list.trim().split(",")) {
+    const [first = NaN, last = first] = range.split("-").map(Number);
+    if (!Number.isNaN(first)) count += last - first + 1;
+  }
+  return count;
+}
+
+/** Reads the facts of this machine. */
+export function readHostFacts(options: Pick<EngineOptions, "uid" | "idMap">): HostFacts {
+  const meminfo = Deno.readTextFileSync("/proc/meminfo");
+  const status = Deno.readTextFileSync("/proc/self/status");
+  const allowed = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
+  return {
+    ncpu: countCpuList(allowed) || navigator.hardwareConcurrency,
+    memTotal: Number(/^MemTotal:\s*(\d+) kB/m.exec(meminfo)?.[1] ?? 0) * 1024,
+    cgroupControllers: [],
+    cgroups: detectCgroups(options.uid, Deno.env.get("XDG_RUNTIME_DIR")),
+    kernel: Deno.osRelease(),
+    machine: Deno.build.arch,
+    isRootless: options.uid !== 0,
+    singleId: options.idMap === "single",
+  };
+}

@@ -1,0 +1,165 @@
+/** A container's `LogConfig`: checked at create, handed to the shim at start (moby: daemon/logger/jsonfilelog). */
+import { invalid } from "../base/errors.ts";
+import type { LogSpec } from "../runtime/spec.ts";
+import type { ContainerRecord } from "./container_record.ts";
+
+/** Drivers that Docker has and berth has not yet. */
+const LATER = "local syslog journald gelf fluentd awslogs splunk gcplogs etwlogs logentries".split(" ");
+
+const JSON_FILE_OPTIONS = [
+  "max-file",
+  "max-size",
+  "compress",
+  "labels",
+  "labels-regex",
+  "env",
+  "env-regex",
+  "tag",
+];
+/** Options that every driver takes (moby: ValidateLogOpts removes them before it asks the driver). */
+const COMMON_OPTIONS = [
+  "mode",
+  "max-buffer-size",
+  "cache-disabled",
+  "cache-max-size",
+  "cache-max-file",
+  "cache-compress",
+];
+
+/**
+ * Bytes of a size in decimal units, "10m" being 10,000,000 (go-units FromHumanSize, which Docker uses for logs).
+ *
+ * @returns undefined when it is not a size.
+ */
+export function fromHumanSize(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?$/i.exec(text.trim());
+  if (!match) return undefined;
+  return Math.floor(Number(match[1]) * 1000 ** " kmgtp".indexOf((match[2] || " ").toLowerCase()));
+}
+
+function isBool(text: string): boolean {
+  return ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"].includes(text);
+}
+
+interface JsonFileOptions {
+  readonly maxSize: number;
+  readonly maxFile: number;
+  readonly compress: boolean;
+}
+
+function jsonFileOptions(options: Readonly<Record<string, string>>): JsonFileOptions {
+  const size = options["max-size"];
+  const maxSize = size === undefined ? 0 : fromHumanSize(size);
+  if (maxSize === undefined) throw invalid(`invalid size: '${size}'`);
+  const file = options["max-file"] ?? "1";
+  if (!/^[+-]?\d+$/.test(file)) throw invalid(`strconv.Atoi: parsing "${file}": invalid syntax`);
+  const maxFile = Number(file);
+  if (maxFile < 1) throw invalid("max-file cannot be less than 1");
+  const compress = options["compress"] ?? "false";
+  if (!isBool(compress)) throw invalid(`strconv.ParseBool: parsing "${compress}": invalid syntax`);
+  const on = /^(1|t|true)$/i.test(compress);
+  if (on && (maxFile < 2 || maxSize === 0)) {
+    throw invalid("compress cannot be true when max-file is less than 2 or max-size is not set");
+  }
+  return { maxSize, maxFile, compress: on };
+}
+
+/**
+ * Checks driver and options.
+ *
+ * @throws EngineError invalid, in Docker's words.
+ */
+export function checkLogConfig(type: string, options: Readonly<Record<string, string>>): void {
+  if (LATER.includes(type)) {
+    throw invalid(
+      `log driver '${type}' is not available yet in this version of berth: use json-file or none`,
+    );
+  }
+  if (type !== "json-file" && type !== "none") {
+    throw invalid(`logger: no log driver named '${type}' is registered`);
+  }
+  const mode = options["mode"] ?? "";
+  if (!["", "blocking", "non-blocking"].includes(mode)) {
+    throw invalid(`logger: logging mode not supported: ${mode}`);
+  }
+  const buffer = options["max-buffer-size"];
+  if (buffer !== undefined) {
+    if (mode !== "non-blocking") {
+      throw invalid(
+        `logger: max-buffer-size option is only supported with 'mode=non-blocking'`,
+      );
+    }
+    if (fromHumanSize(buffer) === undefined) {
+      throw invalid(`error parsing option max-buffer-size: invalid size: '${buffer}'`);
+    }
+  }
+  if (type === "none") return;
+  for (const key of Object.keys(options)) {
+    if (!JSON_FILE_OPTIONS.includes(key) && !COMMON_OPTIONS.includes(key)) {
+      throw invalid(`unknown log opt '${key}' for json-file log driver`);
+    }
+  }
+  jsonFileOptions(options);
+}
+
+/** Environment of a container by name. */
+function envMap(env: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    env.filter((e) => e.includes("=")).map((e) => [e.slice(0, e.indexOf("=")), e.slice(e.indexOf("=") + 1)]),
+  );
+}
+
+/** `{{.Name}}` and the like in the `tag` option. */
+function expandTag(tag: string, record: ContainerRecord): string {
+  const values: Record<string, string> = {
+    ID: record.id.slice(0, 12),
+    FullID: record.id,
+    Name: record.name,
+    FullName: `/${record.name}`,
+    ImageName: record.imageRef,
+    ImageID: record.imageId.replace(/^sha256:/, "").slice(0, 12),
+    ImageFullID: record.imageId,
+    DaemonName: "docker",
+  };
+  return tag.replace(/\{\{\s*\.(\w+)\s*\}\}/g, (all, name: string) => values[name] ?? all);
+}
+
+/** Docker's "attrs" of each line, which labels, environment and tag options ask for. */
+function logAttributes(
+  record: ContainerRecord,
+  options: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const attrs: Record<string, string> = {};
+  const take = (
+    from: Readonly<Record<string, string>>,
+    names: string | undefined,
+    regex: string | undefined,
+  ) => {
+    for (const name of names?.split(",") ?? []) {
+      const value = Object.hasOwn(from, name) ? from[name] : undefined;
+      if (value !== undefined) attrs[name] = value;
+    }
+    if (regex) {
+      const pattern = new RegExp(regex);
+      for (const [name, value] of Object.entries(from)) if (pattern.test(name)) attrs[name] = value;
+    }
+  };
+  take(record.config.Labels ?? {}, options["labels"], options["labels-regex"]);
+  take(envMap(record.config.Env ?? []), options["env"], options["env-regex"]);
+  if (options["tag"]) attrs["tag"] = expandTag(options["tag"], record);
+  return attrs;
+}
+
+/** How the shim has to log for this container. */
+export function buildLogSpec(record: ContainerRecord): LogSpec {
+  const { Type: type, Config: config } = record.hostConfig.LogConfig ?? {};
+  if (type === "none") return { driver: "none", path: "", maxSize: 0, maxFile: 1, compress: false };
+  const options = config ?? {};
+  const attrs = logAttributes(record, options);
+  return {
+    driver: "json-file",
+    path: record.logPath,
+    ...jsonFileOptions(options),
+    ...(Object.keys(attrs).length > 0 ? { attrs } : {}),
+  };
+}

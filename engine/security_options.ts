@@ -1,0 +1,53 @@
+/** `SecurityOpt` (moby: daemon.parseSecurityOpt). */
+import { invalid } from "../base/errors.ts";
+
+export interface SecurityOptions {
+  readonly noNewPrivileges: boolean;
+  /** undefined: the engine's default profile; "unconfined"; else the profile itself as JSON. */
+  readonly seccomp: string | undefined;
+  /** Nothing masked, nothing read-only. */
+  readonly unconfinedPaths: boolean;
+}
+
+/**
+ * Reads the options. AppArmor and SELinux labels are accepted and ignored: berth sets neither.
+ *
+ * @throws EngineError invalid, in Docker's words.
+ */
+export function parseSecurityOptions(options: readonly string[]): SecurityOptions {
+  let noNewPrivileges = false;
+  let seccomp: string | undefined;
+  let unconfinedPaths = false;
+  for (const option of options) {
+    if (option === "no-new-privileges") {
+      noNewPrivileges = true;
+      continue;
+    }
+    if (option === "disable") continue;
+    // "=" is today's separator; ":" was Docker's before 1.11 and still works.
+    const at = option.includes("=") ? option.indexOf("=") : option.indexOf(":");
+    if (at < 0) throw invalid(`invalid --security-opt 1: ${JSON.stringify(option)}`);
+    const [key, value] = [option.slice(0, at), option.slice(at + 1)];
+    switch (key) {
+      case "label":
+      case "apparmor":
+        break;
+      case "seccomp":
+        seccomp = value === "builtin" || value === "" ? undefined : value;
+        break;
+      case "no-new-privileges":
+        if (!/^(1|t|true|0|f|false)$/i.test(value)) throw badOption(option);
+        noNewPrivileges = /^(1|t|true)$/i.test(value);
+        break;
+      case "systempaths":
+        if (value !== "unconfined") throw badOption(option);
+        unconfinedPaths = true;
+        break;
+      default:
+        throw badOption(option);
+    }
+  }
+  return { noNewPrivileges, seccomp, unconfinedPaths };
+}
+
+const badOption = (option: string) => invalid(`invalid --security-opt 2: ${JSON.stringify(option)}`);

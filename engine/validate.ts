@@ -1,0 +1,408 @@
+/**
+ * Checks of a create request that need no other container and no file: what is wrong is said at create, not at
+ * start, in the words of moby (daemon/container.go, daemon/daemon_unix.go, runconfig/).
+ */
+import { invalid, notFound } from "../base/errors.ts";
+import { signalNumber } from "../ffi/signals.ts";
+import { resolveCapabilities } from "../runtime/capabilities.ts";
+import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from "./default_paths.ts";
+import type { HostFacts } from "./host_facts.ts";
+import { checkLogConfig } from "./log_options.ts";
+import { mountPoints } from "./mount_points.ts";
+import { parseSecurityOptions } from "./security_options.ts";
+import type { ContainerConfig, CreateRequest, HealthConfig, HostConfig } from "./types.ts";
+import { RLIMIT_NUMBERS } from "./ulimits.ts";
+import { validateResources } from "./validate_resources.ts";
+
+/** Docker's /dev/shm. */
+const DEFAULT_SHM_SIZE = 64 * 1024 * 1024;
+
+/** Names of Docker's runtime that clients may have in their configuration; all of them mean berth's own. */
+const RUNTIMES = ["", "berth", "runc", "io.containerd.runc.v2"];
+
+/**
+ * Checks a create request and fills in the host configuration's defaults, as inspect shows them after create.
+ *
+ * @throws EngineError invalid (400) or not-found (404) in Docker's words.
+ */
+export function validateCreate(
+  request: CreateRequest,
+  facts: HostFacts,
+): { hostConfig: HostConfig; warnings: string[] } {
+  refuseNul(request.config, "Config");
+  refuseNul(request.hostConfig, "HostConfig");
+  validateConfig(request.config);
+  const requested = request.hostConfig;
+  const warnings: string[] = [];
+  validateModes(requested);
+  validateNetwork(request, warnings);
+  const restartPolicy = validateRestart(requested);
+  for (const host of requested.ExtraHosts ?? []) validateExtraHost(host);
+  for (const key of Object.keys(requested.Annotations ?? {})) {
+    if (key === "") {
+      throw invalid("invalid Annotations: the empty string is not permitted as an annotation key");
+    }
+  }
+  resolveCapabilities(requested.CapAdd ?? [], requested.CapDrop ?? [], requested.Privileged ?? false);
+  const security = parseSecurityOptions(requested.SecurityOpt ?? []);
+  const shmSize = requested.ShmSize ?? 0;
+  if (shmSize < 0) throw invalid("SHM size can not be less than 0");
+  const oom = requested.OomScoreAdj ?? 0;
+  if (oom < -1000 || oom > 1000) {
+    throw invalid(`Invalid value ${oom}, range for oom score adj is [-1000, 1000]`);
+  }
+  if (!RUNTIMES.includes(requested.Runtime ?? "")) {
+    throw invalid(`unknown or invalid runtime name: ${requested.Runtime}`);
+  }
+  validateUlimits(requested.Ulimits ?? []);
+  validateSysctls(requested);
+  refuseLaterFeatures(requested);
+  mountPoints(requested);
+  const logConfig = resolveLogConfig(requested);
+  const { resources, warnings: limits } = validateResources(requested, facts);
+  warnings.push(...limits);
+
+  const privileged = requested.Privileged ?? false;
+  const hidden = (given: readonly string[] | null | undefined, normal: readonly string[]) =>
+    privileged ? null : security.unconfinedPaths ? [] : given ?? normal;
+  const hostConfig: HostConfig = {
+    ...EMPTY_HOST_CONFIG,
+    ...withoutUndefined(requested),
+    ...resources,
+    LogConfig: logConfig,
+    NetworkMode: networkMode(requested),
+    PortBindings: requested.PortBindings ?? {},
+    RestartPolicy: restartPolicy,
+    ConsoleSize: requested.ConsoleSize ?? [0, 0],
+    CgroupnsMode: requested.CgroupnsMode ||
+      (privileged && facts.cgroups.version === "1" ? "host" : "private"),
+    IpcMode: requested.IpcMode || "private",
+    ShmSize: shmSize || DEFAULT_SHM_SIZE,
+    Runtime: requested.Runtime || "berth",
+    Dns: requested.Dns ?? [],
+    DnsOptions: requested.DnsOptions ?? [],
+    DnsSearch: requested.DnsSearch ?? [],
+    Devices: requested.Devices ?? [],
+    Ulimits: requested.Ulimits ?? null,
+    MaskedPaths: hidden(requested.MaskedPaths, DEFAULT_MASKED_PATHS),
+    ReadonlyPaths: hidden(requested.ReadonlyPaths, DEFAULT_READONLY_PATHS),
+  };
+  return { hostConfig, warnings };
+}
+
+/** Every field that Docker's inspect shows although nobody set it. */
+const EMPTY_HOST_CONFIG: HostConfig = {
+  Binds: null,
+  ContainerIDFile: "",
+  AutoRemove: false,
+  VolumeDriver: "",
+  VolumesFrom: null,
+  CapAdd: null,
+  CapDrop: null,
+  ExtraHosts: null,
+  GroupAdd: null,
+  Cgroup: "",
+  Links: null,
+  OomScoreAdj: 0,
+  PidMode: "",
+  Privileged: false,
+  PublishAllPorts: false,
+  ReadonlyRootfs: false,
+  SecurityOpt: null,
+  UTSMode: "",
+  UsernsMode: "",
+  Isolation: "",
+  CgroupParent: "",
+  DeviceCgroupRules: null,
+  DeviceRequests: null,
+  CpuRealtimePeriod: 0,
+  CpuRealtimeRuntime: 0,
+  CpuCount: 0,
+  CpuPercent: 0,
+  IOMaximumIOps: 0,
+  IOMaximumBandwidth: 0,
+};
+
+function withoutUndefined(config: HostConfig): HostConfig {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== undefined));
+}
+
+/** A NUL ends a string for the kernel: what comes after it would silently be lost. */
+function refuseNul(value: unknown, path: string): void {
+  if (typeof value === "string") {
+    if (value.includes("\0")) throw invalid(`invalid ${path}: contains a NUL byte`);
+  } else if (typeof value === "object" && value !== null) {
+    for (const [key, inner] of Object.entries(value)) {
+      refuseNul(key, path);
+      refuseNul(inner, Array.isArray(value) ? path : `${path}.${key}`);
+    }
+  }
+}
+
+function validateConfig(config: ContainerConfig): void {
+  const { WorkingDir: workingDir = "", StopSignal: stopSignal = "" } = config;
+  if (workingDir !== "" && !workingDir.startsWith("/")) {
+    throw invalid(`the working directory '${workingDir}' is invalid, it needs to be an absolute path`);
+  }
+  if (stopSignal !== "" && signalNumber(stopSignal) === undefined) {
+    throw invalid(`invalid signal: ${stopSignal}`);
+  }
+  for (const entry of config.Env ?? []) {
+    if (entry === "" || entry.startsWith("=")) throw invalid(`invalid environment variable: ${entry}`);
+  }
+  validateHostName("hostname", config.Hostname ?? "");
+  validateHostName("domainname", config.Domainname ?? "");
+  if (config.Healthcheck) validateHealth(config.Healthcheck);
+  for (const port of Object.keys(config.ExposedPorts ?? {})) parsePort(port);
+  for (const target of Object.keys(config.Volumes ?? {})) {
+    if (!target.startsWith("/")) {
+      throw invalid(
+        `invalid volume specification: '${target}': invalid mount config for type "volume": ` +
+          `invalid mount path: '${target}' mount path must be absolute`,
+      );
+    }
+  }
+}
+
+/** sethostname(2) takes 64 bytes, and the name is written into files of lines and words. */
+function validateHostName(what: string, name: string): void {
+  if (new TextEncoder().encode(name).length > 64) throw invalid(`invalid ${what}: longer than 64 bytes`);
+  // deno-lint-ignore no-control-regex
+  if (/[\s\x00-\x1f\x7f/#]/.test(name)) throw invalid(`invalid ${what}: ${JSON.stringify(name)}`);
+}
+
+/** Docker's smallest interval of a health check, in nanoseconds. */
+const MIN_HEALTH_TIME = 1_000_000;
+
+function validateHealth(health: HealthConfig): void {
+  for (const key of ["Interval", "Timeout", "StartPeriod", "StartInterval"] as const) {
+    const value = health[key] ?? 0;
+    if (value !== 0 && value < MIN_HEALTH_TIME) {
+      throw invalid(`${key} in Healthcheck cannot be less than 1ms`);
+    }
+  }
+  if ((health.Retries ?? 0) < 0) throw invalid("Retries in Healthcheck cannot be negative");
+}
+
+function validateModes(host: HostConfig): void {
+  const container = (mode: string) => /^container:.+$/.test(mode);
+  const { IpcMode: ipc = "", PidMode: pid = "", UTSMode: uts = "", UsernsMode: userns = "" } = host;
+  if (!["", "none", "private", "shareable", "host"].includes(ipc) && !container(ipc)) {
+    throw invalid(`invalid IPC mode: ${ipc}`);
+  }
+  if (!["", "host"].includes(pid) && !container(pid)) throw invalid(`invalid PID mode: ${pid}`);
+  if (!["", "host"].includes(uts)) throw invalid(`invalid UTS mode: ${uts}`);
+  if (!["", "host"].includes(userns)) throw invalid(`invalid userns mode: ${userns}`);
+  const cgroupns = host.CgroupnsMode ?? "";
+  if (!["", "private", "host"].includes(cgroupns)) {
+    throw invalid(`invalid cgroup namespace mode: ${cgroupns}`);
+  }
+  const isolation = String(host["Isolation"] ?? "");
+  if (!["", "default"].includes(isolation)) throw invalid(`invalid isolation '${isolation}' on linux`);
+}
+
+/** The network mode as inspect shows it: "default" is the default bridge. */
+function networkMode(host: HostConfig): string {
+  const mode = host.NetworkMode || "default";
+  return mode === "default" ? "bridge" : mode;
+}
+
+const PUBLISHED_LATER =
+  "Published ports are not forwarded yet in this version of berth: use --network host to reach the container";
+
+function validateNetwork(request: CreateRequest, warnings: string[]): void {
+  const { config, hostConfig: host } = request;
+  const mode = networkMode(host);
+  const published = publishedPorts(host) || (host.PublishAllPorts ?? false);
+  if (host.UTSMode === "host" && config.Hostname) {
+    throw invalid("conflicting options: hostname and the UTS mode");
+  }
+  const mac = config.MacAddress ?? "";
+  const links = Array.isArray(host["Links"]) ? host["Links"] : [];
+  if (mode === "container" || mode.startsWith("container:")) {
+    if (mode.length <= "container:".length) {
+      throw invalid("invalid network mode: invalid container format container:<name|id>");
+    }
+    if (config.Hostname) throw invalid("conflicting options: hostname and the network mode");
+    if (links.length > 0) {
+      throw invalid(
+        "conflicting options: container type network can't be used with links. This would result in undefined behavior",
+      );
+    }
+    if (host.Dns?.length) throw invalid("conflicting options: dns and the network mode");
+    if (host.ExtraHosts?.length) {
+      throw invalid("conflicting options: custom host-to-IP mapping and the network mode");
+    }
+    if (mac !== "") throw invalid("conflicting options: mac-address and the network mode");
+    if (published) {
+      throw invalid("conflicting options: port publishing and the container type network mode");
+    }
+    if (Object.keys(config.ExposedPorts ?? {}).length > 0) {
+      throw invalid("conflicting options: port exposing and the container type network mode");
+    }
+    return;
+  }
+  if (mode === "host") {
+    if (links.length > 0) {
+      throw invalid(
+        "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+      );
+    }
+    if (mac !== "") throw invalid("conflicting options: mac-address and the network mode");
+    if (publishedPorts(host)) {
+      warnings.push("Published ports are discarded when using host network mode");
+    }
+    return;
+  }
+  if (mode !== "none" && mode !== "bridge") throw notFound(`network ${mode} not found`);
+  for (const name of Object.keys(request.networkingConfig?.EndpointsConfig ?? {})) {
+    if (!["default", "bridge", "none", "host", mode].includes(name)) {
+      throw notFound(`network ${name} not found`);
+    }
+  }
+  if (mode === "bridge" && published) warnings.push(PUBLISHED_LATER);
+  if (links.length > 0) {
+    warnings.push("Links are not applied yet in this version of berth");
+  }
+}
+
+/** "80", "80/tcp", "8000-8010/udp": a port or a range with a protocol. */
+export function parsePort(text: string): { first: number; last: number; protocol: string } {
+  const match = /^(\d{1,5})(?:-(\d{1,5}))?(?:\/(\w+))?$/.exec(text);
+  const first = Number(match?.[1]);
+  const last = Number(match?.[2] ?? first);
+  const protocol = (match?.[3] ?? "tcp").toLowerCase();
+  if (!match || first > 65535 || last > 65535 || last < first) {
+    throw invalid(`invalid port specification: ${JSON.stringify(text.split("/")[0])}`);
+  }
+  if (!["tcp", "udp", "sctp"].includes(protocol)) throw invalid(`invalid proto: ${protocol}`);
+  return { first, last, protocol };
+}
+
+/** Checks PortBindings; true when there is at least one. */
+function publishedPorts(host: HostConfig): boolean {
+  let any = false;
+  for (const [port, bindings] of Object.entries(host.PortBindings ?? {})) {
+    parsePort(port);
+    any = true;
+    for (const binding of bindings ?? []) {
+      if (binding.HostPort) parsePort(binding.HostPort);
+      const ip = binding.HostIp ?? "";
+      if (ip !== "" && !/^\[?[0-9a-fA-F.:]+\]?$/.test(ip)) throw invalid(`invalid IP address: ${ip}`);
+    }
+  }
+  return any;
+}
+
+function validateRestart(host: HostConfig): { Name: string; MaximumRetryCount: number } {
+  const { Name: name = "", MaximumRetryCount: count = 0 } = host.RestartPolicy ?? {};
+  switch (name) {
+    case "always":
+    case "no":
+    case "unless-stopped":
+      if (count !== 0) {
+        throw invalid(
+          "invalid restart policy: maximum retry count can only be used with 'on-failure'" +
+            (count < 0 ? " and cannot be negative" : ""),
+        );
+      }
+      break;
+    case "on-failure":
+      if (count < 0) throw invalid("invalid restart policy: maximum retry count cannot be negative");
+      break;
+    case "":
+      break;
+    default:
+      throw invalid(
+        `invalid restart policy: unknown policy '${name}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'`,
+      );
+  }
+  if (host.AutoRemove && name !== "" && name !== "no") {
+    throw invalid("can't create 'AutoRemove' container with restart policy");
+  }
+  return { Name: name || "no", MaximumRetryCount: count };
+}
+
+function validateExtraHost(entry: string): void {
+  const at = entry.search(/[:=]/);
+  const [name, ip] = [entry.slice(0, at), entry.slice(at + 1)];
+  if (at <= 0 || ip === "" || /[\s#]/.test(entry)) {
+    throw invalid(`bad format for add-host: ${JSON.stringify(entry)}`);
+  }
+  if (ip !== "host-gateway" && !/^\[?[0-9a-fA-F.:]+\]?$/.test(ip)) {
+    throw invalid(`invalid IP address in add-host: ${JSON.stringify(ip)}`);
+  }
+  validateHostName("add-host name", name);
+}
+
+function validateUlimits(ulimits: NonNullable<HostConfig["Ulimits"]>): void {
+  for (const { Name: name, Soft: soft, Hard: hard } of ulimits) {
+    if (!Object.hasOwn(RLIMIT_NUMBERS, name)) throw invalid(`invalid ulimit type: ${name}`);
+    const unlimited = (value: number) => value === -1 ? Infinity : value;
+    if (soft < -1 || hard < -1) throw invalid(`invalid ulimit value for ${name}: ${Math.min(soft, hard)}`);
+    if (unlimited(soft) > unlimited(hard)) {
+      throw invalid(`ulimit soft limit must be less than or equal to hard limit: ${soft} > ${hard}`);
+    }
+  }
+}
+
+/** System controls of the IPC namespace (runc: libcontainer/configs/validate). */
+const IPC_SYSCTLS = [
+  "kernel.msgmax",
+  "kernel.msgmnb",
+  "kernel.msgmni",
+  "kernel.sem",
+  "kernel.shmall",
+  "kernel.shmmax",
+  "kernel.shmmni",
+  "kernel.shm_rmid_forced",
+];
+
+function validateSysctls(host: HostConfig): void {
+  for (const key of Object.keys(host.Sysctls ?? {})) {
+    const name = key.includes("/") && !key.split("/")[0]?.includes(".") ? key.replaceAll("/", ".") : key;
+    if (!/^[a-zA-Z0-9_.*/:@-]+$/.test(name) || name.split(/[./]/).includes("") || name.includes("..")) {
+      throw invalid(`invalid sysctl name: ${JSON.stringify(key)}`);
+    }
+    if (IPC_SYSCTLS.includes(name) || name.startsWith("fs.mqueue.")) {
+      if (host.IpcMode === "host") throw invalid(`sysctl "${key}" is not allowed in the hosts ipc namespace`);
+    } else if (name.startsWith("net.")) {
+      if (host.NetworkMode === "host") throw invalid(`sysctl "${key}" not allowed in host network namespace`);
+    } else if (name === "kernel.domainname") {
+      if (host.UTSMode === "host") throw invalid(`sysctl "${key}" is not allowed in the hosts uts namespace`);
+    } else if (name === "kernel.hostname") {
+      throw invalid(`sysctl "${key}" is not allowed as it conflicts with the OCI "hostname" field`);
+    } else {
+      throw invalid(`sysctl "${key}" is not in a separate kernel namespace`);
+    }
+  }
+}
+
+/** What berth cannot do yet is refused: a container that silently lacks a volume is worse than none. */
+function refuseLaterFeatures(host: HostConfig): void {
+  if (host.VolumesFrom?.length) {
+    throw invalid("volumes from another container are not available yet in this version of berth");
+  }
+  const requests = host["DeviceRequests"];
+  if (Array.isArray(requests) && requests.length > 0) {
+    const { Driver: driver = "", Capabilities: caps = [] } = requests[0] ?? {};
+    const wanted = (caps as string[][]).map((group) => `[${group.join(" ")}]`).join(" ");
+    throw invalid(`could not select device driver "${driver}" with capabilities: [${wanted}]`);
+  }
+  for (const device of host.Devices ?? []) {
+    if (!device.PathOnHost.startsWith("/")) throw invalid(`${device.PathOnHost} is not an absolute path`);
+    if (device.CgroupPermissions && !/^[rwm]+$/.test(device.CgroupPermissions)) {
+      throw invalid(`invalid device mode: ${device.CgroupPermissions}`);
+    }
+  }
+  if (Object.keys(host.StorageOpt ?? {}).length > 0) {
+    throw invalid("--storage-opt is not supported by this storage driver");
+  }
+}
+
+function resolveLogConfig(host: HostConfig): { Type: string; Config: Readonly<Record<string, string>> } {
+  const config = host.LogConfig?.Config ?? {};
+  const type = host.LogConfig?.Type || "json-file";
+  checkLogConfig(type, config);
+  return { Type: type, Config: config };
+}
