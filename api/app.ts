@@ -1,0 +1,68 @@
+import { Hono } from "hono";
+import { type Engine } from "../engine/types.ts";
+import { containerRoutes } from "./containers.ts";
+import { type App, type AppEnv, type Log, type Services } from "./context.ts";
+import { eventRoutes } from "./events.ts";
+import { execRoutes } from "./exec.ts";
+import { imageRoutes } from "./images.ts";
+import { bare, errorReply, json } from "./reply.ts";
+import { systemRoutes } from "./system.ts";
+import { unavailableRoutes } from "./unavailable.ts";
+import { negotiate, splitVersion } from "./version.ts";
+
+/** What follows an image's name in a path, by method; the name itself may contain slashes. */
+const IMAGE_SUFFIXES: Readonly<Record<string, RegExp>> = {
+  GET: /\/(?:json|history|get|attestations)$/,
+  HEAD: /\/(?:json|history|get|attestations)$/,
+  POST: /\/(?:push|tag)$/,
+  DELETE: /$/,
+};
+
+/** `/a/b?c` of `http://localhost/a/b?c`. */
+function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  const query = url.indexOf("?", start);
+  return start < 0 ? "/" : query < 0 ? url.slice(start) : url.slice(start, query);
+}
+
+/**
+ * The path that routes are matched against: without `/v1.xx`, and with the slashes inside of an image's name escaped,
+ * so that the router sees one segment (which it decodes again).
+ */
+export function routePath(request: Request): string {
+  const [, path] = splitVersion(pathOf(request.url));
+  if (!path.startsWith("/images/")) return path;
+  const rest = path.slice("/images/".length).replaceAll(/%2f/gi, "/");
+  if (!rest.includes("/")) return path;
+  const suffix = IMAGE_SUFFIXES[request.method]?.exec(rest)?.[0];
+  if (suffix === undefined) return path;
+  const name = rest.slice(0, rest.length - suffix.length);
+  return `/images/${name.replaceAll("/", "%2F")}${suffix}`;
+}
+
+/**
+ * The whole Engine API on top of `engine`. Its `fetch` takes the server's Exchange as Hono's `env`; without one
+ * (in tests) everything works but attach and exec, which need a connection to take over.
+ */
+export function createApp(engine: Engine, log: Log = () => {}): App {
+  const app = new Hono<AppEnv>({ getPath: routePath });
+  app.onError((error) => errorReply(error, log));
+  // Docker's router says the same for a path that exists with another method.
+  app.notFound(() => json({ message: "page not found" }, 404));
+  app.use(async (c, next) => {
+    const [version, path] = splitVersion(pathOf(c.req.url));
+    c.set("apiVersion", negotiate(version));
+    // Hono would answer any HEAD as a GET without body; Docker has it for this one (and for archives, later).
+    if (c.req.method === "HEAD" && path !== "/_ping") return c.notFound();
+    await next();
+  });
+  app.options("*", () => bare(200));
+  const services: Services = { engine, log };
+  systemRoutes(app, services);
+  eventRoutes(app, services);
+  containerRoutes(app, services);
+  execRoutes(app, services);
+  imageRoutes(app, services);
+  unavailableRoutes(app);
+  return app;
+}

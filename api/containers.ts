@@ -1,0 +1,205 @@
+import * as z from "zod/mini";
+import { invalid, messageOf } from "../base/errors.ts";
+import { type WaitCondition, type WaitResult } from "../engine/types.ts";
+import {
+  type App,
+  type AppContext,
+  atLeast,
+  frame,
+  hijack,
+  pathName,
+  readJson,
+  readQuery,
+  type Services,
+  signalOf,
+} from "./context.ts";
+import { adaptCreate } from "./create_versions.ts";
+import { checkConsoleSize } from "./exec.ts";
+import { bare, json, stream } from "./reply.ts";
+import { createBody, splitCreateBody } from "./schemas/container.ts";
+import { filters, flag, integer, tail, terminalSize, timestamp, word } from "./schemas/query.ts";
+
+const createQuery = z.object({ name: word, platform: word });
+const listQuery = z.object({ all: flag, limit: integer, size: flag, filters, since: word, before: word });
+const inspectQuery = z.object({ size: flag });
+const stopQuery = z.object({ t: integer, signal: word });
+const killQuery = z.object({ signal: word });
+const renameQuery = z.object({ name: word });
+const removeQuery = z.object({ force: flag, v: flag, link: flag });
+const sizeQuery = z.object({ h: terminalSize, w: terminalSize });
+const topQuery = z.object({ ps_args: word });
+const waitQuery = z.object({ condition: word });
+const logsQuery = z.object({
+  stdout: flag,
+  stderr: flag,
+  follow: flag,
+  since: timestamp,
+  until: timestamp,
+  timestamps: flag,
+  details: flag,
+  tail,
+});
+const attachQuery = z.object({
+  stdin: flag,
+  stdout: flag,
+  stderr: flag,
+  logs: flag,
+  stream: flag,
+  detachKeys: word,
+});
+
+/** A non-empty JSON object in the body of start has at least this many characters in Docker's eyes. */
+const START_BODY_LIMIT = 7;
+
+export function containerRoutes(app: App, { engine, log }: Services): void {
+  app.post("/containers/create", async (c) => {
+    const { name, platform } = readQuery(c, createQuery);
+    const body = await readJson(c, createBody, "CreateRequest", false);
+    checkConsoleSize(body.HostConfig?.ConsoleSize);
+    const { config, hostConfig, networkingConfig } = splitCreateBody(body);
+    if (config === undefined) throw invalid("config cannot be empty in order to create a container");
+    const request = adaptCreate(c.var.apiVersion, { name, platform, config, hostConfig, networkingConfig });
+    return json(await engine.create(request), 201);
+  });
+
+  app.get("/containers/json", async (c) => {
+    const { all, limit, size, filters, since, before } = readQuery(c, listQuery);
+    const wanted = new Map(filters);
+    // Parameters of their own in old clients, filters since.
+    for (const [key, value] of [["since", since], ["before", before]] as const) {
+      if (value !== undefined) wanted.set(key, [...wanted.get(key) ?? [], value]);
+    }
+    const most = limit !== undefined && limit > 0 ? limit : undefined;
+    return json(await engine.list({ all, limit: most, size, filters: wanted }));
+  });
+
+  app.get(
+    "/containers/:name/json",
+    async (c) => json(await engine.inspect(pathName(c), readQuery(c, inspectQuery).size)),
+  );
+
+  app.get("/containers/:name/top", async (c) => {
+    const { ps_args } = readQuery(c, topQuery);
+    return json(await engine.top(pathName(c), ps_args));
+  });
+
+  app.get("/containers/:name/logs", async (c) => {
+    const options = readQuery(c, logsQuery);
+    if (!options.stdout && !options.stderr) {
+      throw invalid("Bad parameters: you must choose at least one stream");
+    }
+    // 0 is how some clients say "no limit".
+    const until = options.until === 0n ? undefined : options.until;
+    const { tty, chunks } = await engine.logs(pathName(c), { ...options, until }, signalOf(c));
+    const type = !tty && atLeast(c, "1.42") ? "multiplexed-stream" : "raw-stream";
+    return stream(logChunks(chunks, tty, signalOf(c)), `application/vnd.docker.${type}`);
+  });
+
+  app.post("/containers/:name/start", async (c) => {
+    const length = c.env?.bodyLength ?? (c.req.raw.body === null ? 0 : undefined);
+    if (length === undefined || length > START_BODY_LIMIT) {
+      throw invalid(
+        "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+      );
+    }
+    await engine.start(pathName(c));
+    return bare(204);
+  });
+
+  app.post("/containers/:name/stop", async (c) => {
+    await engine.stop(pathName(c), stopOptions(c));
+    return bare(204);
+  });
+
+  app.post("/containers/:name/restart", async (c) => {
+    await engine.restart(pathName(c), stopOptions(c));
+    return bare(204);
+  });
+
+  app.post("/containers/:name/kill", async (c) => {
+    await engine.kill(pathName(c), readQuery(c, killQuery).signal);
+    return bare(204);
+  });
+
+  app.post("/containers/:name/rename", async (c) => {
+    await engine.rename(pathName(c), readQuery(c, renameQuery).name ?? "");
+    return bare(204);
+  });
+
+  app.post("/containers/:name/resize", async (c) => {
+    const { h, w } = readQuery(c, sizeQuery);
+    await engine.resize(pathName(c), { rows: h, cols: w });
+    return bare(200);
+  });
+
+  app.post("/containers/:name/wait", async (c) => {
+    // Before 1.30 there were no conditions, and nothing was sent before the end.
+    const modern = atLeast(c, "1.30");
+    const condition = modern ? waitCondition(readQuery(c, waitQuery).condition) : "not-running";
+    const { result } = await engine.wait(pathName(c), condition, signalOf(c));
+    if (!modern) return json(await result);
+    return stream(waitResult(result, signalOf(c)), "application/json");
+  });
+
+  app.post("/containers/:name/attach", (c) => {
+    const id = pathName(c);
+    const options = readQuery(c, attachQuery);
+    return hijack(c, (ready) => engine.attach(id, options, ready), (error) => {
+      log(`attach to ${id} failed`, error);
+      return Promise.resolve();
+    });
+  });
+
+  app.delete("/containers/:name", async (c) => {
+    const { force, v, link } = readQuery(c, removeQuery);
+    await engine.remove(pathName(c), { force, volumes: v, link });
+    return bare(204);
+  });
+}
+
+function stopOptions(c: AppContext): { timeout: number | undefined; signal: string | undefined } {
+  const { t, signal } = readQuery(c, stopQuery);
+  return { timeout: t, signal: atLeast(c, "1.42") ? signal : undefined };
+}
+
+function waitCondition(text: string | undefined): WaitCondition {
+  switch (text) {
+    case undefined:
+      return "not-running";
+    case "not-running":
+    case "next-exit":
+    case "removed":
+      return text;
+    default:
+      throw invalid(`invalid condition: ${JSON.stringify(text)}`);
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** The one line that a wait ends with. The response has begun long before, so errors are part of it. */
+async function* waitResult(result: Promise<WaitResult>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  let outcome: WaitResult;
+  try {
+    outcome = await result;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    outcome = { StatusCode: -1, Error: { Message: messageOf(error) } };
+  }
+  yield encoder.encode(`${JSON.stringify(outcome)}\n`);
+}
+
+/** Log chunks, and an error among them as Docker writes it: one more line on standard error. */
+async function* logChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  tty: boolean,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* chunks;
+  } catch (error) {
+    if (signal.aborted) return;
+    const line = encoder.encode(`Error grabbing logs: ${messageOf(error)}\n`);
+    yield tty ? line : frame("stderr", line);
+  }
+}

@@ -1,0 +1,73 @@
+/** How the API answers: every response is made here, so every response has Docker's headers. */
+import { EngineError, HTTP_STATUS, messageOf } from "../base/errors.ts";
+import { API_VERSION, VERSION } from "../base/version.ts";
+import { BodyInterrupted } from "./http/body.ts";
+import { HttpError } from "./http/head.ts";
+
+const BASE_HEADERS: Readonly<Record<string, string>> = {
+  "Api-Version": API_VERSION,
+  "Docker-Experimental": "false",
+  "Ostype": "linux",
+  "Server": `Berth/${VERSION} (linux)`,
+};
+
+const encoder = new TextEncoder();
+
+function known(status: number, type: string, text: string, extra?: Record<string, string>): Response {
+  const bytes = encoder.encode(text);
+  return new Response(bytes, {
+    status,
+    headers: { ...BASE_HEADERS, "Content-Type": type, "Content-Length": `${bytes.length}`, ...extra },
+  });
+}
+
+export const json = (value: unknown, status = 200): Response =>
+  known(status, "application/json", `${JSON.stringify(value)}\n`);
+
+export const plain = (text: string, extra: Record<string, string> = {}): Response =>
+  known(200, "text/plain; charset=utf-8", text, extra);
+
+/** 204, 304, and whatever else has no body. */
+export const bare = (status: number): Response => new Response(null, { status, headers: BASE_HEADERS });
+
+/**
+ * 200 whose head is sent at once and whose body follows piece by piece. When the client goes away the iterator is
+ * returned; when it throws the connection breaks off, which is how a client learns that this was not the end.
+ */
+export function stream(chunks: AsyncIterable<Uint8Array>, type: string): Response {
+  const iterator = chunks[Symbol.asyncIterator]();
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { value, done } = await iterator.next();
+      if (done === true) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await iterator.return?.();
+    },
+  }, { highWaterMark: 0 });
+  return new Response(body, { headers: { ...BASE_HEADERS, "Content-Type": type } });
+}
+
+/** One line of a JSON stream, ended as Docker's stream formatter ends it. */
+export const jsonLine = (value: unknown): Uint8Array => encoder.encode(`${JSON.stringify(value)}\r\n`);
+
+/** How a stream tells of an error after its 200 (`error` is the older of the two forms). */
+export const streamError = (error: unknown): Record<string, unknown> => {
+  const message = messageOf(error);
+  return { errorDetail: { message }, error: message };
+};
+
+/** The answer to a failed request: Docker's status for the kind of error, and {"message"}. Never a stack trace. */
+export function errorReply(error: unknown, log: (message: string, error?: unknown) => void): Response {
+  if (error instanceof EngineError) {
+    const status = HTTP_STATUS[error.kind];
+    if (status === 304) return bare(status);
+    if (status === 500) log(error.message, error.cause);
+    return json({ message: error.message }, status);
+  }
+  if (error instanceof HttpError) return json({ message: error.message }, error.status);
+  if (error instanceof BodyInterrupted) return json({ message: error.message }, 400);
+  log(messageOf(error), error);
+  return json({ message: messageOf(error) }, 500);
+}

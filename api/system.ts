@@ -1,0 +1,18 @@
+import { type App, type Services } from "./context.ts";
+import { json, plain } from "./reply.ts";
+
+const PING_HEADERS = {
+  // "2" would make old command lines ask for BuildKit over gRPC.
+  "Builder-Version": "1",
+  "Swarm": "inactive",
+  "Cache-Control": "no-cache, no-store, must-revalidate",
+  "Pragma": "no-cache",
+};
+
+export function systemRoutes(app: App, { engine }: Services): void {
+  app.get("/_ping", (c) => plain(c.req.method === "HEAD" ? "" : "OK", PING_HEADERS));
+  app.get("/version", async () => json(await engine.version()));
+  app.get("/info", async () => json(await engine.info()));
+  // Named volumes come later; an empty list keeps `docker system` commands and compose going.
+  app.get("/volumes", () => json({ Volumes: [], Warnings: [] }));
+}

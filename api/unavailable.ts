@@ -1,0 +1,62 @@
+/** Routes of the Engine API that this version does not serve, each with the reason as its answer. */
+import { EngineError } from "../base/errors.ts";
+import { type App } from "./context.ts";
+
+const LATER: readonly [method: string, path: string, what: string][] = [
+  ["GET", "/containers/:name/changes", "docker diff"],
+  ["GET", "/containers/:name/export", "docker export"],
+  ["GET", "/containers/:name/stats", "docker stats"],
+  ["GET", "/containers/:name/archive", "docker cp"],
+  ["PUT", "/containers/:name/archive", "docker cp"],
+  ["GET", "/containers/:name/attach/ws", "attaching by WebSocket"],
+  ["POST", "/containers/:name/pause", "docker pause"],
+  ["POST", "/containers/:name/unpause", "docker unpause"],
+  ["POST", "/containers/:name/update", "docker update"],
+  ["POST", "/containers/prune", "docker container prune"],
+  ["GET", "/containers/:name/checkpoints", "docker checkpoint"],
+  ["POST", "/containers/:name/checkpoints", "docker checkpoint"],
+  ["DELETE", "/containers/:name/checkpoints/:checkpoint", "docker checkpoint"],
+  ["POST", "/commit", "docker commit"],
+  ["POST", "/build", "docker build"],
+  ["POST", "/build/prune", "docker builder prune"],
+  ["POST", "/build/cancel", "docker build"],
+  ["POST", "/session", "BuildKit"],
+  ["POST", "/grpc", "BuildKit"],
+  ["POST", "/auth", "docker login"],
+  ["GET", "/images/search", "docker search"],
+  ["POST", "/images/prune", "docker image prune"],
+  ["GET", "/images/get", "docker save"],
+  ["GET", "/images/:name/get", "docker save"],
+  ["POST", "/images/:name/push", "docker push"],
+  ["GET", "/distribution/*", "docker manifest"],
+  ["*", "/networks", "docker network"],
+  ["*", "/networks/*", "docker network"],
+  ["POST", "/volumes/create", "docker volume create"],
+  ["POST", "/volumes/prune", "docker volume prune"],
+  ["*", "/volumes/:name", "docker volume"],
+  ["GET", "/system/df", "docker system df"],
+  ["*", "/plugins", "docker plugin"],
+  ["*", "/plugins/*", "docker plugin"],
+];
+
+const SWARM = ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"];
+
+const NO_SWARM =
+  'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
+
+export function unavailableRoutes(app: App): void {
+  for (const [method, path, what] of LATER) {
+    const refuse = (): never => {
+      throw new EngineError("not-implemented", `${what} is not available yet in this version of berth`);
+    };
+    if (method === "*") app.all(path, refuse);
+    else app.on(method, path, refuse);
+  }
+  for (const path of SWARM) {
+    const refuse = (): never => {
+      throw new EngineError("unavailable", NO_SWARM);
+    };
+    app.all(path, refuse);
+    app.all(`${path}/*`, refuse);
+  }
+}
