@@ -1,0 +1,110 @@
+import { conflict, invalid, notFound } from "../base/errors.ts";
+import { Container } from "./container.ts";
+import type { ContainerRecord, ContainerState } from "./container_record.ts";
+import type { Durability, Store } from "./store.ts";
+
+/** All containers, by id and by name; the store's rows and this table change together. */
+export class ContainerTable {
+  readonly #store: Store;
+  readonly #byId = new Map<string, Container>();
+  /** Name → id; also names of containers that are being created, whose id is not in `#byId` yet. */
+  readonly #names = new Map<string, string>();
+
+  constructor(store: Store) {
+    this.#store = store;
+    for (const record of store.all()) this.#put(new Container(record));
+  }
+
+  #put(container: Container): void {
+    this.#byId.set(container.id, container);
+    this.#names.set(container.record.name, container.id);
+  }
+
+  /** Oldest first. */
+  all(): Container[] {
+    return [...this.#byId.values()];
+  }
+
+  get(id: string): Container | undefined {
+    return this.#byId.get(id);
+  }
+
+  /**
+   * By id, name (with or without "/"), or unique prefix of an id.
+   *
+   * @throws {EngineError} not-found `No such container: x`; invalid when a prefix fits several.
+   */
+  find(reference: string): Container {
+    const bare = reference.startsWith("/") ? reference.slice(1) : reference;
+    const exact = this.#byId.get(bare) ?? this.#byId.get(this.#names.get(bare) ?? "");
+    if (exact !== undefined) return exact;
+    let found: Container | undefined;
+    if (/^[0-9a-f]+$/.test(bare)) {
+      for (const [id, container] of this.#byId) {
+        if (!id.startsWith(bare)) continue;
+        if (found !== undefined) throw invalid(`multiple IDs found with provided prefix: ${bare}`);
+        found = container;
+      }
+    }
+    if (found === undefined) throw notFound(`No such container: ${reference}`);
+    return found;
+  }
+
+  hasName(name: string): boolean {
+    return this.#names.has(name);
+  }
+
+  /** @throws {EngineError} conflict, in Docker's words, when the name is taken. */
+  reserve(name: string, id: string): void {
+    const owner = this.#names.get(name);
+    if (owner !== undefined) {
+      throw conflict(
+        `Conflict. The container name "/${name}" is already in use by container "${owner}". ` +
+          "You have to remove (or rename) that container to be able to reuse that name.",
+      );
+    }
+    this.#names.set(name, id);
+  }
+
+  release(name: string, id: string): void {
+    if (this.#names.get(name) === id) this.#names.delete(name);
+  }
+
+  /** Publishes a new container. Its name must be reserved for it. */
+  add(record: ContainerRecord, durability: Durability): Container {
+    this.#store.insert(record, durability);
+    const container = new Container(record);
+    this.#put(container);
+    return container;
+  }
+
+  /** Replaces parts of a container's record, in memory and in the store. */
+  save(container: Container, changes: Partial<ContainerRecord>, durability: Durability = "process"): void {
+    const record = { ...container.record, ...changes };
+    this.#store.update(record, durability);
+    container.record = record;
+    container.notifyChanged();
+  }
+
+  /** The same for parts of its state. */
+  saveState(
+    container: Container,
+    state: Partial<ContainerState>,
+    changes: Partial<ContainerRecord> = {},
+  ): void {
+    this.save(container, { ...changes, state: { ...container.record.state, ...state } });
+  }
+
+  /** Renames; the new name must be reserved for this container. */
+  rename(container: Container, name: string): void {
+    const old = container.record.name;
+    this.save(container, { name }, "durable");
+    this.release(old, container.id);
+  }
+
+  delete(container: Container): void {
+    this.#store.delete(container.id);
+    this.#byId.delete(container.id);
+    this.release(container.record.name, container.id);
+  }
+}

@@ -1,0 +1,144 @@
+import { invalid } from "../base/errors.ts";
+import { nowRfc3339 } from "./clock.ts";
+import { commandOf, mergeImageConfig } from "./container_config.ts";
+import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
+import { containerDir, containerEvent, type EngineContext } from "./context.ts";
+import { goArch } from "./host_facts.ts";
+import { writeHostFiles } from "./host_files.ts";
+import { checkName, generateName, newContainerId } from "./names.ts";
+import { joinedContainer } from "./namespaces.ts";
+import type { CreateRequest, HostConfig } from "./types.ts";
+import { validateCreate } from "./validate.ts";
+
+/**
+ * Creates a container: its directories and writable layer first, its row in the store last. The row is what makes it
+ * exist; directories without a row are swept at the next start of the engine.
+ *
+ * @throws {EngineError} not-found (image, container to join), invalid, conflict (name).
+ */
+export async function createContainer(
+  ctx: EngineContext,
+  request: CreateRequest,
+): Promise<{ Id: string; Warnings: string[] }> {
+  const wanted = request.name === undefined || request.name === "" ? undefined : checkName(request.name);
+  const imageRef = request.config.Image ?? "";
+  if (imageRef === "") throw invalid("invalid reference format");
+  const image = ctx.images.get(imageRef);
+  const { hostConfig: checked, warnings } = validateCreate(withDefaults(ctx, request), ctx.facts);
+  const hostConfig = withContainerIds(ctx, checked);
+  const id = newContainerId();
+  const config = mergeImageConfig(
+    withHostname(request, hostConfig),
+    image.config.config,
+    id,
+    joinedContainer(hostConfig.NetworkMode) === undefined,
+  );
+  if (image.config.architecture !== goArch(ctx.facts.machine)) {
+    warnings.push(
+      `The requested image's platform (linux/${image.config.architecture}) does not match the detected host ` +
+        `platform (linux/${goArch(ctx.facts.machine)}) and no specific platform was requested`,
+    );
+  }
+  const name = wanted ?? generateName((candidate) => ctx.containers.hasName(candidate));
+  ctx.containers.reserve(name, id);
+  const dir = containerDir(ctx, id);
+  try {
+    Deno.mkdirSync(dir, { recursive: true, mode: 0o710 });
+    const files = writeHostFiles(dir, config, hostConfig);
+    await ctx.driver.create(id, ctx.images.layers(image));
+    const { path, args } = commandOf(config);
+    const record: ContainerRecord = {
+      id,
+      name,
+      createdAt: nowRfc3339(),
+      imageId: image.id,
+      imageRef,
+      path,
+      args,
+      config,
+      hostConfig,
+      networkingConfig: request.networkingConfig ?? null,
+      driver: ctx.driver.name,
+      platform: "linux",
+      state: CREATED_STATE,
+      dir,
+      logPath: hostConfig.LogConfig?.Type === "none" ? "" : `${dir}/${id}-json.log`,
+      ...files,
+      exitFile: "",
+      shim: null,
+      restartCount: 0,
+      starts: 0,
+      warnings,
+    };
+    // The image may have been removed while the layer was made.
+    ctx.images.get(image.id);
+    // A container that removes itself is no loss when the machine loses power: no fsync on the way of `run --rm`.
+    const container = ctx.containers.add(record, hostConfig.AutoRemove === true ? "process" : "durable");
+    containerEvent(ctx, container.record, "create");
+    return { Id: id, Warnings: warnings };
+  } catch (error) {
+    ctx.containers.release(name, id);
+    await sweepContainer(ctx, id);
+    throw error;
+  }
+}
+
+/** Deletes whatever a container that does not exist has left on disk. Never throws: the next start of the engine tries again. */
+export async function sweepContainer(
+  ctx: Pick<EngineContext, "dataRoot" | "driver" | "log">,
+  id: string,
+): Promise<void> {
+  try {
+    await ctx.driver.remove(id);
+    Deno.removeSync(containerDir(ctx, id), { recursive: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    ctx.log.warn("cannot remove what is left of a container", { id, error: String(error) });
+  }
+}
+
+/** The engine's defaults (daemon.json) where the request says nothing. */
+function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest {
+  const { hostConfig } = request;
+  const { defaults } = ctx;
+  const named = new Set((hostConfig.Ulimits ?? []).map((limit) => limit.Name));
+  const ulimits = [
+    ...(hostConfig.Ulimits ?? []),
+    ...defaults.ulimits.filter((limit) => !named.has(limit.Name)),
+  ];
+  const log = hostConfig.LogConfig;
+  return {
+    ...request,
+    hostConfig: {
+      ...hostConfig,
+      ...(hostConfig.ShmSize ? {} : { ShmSize: defaults.shmSize }),
+      ...(ulimits.length > 0 ? { Ulimits: ulimits } : {}),
+      LogConfig: log?.Type
+        ? log
+        : { Type: defaults.logDriver, Config: { ...defaults.logOpts, ...log?.Config } },
+    },
+  };
+}
+
+/** A name may be given to another container later: what is joined is written down by id. */
+function withContainerIds(ctx: EngineContext, hostConfig: HostConfig): HostConfig {
+  const pin = (mode: string | undefined) => {
+    const other = joinedContainer(mode);
+    return other === undefined ? undefined : `container:${ctx.containers.find(other).id}`;
+  };
+  const [net, pid, ipc] = [pin(hostConfig.NetworkMode), pin(hostConfig.PidMode), pin(hostConfig.IpcMode)];
+  return {
+    ...hostConfig,
+    ...(net === undefined ? {} : { NetworkMode: net }),
+    ...(pid === undefined ? {} : { PidMode: pid }),
+    ...(ipc === undefined ? {} : { IpcMode: ipc }),
+  };
+}
+
+/** With the host's network or UTS namespace the container has the host's name unless it asks for another. */
+function withHostname(request: CreateRequest, hostConfig: HostConfig): CreateRequest["config"] {
+  const hosts = hostConfig.NetworkMode === "host" || hostConfig.UTSMode === "host";
+  return hosts && !request.config.Hostname
+    ? { ...request.config, Hostname: Deno.hostname() }
+    : request.config;
+}

@@ -1,0 +1,200 @@
+import { invalid, messageOf } from "../base/errors.ts";
+import { isLogLevel, type LogLevel } from "./log.ts";
+import { checkLogConfig } from "./log_options.ts";
+import type { EngineOptions } from "./serve_options.ts";
+import type { ContainerDefaults } from "./context.ts";
+
+/** The engine's settings: flags and daemon.json merged, nothing left to look up. */
+export interface EngineSettings {
+  readonly hosts: readonly string[];
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  readonly storageDriver: string | undefined;
+  readonly pidfile: string | undefined;
+  readonly logLevel: LogLevel;
+  readonly shimPool: number;
+  readonly labels: readonly string[];
+  readonly defaults: ContainerDefaults;
+  /** What the file says that has no effect here. */
+  readonly warnings: readonly string[];
+}
+
+/** Options that may stand in the file and as a flag, but not in both; with the flag's name where it differs. */
+const FLAG_OF: Readonly<Record<string, string>> = {
+  hosts: "host",
+  "data-root": "data-root",
+  "exec-root": "exec-root",
+  "storage-driver": "storage-driver",
+  pidfile: "pidfile",
+  debug: "debug",
+  "log-level": "log-level",
+  "shim-pool": "shim-pool",
+};
+
+const OWN_KEYS = [
+  ...Object.keys(FLAG_OF),
+  "default-shm-size",
+  "default-ulimits",
+  "init",
+  "log-driver",
+  "log-opts",
+  "labels",
+];
+
+/** dockerd's other directives (moby: daemon/config): accepted, so that one file serves both; a warning says that nothing follows from them. */
+const DOCKERD_KEYS = new Set(
+  `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge bridge-accept-fwmark
+  builder cgroup-parent containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
+  data-root default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
+  default-network-opts default-runtime dns dns-opts dns-search exec-opts experimental features firewall-backend fixed-cidr
+  fixed-cidr-v6 group host-gateway-ip host-gateway-ips http-proxy https-proxy icc init-path insecure-registries ip ip-forward
+  ip-forward-no-drop ip-masq ip6tables ipv6 iptables live-restore log-format max-concurrent-downloads max-concurrent-uploads
+  max-download-attempts metrics-addr mtu no-new-privileges no-proxy node-generic-resources oom-score-adjust proxies
+  raw-logs registry-mirrors rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
+  tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate`.split(
+    /\s+/,
+  ),
+);
+
+type Json = Readonly<Record<string, unknown>>;
+
+/**
+ * Reads the configuration file, if there is one, and merges it with the flags.
+ *
+ * @throws {EngineError} invalid, in dockerd's words: unknown directive, directive and flag both given, wrong type.
+ */
+export function mergeSettings(options: EngineOptions): EngineSettings {
+  const file = readConfigFile(options);
+  const refuse = (problem: string) =>
+    invalid(`unable to configure the berth engine with file ${options.configFile}: ${problem}`);
+  const unknown = Object.keys(file).filter((key) => !OWN_KEYS.includes(key) && !DOCKERD_KEYS.has(key));
+  if (unknown.length > 0) {
+    throw refuse(`the following directives don't match any configuration option: ${unknown.join(", ")}`);
+  }
+  const flagValues: Json = {
+    hosts: options.hosts,
+    "data-root": options.dataRoot,
+    "exec-root": options.execRoot,
+    "storage-driver": options.storageDriver,
+    pidfile: options.pidfile,
+    debug: options.debug,
+    "log-level": options.logLevel,
+    "shim-pool": options.shimPool,
+  };
+  const both = Object.entries(FLAG_OF)
+    .filter(([key, flag]) => key in file && options.flagsGiven.includes(flag))
+    .map(([key]) => `${key}: (from flag: ${show(flagValues[key])}, from file: ${show(file[key])})`);
+  if (both.length > 0) {
+    throw refuse(
+      `the following directives are specified both as a flag and in the configuration file: ${
+        both.join(", ")
+      }`,
+    );
+  }
+  const take = <T>(key: string, expected: string, test: (value: unknown) => value is T): T | undefined => {
+    const value = file[key];
+    if (value === undefined || value === null) return undefined;
+    if (!test(value)) throw refuse(`${key}: must be ${expected}, not ${JSON.stringify(value)}`);
+    return value;
+  };
+  const text = (key: string) => take(key, "a string", isText);
+  const logLevel = text("log-level") ?? options.logLevel;
+  if (!isLogLevel(logLevel)) throw invalid(`invalid logging level: ${logLevel}`);
+  const shimPool = take("shim-pool", "a whole number from 0 to 64", isPoolSize) ?? options.shimPool ?? 1;
+  if (!isPoolSize(shimPool)) throw invalid(`invalid shim pool size: ${shimPool}: must be 0 to 64`);
+  const logDriver = text("log-driver") ?? "json-file";
+  const logOpts = take("log-opts", "an object of strings", isTexts) ?? {};
+  checkLogConfig(logDriver, logOpts);
+  const ignored = Object.keys(file).filter((key) => !OWN_KEYS.includes(key));
+  return {
+    hosts: take("hosts", "a list of strings", isTextList) ?? options.hosts,
+    dataRoot: absolute(text("data-root") ?? options.dataRoot, "data-root"),
+    execRoot: absolute(text("exec-root") ?? options.execRoot, "exec-root"),
+    storageDriver: text("storage-driver") ?? options.storageDriver,
+    pidfile: text("pidfile") ?? options.pidfile,
+    logLevel: (take("debug", "true or false", isBool) ?? options.debug) ? "debug" : logLevel,
+    shimPool,
+    labels: take("labels", "a list of strings", isTextList) ?? [],
+    defaults: {
+      shmSize: sizeOf(file["default-shm-size"], refuse),
+      ulimits: ulimitsOf(file["default-ulimits"], refuse),
+      init: take("init", "true or false", isBool) ?? false,
+      logDriver,
+      logOpts,
+      nofile: options.nofile,
+    },
+    warnings: ignored.length === 0
+      ? []
+      : [`no effect in this version of berth (${options.configFile}): ${ignored.join(", ")}`],
+  };
+}
+
+function readConfigFile(options: EngineOptions): Json {
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(options.configFile);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound && !options.configFileGiven) return {};
+    throw invalid(
+      `unable to configure the berth engine with file ${options.configFile}: ${messageOf(error)}`,
+      error,
+    );
+  }
+  if (text.trim() === "") return {};
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null || Array.isArray(value)) {
+      throw new Error("must be a JSON object");
+    }
+    return value as Json;
+  } catch (error) {
+    throw invalid(
+      `unable to configure the berth engine with file ${options.configFile}: ${messageOf(error)}`,
+      error,
+    );
+  }
+}
+
+function show(value: unknown): string {
+  return Array.isArray(value) ? `[${value.join(" ")}]` : String(value);
+}
+
+function absolute(path: string, name: string): string {
+  if (!path.startsWith("/")) throw invalid(`${name} must be an absolute path: ${path}`);
+  return path.replace(/\/+$/, "") || "/";
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+const isBool = (value: unknown): value is boolean => typeof value === "boolean";
+const isTextList = (value: unknown): value is string[] => Array.isArray(value) && value.every(isText);
+const isTexts = (value: unknown): value is Record<string, string> =>
+  typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every(isText);
+const isPoolSize = (value: unknown): value is number =>
+  Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 64;
+
+/** Docker's /dev/shm. */
+const DEFAULT_SHM = 64 * 1024 * 1024;
+
+/** Bytes of "64M", "1gb", 1048576 (binary units, as dockerd's MemBytes). */
+function sizeOf(value: unknown, refuse: (problem: string) => Error): number {
+  if (value === undefined || value === null) return DEFAULT_SHM;
+  const match = /^(\d+)\s*([kmgt]?)(i?b)?$/i.exec(String(value).trim());
+  const power = " kmgt".indexOf((match?.[2] || " ").toLowerCase());
+  const bytes = Number(match?.[1]) * 1024 ** power;
+  if (!Number.isSafeInteger(bytes) || bytes <= 0) {
+    throw refuse(`default-shm-size: invalid size: '${value}'`);
+  }
+  return bytes;
+}
+
+function ulimitsOf(value: unknown, refuse: (problem: string) => Error): ContainerDefaults["ulimits"] {
+  if (value === undefined || value === null) return [];
+  if (typeof value !== "object" || Array.isArray(value)) throw refuse("default-ulimits: must be an object");
+  return Object.entries(value).map(([name, limit]) => {
+    const { Soft, Hard } = (limit ?? {}) as { Soft?: unknown; Hard?: unknown };
+    if (typeof Soft !== "number" || typeof Hard !== "number") {
+      throw refuse(`default-ulimits: ${name}: needs numbers Soft and Hard`);
+    }
+    return { Name: name, Soft, Hard };
+  });
+}

@@ -1,0 +1,185 @@
+import { conflict, invalid } from "../base/errors.ts";
+import { newContainerId } from "./names.ts";
+import type { Container } from "./container.ts";
+import { buildExecProcess } from "./container_spec.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { parseDetachKeys } from "./detach_keys.ts";
+import { Exec } from "./exec_table.ts";
+import { frame, relay } from "./relay.ts";
+import { seccompFor } from "./seccomp_cache.ts";
+import { type AttachConn, openAttach } from "./shim_client.ts";
+import { explainStartFailure } from "./start_failure.ts";
+import type { ClientStream, ExecCreateRequest } from "./types.ts";
+
+/** How long the exit of an exec may take to be known after its output has ended. */
+const EXIT_WAIT_MS = 5_000;
+
+/** @throws {EngineError} conflict when the container does not run, invalid without a command. */
+export function createExec(ctx: EngineContext, container: Container, request: ExecCreateRequest): Exec {
+  if ((request.Cmd ?? []).length === 0) throw invalid("No exec command specified");
+  parseDetachKeys(request.DetachKeys);
+  requireRunning(container);
+  const exec = new Exec(newContainerId(), container.record, request);
+  ctx.execs.add(exec);
+  containerEvent(ctx, container.record, `exec_create: ${commandText(request)}`, { execID: exec.id });
+  return exec;
+}
+
+function commandText(request: ExecCreateRequest): string {
+  return (request.Cmd ?? []).join(" ");
+}
+
+function requireRunning(container: Container | undefined): asserts container is Container {
+  if (container === undefined || container.record.state.status !== "running" || container.shim === null) {
+    throw conflict(`container ${container?.id ?? ""} is not running`);
+  }
+}
+
+/**
+ * Runs an exec. Attached, it resolves when the stream is over: failures after `onReady` are written into the stream, as
+ * Docker does. Detached, it resolves once the process runs.
+ *
+ * @throws {EngineError} not-found, conflict (container stopped, exec ran already), invalid (detached command cannot be executed).
+ */
+export async function startExec(
+  ctx: EngineContext,
+  exec: Exec,
+  options: { detach: boolean; tty: boolean | undefined; consoleSize: readonly number[] | undefined },
+  onReady: (info: { tty: boolean }) => Promise<ClientStream>,
+): Promise<void> {
+  const container = ctx.containers.get(exec.container.id);
+  requireRunning(container);
+  if (exec.status === "ended") throw conflict(`Error: Exec command ${exec.id} has already run`);
+  if (exec.status !== "created") throw conflict(`Error: Exec command ${exec.id} is already running`);
+  exec.status = "starting";
+  if (options.detach) return await launch(ctx, container, exec, options, false);
+
+  const tty = exec.request.Tty ?? false;
+  let client: ClientStream;
+  try {
+    client = await onReady({ tty });
+  } catch (error) {
+    exec.status = "created";
+    throw error;
+  }
+  try {
+    await runAttached(ctx, container, exec, options, client, tty);
+  } finally {
+    client.close();
+  }
+}
+
+async function runAttached(
+  ctx: EngineContext,
+  container: Container,
+  exec: Exec,
+  options: { consoleSize: readonly number[] | undefined },
+  client: ClientStream,
+  tty: boolean,
+): Promise<void> {
+  const { AttachStdin: stdin = false, AttachStdout: stdout = false, AttachStderr: stderr = false } =
+    exec.request;
+  let conn: AttachConn | undefined;
+  try {
+    if ((stdin || stdout || stderr) && container.record.shim !== null) {
+      conn = await openAttach(container.record.shim.dir, { execId: exec.id, stdin, stdout, stderr });
+    }
+    await launch(ctx, container, exec, options, stdin);
+  } catch (error) {
+    conn?.close();
+    const text = `${(error as Error).message}\r\n`;
+    await client.write(tty ? new TextEncoder().encode(text) : frame(1, text)).catch(() => {});
+    await client.closeWrite().catch(() => {});
+    return;
+  }
+  if (conn === undefined) {
+    await exec.ended;
+  } else {
+    const how = await relay(conn, client, {
+      stdin,
+      output: stdout || stderr,
+      detachKeys: tty ? parseDetachKeys(exec.request.DetachKeys) : undefined,
+    });
+    if (how === "detached") {
+      containerEvent(ctx, container.record, "exec_detach", { execID: exec.id });
+      return;
+    }
+    // Clients ask for the exit code as soon as the stream is closed.
+    await deadline(exec.ended, EXIT_WAIT_MS);
+  }
+  await client.closeWrite().catch(() => {});
+}
+
+/** Gives the order to the shim. A failure ends the exec with Docker's exit code. */
+async function launch(
+  ctx: EngineContext,
+  container: Container,
+  exec: Exec,
+  options: { consoleSize: readonly number[] | undefined },
+  openStdin: boolean,
+): Promise<void> {
+  try {
+    requireRunning(container);
+    const size = options.consoleSize ?? exec.request.ConsoleSize ?? undefined;
+    const process = buildExecProcess(
+      container.record,
+      { ...exec.request, ConsoleSize: size ?? null },
+      {
+        seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
+        defaultNofile: ctx.defaults.nofile,
+      },
+    );
+    containerEvent(ctx, container.record, `exec_start: ${commandText(exec.request)}`, { execID: exec.id });
+    const shim = container.shim;
+    if (shim === null) throw conflict(`container ${container.id} is not running`);
+    const answer = await shim.request({ op: "exec", execId: exec.id, process, openStdin });
+    exec.pid = answer.pid ?? 0;
+    if (exec.status === "starting") exec.status = "running";
+  } catch (cause) {
+    const { error, exitCode } = explainStartFailure(cause, "exec");
+    exec.end(exitCode);
+    throw error;
+  }
+}
+
+/** @throws {EngineError} conflict when it does not run. */
+export async function resizeExec(
+  ctx: EngineContext,
+  exec: Exec,
+  size: { rows: number; cols: number },
+): Promise<void> {
+  const shim = ctx.containers.get(exec.container.id)?.shim;
+  if (exec.status !== "running" || !shim) throw conflict(`Exec ${exec.id} is not running`);
+  await shim.request({ op: "resize", ...size, execId: exec.id });
+}
+
+/** Docker's answer of GET /exec/{id}/json. */
+export function inspectExec(exec: Exec): Record<string, unknown> {
+  const { request } = exec;
+  const [entrypoint = "", ...args] = request.Cmd ?? [];
+  return {
+    ID: exec.id,
+    Running: exec.status === "running" || exec.status === "starting",
+    ExitCode: exec.exitCode,
+    ProcessConfig: {
+      tty: request.Tty ?? false,
+      entrypoint,
+      arguments: args,
+      privileged: request.Privileged ?? false,
+      ...(request.User ? { user: request.User } : {}),
+    },
+    OpenStdin: request.AttachStdin ?? false,
+    OpenStderr: request.AttachStderr ?? false,
+    OpenStdout: request.AttachStdout ?? false,
+    CanRemove: exec.status === "ended",
+    ContainerID: exec.container.id,
+    DetachKeys: request.DetachKeys ?? "",
+    Pid: exec.pid,
+  };
+}
+
+async function deadline(promise: Promise<void>, ms: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([promise, new Promise<void>((resolve) => timer = setTimeout(resolve, ms))]);
+  clearTimeout(timer);
+}

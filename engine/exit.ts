@@ -1,0 +1,171 @@
+import { messageOf } from "../base/errors.ts";
+import type { ExitRecord } from "../runtime/protocol.ts";
+import { millisBetween, nowRfc3339 } from "./clock.ts";
+import type { Container } from "./container.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { endOrphan, removeShimDir } from "./orphan.ts";
+import { removeLocked } from "./remove.ts";
+import { nextDelay, shouldRestart } from "./restart_policy.ts";
+import type { ReadyShim } from "./shim_pool.ts";
+
+/** Starts a container; the caller holds its mutex. Handed in, because a start needs this file as well. */
+export type StartLocked = (ctx: EngineContext, container: Container) => Promise<void>;
+
+/** How a run ended, whoever knows it. */
+export type Ending = Pick<ExitRecord, "exitCode" | "oomKilled" | "finishedAt"> & { readonly error?: string };
+
+/** Exit code when nobody saw the process end: as after SIGKILL. */
+const EXIT_LOST = 137;
+
+/** Listens to the shim of a running container: its exit, its execs' exits, and its own death. */
+export function followShim(
+  ctx: EngineContext,
+  container: Container,
+  shim: ReadyShim,
+  start: StartLocked,
+): void {
+  const report = (work: Promise<void>) =>
+    work.catch((error) => {
+      ctx.log.error("cannot record the exit of a container", { id: container.id, error: messageOf(error) });
+    });
+  shim.client.listen({
+    onExit: (record) => void report(takeExit(ctx, container, shim, record, start)),
+    onExecExit: ({ execId, exitCode }) => ctx.execs.ended(execId, exitCode),
+    onClose: () => void report(takeLoss(ctx, container, shim, start)),
+  });
+}
+
+/** The container that this shim serves is still the one that runs: a late word of an earlier run changes nothing. */
+function isCurrent(container: Container, shim: ReadyShim): boolean {
+  return !container.removed && container.record.shim?.dir === shim.ref.dir;
+}
+
+async function takeExit(
+  ctx: EngineContext,
+  container: Container,
+  shim: ReadyShim,
+  record: ExitRecord,
+  start: StartLocked,
+): Promise<void> {
+  await container.mutex.run(async () => {
+    if (isCurrent(container, shim)) await endRun(ctx, container, record, start, () => dismiss(shim));
+    else await dismiss(shim);
+  });
+}
+
+/** The exit is in the store: the shim may go. */
+async function dismiss(shim: ReadyShim): Promise<void> {
+  shim.client.listen({});
+  await shim.client.request({ op: "shutdown" }).catch(() => {});
+  shim.client.close();
+}
+
+/** The connection broke. Either the shim wrote the exit down before it died, or its container has nobody any more and is ended. */
+async function takeLoss(
+  ctx: EngineContext,
+  container: Container,
+  shim: ReadyShim,
+  start: StartLocked,
+): Promise<void> {
+  await container.mutex.run(async () => {
+    if (!isCurrent(container, shim)) return;
+    const written = readExitFile(container.record.exitFile);
+    if (written === undefined) endOrphan(ctx.kernel, shim.ref);
+    const ending = written ?? lostEnding();
+    await endRun(ctx, container, ending, start, () => {
+      removeShimDir(shim.ref.dir);
+      return Promise.resolve();
+    });
+  });
+}
+
+export function lostEnding(): Ending {
+  return {
+    exitCode: EXIT_LOST,
+    oomKilled: false,
+    finishedAt: nowRfc3339(),
+    error: "the container's shim has ended unexpectedly; the container was killed",
+  };
+}
+
+/** What the shim wrote before it told anybody; undefined when there is nothing. */
+export function readExitFile(path: string): ExitRecord | undefined {
+  if (path === "") return undefined;
+  try {
+    return JSON.parse(Deno.readTextFileSync(path)) as ExitRecord;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Writes down that a run has ended and does what follows from it: events, waiters, removal or restart by policy.
+ * The caller holds the mutex. `letShimGo` is called once the exit is in the store.
+ */
+export async function endRun(
+  ctx: EngineContext,
+  container: Container,
+  ending: Ending,
+  start: StartLocked,
+  letShimGo: () => Promise<void>,
+): Promise<void> {
+  const { exitFile, state } = container.record;
+  const ended = {
+    status: "exited" as const,
+    pid: 0,
+    pidStartTime: "",
+    exitCode: ending.exitCode,
+    error: ending.error ?? "",
+    oomKilled: ending.oomKilled,
+    finishedAt: ending.finishedAt,
+  };
+  const restart = shouldRestart({ ...container.record, state: { ...state, ...ended } });
+  ctx.containers.saveState(container, { ...ended, ...(restart ? { status: "restarting" as const } : {}) }, {
+    shim: null,
+    exitFile: "",
+  });
+  container.shim = null;
+  ctx.execs.endAll(container.id, ending.exitCode);
+  const ranMs = millisBetween(state.startedAt, ending.finishedAt);
+  if (ending.oomKilled) containerEvent(ctx, container.record, "oom");
+  containerEvent(ctx, container.record, "die", {
+    execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
+    exitCode: String(ending.exitCode),
+  });
+  container.notifyExit();
+  const released = ctx.driver.release(container.id).catch((error) => {
+    ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(error) });
+  });
+  await Promise.all([letShimGo(), released]);
+  removeFile(exitFile);
+  if (restart) scheduleRestart(ctx, container, ranMs, start);
+  else if (container.record.hostConfig.AutoRemove) await removeLocked(ctx, container);
+}
+
+function removeFile(path: string): void {
+  try {
+    if (path !== "") Deno.removeSync(path);
+  } catch {
+    // The container's directory goes some day, and the file with it.
+  }
+}
+
+/** Starts it again after the policy's delay, unless somebody stops, starts or removes it first. */
+export function scheduleRestart(
+  ctx: EngineContext,
+  container: Container,
+  ranMs: number,
+  start: StartLocked,
+): void {
+  container.restartDelay = nextDelay(container.restartDelay, ranMs);
+  container.restartTimer = setTimeout(() => {
+    container.restartTimer = undefined;
+    container.mutex.run(async () => {
+      if (container.removed || container.record.state.status !== "restarting") return;
+      ctx.containers.save(container, { restartCount: container.record.restartCount + 1 });
+      await start(ctx, container);
+    }).catch((error) => {
+      ctx.log.error("cannot restart container", { id: container.id, error: messageOf(error) });
+    });
+  }, container.restartDelay);
+}

@@ -1,0 +1,196 @@
+import { messageOf } from "../base/errors.ts";
+import type { ShimState } from "../runtime/protocol.ts";
+import { nowRfc3339 } from "./clock.ts";
+import type { Container } from "./container.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { sweepContainer } from "./create.ts";
+import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
+import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
+import { removeLocked } from "./remove.ts";
+import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
+import { ShimClient } from "./shim_client.ts";
+import { startContainer, startLocked } from "./start.ts";
+
+/** A shim answers at once unless it is in the middle of a start. */
+const STATUS_DEADLINE_MS = 15_000;
+
+/**
+ * Brings the store in line with what is there, before the engine serves anybody: containers that ran on are taken over,
+ * exits that happened meanwhile are recorded, starts and removals that were cut short are finished or undone, and what
+ * belongs to nobody is removed. Answers the containers that their restart policy wants started.
+ */
+export async function reconcile(ctx: EngineContext): Promise<Container[]> {
+  for (const container of ctx.containers.all()) {
+    try {
+      await container.mutex.run(() => reconcileOne(ctx, container));
+    } catch (error) {
+      ctx.log.error("cannot reconcile container", { id: container.id, error: messageOf(error) });
+    }
+  }
+  await sweepShims(ctx);
+  await sweepDirectories(ctx);
+  return ctx.containers.all().filter(({ record }) =>
+    record.state.status === "exited" && shouldStartWithEngine(record)
+  );
+}
+
+/** Starts what {@link reconcile} answered, one after the other, in the background of an engine that serves already. */
+export async function startWanted(ctx: EngineContext, wanted: readonly Container[]): Promise<void> {
+  for (const container of wanted) {
+    try {
+      await startContainer(ctx, container);
+    } catch (error) {
+      ctx.log.error("cannot start container", { id: container.id, error: messageOf(error) });
+    }
+  }
+}
+
+async function reconcileOne(ctx: EngineContext, container: Container): Promise<void> {
+  const { record } = container;
+  if (!directoryExists(record.dir) && record.state.status !== "removing") {
+    // Only a power failure between the removal and its row's deletion (not synced) leaves this.
+    ctx.log.warn("container has lost its directory: removed", { id: record.id });
+    return await removeLocked(ctx, container);
+  }
+  switch (record.state.status) {
+    case "starting":
+    case "running":
+      return await adopt(ctx, container);
+    case "removing":
+      return await removeLocked(ctx, container);
+    case "restarting":
+      await ctx.driver.release(record.id);
+      if (shouldRestart(record)) return scheduleRestart(ctx, container, 0, startLocked);
+      return ctx.containers.saveState(container, { status: "exited" });
+    case "exited":
+      await ctx.driver.release(record.id);
+      if (record.hostConfig.AutoRemove) await removeLocked(ctx, container);
+      return;
+    default:
+      return await ctx.driver.release(record.id);
+  }
+}
+
+function directoryExists(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isDirectory;
+  } catch (error) {
+    return !(error instanceof Deno.errors.NotFound);
+  }
+}
+
+/** A container that ran, or was being started, when the last engine ended. */
+async function adopt(ctx: EngineContext, container: Container): Promise<void> {
+  const { record } = container;
+  const { shim: ref } = record;
+  const exit = readExitFile(record.exitFile);
+  if (exit !== undefined && exit.containerId === record.id) {
+    if (record.state.status === "starting") {
+      // It ran and ended before the last engine could write that it runs.
+      ctx.containers.saveState(container, { startedAt: exit.startedAt, hasBeenStarted: true });
+    }
+    return await endRun(ctx, container, exit, startLocked, async () => {
+      if (ref !== null) await dismissShim(ctx, ref.dir);
+    });
+  }
+  const answer = ref === null ? undefined : await askShim(ref.dir);
+  if (ref !== null && answer !== undefined) {
+    const { client, state } = answer;
+    if (state.containerId === record.id && state.pid !== null) {
+      const wasStarting = record.state.status === "starting";
+      ctx.containers.saveState(container, {
+        status: "running",
+        pid: state.pid,
+        pidStartTime: state.startTime ?? "",
+        startedAt: state.startedAt ?? nowRfc3339(),
+        hasBeenStarted: true,
+        ...(wasStarting ? { exitCode: 0, error: "", oomKilled: false } : {}),
+      });
+      container.shim = client;
+      followShim(ctx, container, { ref, client }, startLocked);
+      if (wasStarting) containerEvent(ctx, container.record, "start");
+      ctx.log.info("container runs on", { id: record.id, pid: state.pid });
+      return;
+    }
+    // The order to start never reached it, or failed.
+    await client.request({ op: "shutdown" }).catch(() => {});
+    client.close();
+  } else if (ref !== null) {
+    endOrphan(ctx.kernel, ref);
+  }
+  if (record.state.status === "running") {
+    return await endRun(ctx, container, lostEnding(), startLocked, () => Promise.resolve());
+  }
+  await ctx.driver.release(record.id);
+  ctx.containers.saveState(container, {
+    status: record.state.hasBeenStarted ? "exited" : "created",
+    pid: 0,
+    pidStartTime: "",
+  }, { shim: null, exitFile: "" });
+  if (record.hostConfig.AutoRemove) await removeLocked(ctx, container);
+}
+
+/** Connects to a shim and asks what it holds; undefined when nobody answers. */
+async function askShim(dir: string): Promise<{ client: ShimClient; state: ShimState } | undefined> {
+  let client: ShimClient;
+  try {
+    client = await ShimClient.connect(dir);
+  } catch {
+    return undefined;
+  }
+  const timer = setTimeout(() => client.close(), STATUS_DEADLINE_MS);
+  try {
+    const { state } = await client.request({ op: "status" });
+    if (state !== undefined) return { client, state };
+  } catch {
+    // It hangs or died: the caller ends it.
+  } finally {
+    clearTimeout(timer);
+  }
+  client.close();
+  return undefined;
+}
+
+async function dismissShim(ctx: EngineContext, dir: string): Promise<void> {
+  const answer = await askShim(dir);
+  if (answer !== undefined) {
+    await answer.client.request({ op: "shutdown" }).catch(() => {});
+    answer.client.close();
+    return;
+  }
+  const state = readShimState(dir);
+  if (state !== undefined) {
+    endOrphan(ctx.kernel, {
+      id: "",
+      dir,
+      pid: state.shimPid,
+      startTime: state.shimStartTime,
+    });
+  } else removeShimDir(dir);
+}
+
+/** Shims that no container names: idle ones of the last engine, and those whose container's exit is recorded already. */
+async function sweepShims(ctx: EngineContext): Promise<void> {
+  const named = new Set(ctx.containers.all().map(({ record }) => record.shim?.dir));
+  for (const name of namesIn(`${ctx.execRoot}/shims`)) {
+    const dir = `${ctx.execRoot}/shims/${name}`;
+    if (!named.has(dir)) await dismissShim(ctx, dir);
+  }
+}
+
+/** Directories of containers that do not exist: creations that were cut short. */
+async function sweepDirectories(ctx: EngineContext): Promise<void> {
+  for (const name of namesIn(`${ctx.dataRoot}/containers`)) {
+    if (ctx.containers.get(name) === undefined && /^[0-9a-f]{64}$/.test(name)) {
+      await sweepContainer(ctx, name);
+    }
+  }
+}
+
+function namesIn(dir: string): string[] {
+  try {
+    return [...Deno.readDirSync(dir)].map((entry) => entry.name);
+  } catch {
+    return [];
+  }
+}

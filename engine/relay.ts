@@ -1,0 +1,79 @@
+import type { AttachConn } from "./shim_client.ts";
+import { DetachScanner } from "./detach_keys.ts";
+import type { ClientStream } from "./types.ts";
+
+/** Bytes moved at once from the shim to a client. */
+const BLOCK = 32 * 1024;
+
+export interface RelayOptions {
+  /** Pass on what the client sends. */
+  readonly stdin: boolean;
+  /** Pass on what the shim sends. */
+  readonly output: boolean;
+  /** With a terminal: these keys end the relay and leave the container alone. */
+  readonly detachKeys: Uint8Array | undefined;
+}
+
+/**
+ * Moves bytes both ways between a client and a shim's stream until the output ends, the client is gone, or it types the
+ * detach keys. The client's half-close becomes the end of stdin. Closes the shim's side, not the client's.
+ */
+export async function relay(
+  shim: AttachConn,
+  client: ClientStream,
+  options: RelayOptions,
+): Promise<"ended" | "detached"> {
+  using _shim = shim;
+  const input = options.stdin ? pumpInput(shim, client, options.detachKeys) : undefined;
+  const output = pumpOutput(shim, client, options.output).then(() => "ended" as const);
+  if (input === undefined) return await output;
+  // The end of the client's input is no end of the output, but the detach keys are.
+  const detached = input.then((how) => how === "detached" ? how : output);
+  return await Promise.race([output, detached]);
+}
+
+async function pumpInput(
+  shim: AttachConn,
+  client: ClientStream,
+  keys: Uint8Array | undefined,
+): Promise<"ended" | "detached"> {
+  const scanner = keys === undefined ? undefined : new DetachScanner(keys);
+  try {
+    for await (const chunk of client.input) {
+      const { data, detached } = scanner?.push(chunk) ?? { data: chunk, detached: false };
+      if (data.length > 0) await shim.write(data);
+      if (detached) return "detached";
+    }
+  } catch {
+    // The client broke off, or the process has closed its stdin: neither ends the output.
+  }
+  try {
+    await shim.closeWrite();
+  } catch {
+    // The stream ended first.
+  }
+  return "ended";
+}
+
+async function pumpOutput(shim: AttachConn, client: ClientStream, wanted: boolean): Promise<void> {
+  const buffer = new Uint8Array(BLOCK);
+  try {
+    while (true) {
+      const data = await shim.read(buffer);
+      if (data === undefined) return;
+      if (wanted) await client.write(data);
+    }
+  } catch {
+    // The client is gone, or the shim: there is nobody left to tell.
+  }
+}
+
+/** One block of Docker's framed stream. `stream` is 1 for stdout, 2 for stderr. */
+export function frame(stream: 1 | 2, text: string): Uint8Array {
+  const data = new TextEncoder().encode(text);
+  const framed = new Uint8Array(8 + data.length);
+  framed[0] = stream;
+  new DataView(framed.buffer).setUint32(4, data.length);
+  framed.set(data, 8);
+  return framed;
+}

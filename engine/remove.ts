@@ -1,0 +1,65 @@
+import { conflict, EngineError, messageOf } from "../base/errors.ts";
+import type { Container } from "./container.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { killAndWait } from "./signals.ts";
+
+/**
+ * Removes a container.
+ *
+ * @throws {EngineError} conflict when it runs and `force` is not given, or a removal is going on.
+ */
+export async function removeContainer(
+  ctx: EngineContext,
+  container: Container,
+  force: boolean,
+): Promise<void> {
+  const refuse = () =>
+    conflict(
+      `cannot remove container "/${container.record.name}": container is ${container.record.state.status}: ` +
+        "stop the container before removing or force remove",
+    );
+  if (container.record.state.status === "removing" && !force) {
+    throw conflict(`removal of container ${container.id} is already in progress`);
+  }
+  // A start that is under way is waited for; then the state is what it is.
+  await container.mutex.run(() => {
+    if (container.running && !force) throw refuse();
+    container.cancelRestart();
+  });
+  if (container.removed) return;
+  if (container.running) await killAndWait(ctx, container);
+  await container.mutex.run(async () => {
+    if (container.removed) return;
+    if (container.record.state.status === "running") throw refuse();
+    container.cancelRestart();
+    await removeLocked(ctx, container);
+  });
+}
+
+/**
+ * The removal itself; the caller holds the mutex, and the container does not run. Every step may be repeated: a removal
+ * that was cut short is finished at the next start of the engine.
+ */
+export async function removeLocked(ctx: EngineContext, container: Container): Promise<void> {
+  const { record } = container;
+  // One that removes itself is finished by reconciling anyway: its row need not say so.
+  if (!record.hostConfig.AutoRemove) ctx.containers.saveState(container, { status: "removing" });
+  try {
+    await ctx.driver.release(record.id);
+    await ctx.driver.remove(record.id);
+    try {
+      Deno.removeSync(record.dir, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  } catch (error) {
+    const problem = `unable to remove filesystem for ${record.id}: ${messageOf(error)}`;
+    ctx.containers.saveState(container, { status: "dead", error: problem });
+    container.notifyExit();
+    throw new EngineError("system", problem, { cause: error });
+  }
+  ctx.containers.delete(container);
+  ctx.execs.forget(record.id);
+  containerEvent(ctx, record, "destroy");
+  container.notifyRemoved();
+}

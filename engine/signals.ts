@@ -1,0 +1,157 @@
+import { conflict, EngineError, invalid } from "../base/errors.ts";
+import { SIGKILL, signalNumber } from "../ffi/signals.ts";
+import type { Container } from "./container.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { isAlive, signalProcess } from "./process_identity.ts";
+
+/** Seconds between the stop signal and SIGKILL when neither the caller nor the container says otherwise. */
+const STOP_TIMEOUT_S = 10;
+/** How long an exit may take after SIGKILL: the kernel may be busy writing the process's memory away. */
+const KILL_GRACE_MS = 10_000;
+/** Longest delay a timer takes (2^31 - 1 ms); a longer stop timeout than 24 days is no timeout. */
+const TIMER_LIMIT_MS = 2 ** 31 - 1;
+
+/** @throws {EngineError} invalid: no such signal. */
+export function parseSignal(text: string): number {
+  const number = signalNumber(text);
+  if (number === undefined) throw invalid(`invalid signal: ${text}`);
+  return number;
+}
+
+/**
+ * Sends a signal to the container's first process. SIGKILL is waited for, as Docker does.
+ *
+ * @throws {EngineError} invalid signal; conflict when it is not running.
+ */
+export async function killContainer(
+  ctx: EngineContext,
+  container: Container,
+  signal: string | undefined,
+): Promise<void> {
+  const number = signal === undefined || signal === "" ? SIGKILL : parseSignal(signal);
+  await container.mutex.run(() => {
+    if (container.record.state.status !== "running") throw notRunning(container, "cannot kill container");
+  });
+  if (number === SIGKILL) return await killAndWait(ctx, container);
+  noteManualStop(ctx, container, number);
+  const sent = sendSignal(ctx, container, number);
+  containerEvent(ctx, container.record, "kill", { signal: String(number) });
+  await sent;
+}
+
+function notRunning(container: Container, what: string): EngineError {
+  return conflict(`${what}: ${container.record.name}: container ${container.id} is not running`);
+}
+
+/** The stop signal counts as the user's wish to see it stopped, also when it comes by `kill`. */
+function noteManualStop(ctx: EngineContext, container: Container, signal: number): void {
+  if (signal !== SIGKILL && signal !== stopSignalOf(container)) return;
+  if (!container.record.state.manuallyStopped && hasRestartPolicy(container)) {
+    ctx.containers.saveState(container, { manuallyStopped: true });
+  }
+}
+
+function hasRestartPolicy(container: Container): boolean {
+  const name = container.record.hostConfig.RestartPolicy?.Name;
+  return name !== undefined && name !== "" && name !== "no";
+}
+
+function stopSignalOf(container: Container): number {
+  return signalNumber(container.record.config.StopSignal || "SIGTERM") ?? 15;
+}
+
+/** Delivers by the shim; by the kernel when the shim does not answer. A process that ended meanwhile is no error. */
+async function sendSignal(ctx: EngineContext, container: Container, signal: number): Promise<void> {
+  const { pid, pidStartTime } = container.record.state;
+  try {
+    if (container.shim !== null) {
+      await container.shim.request({ op: "signal", signal });
+      return;
+    }
+  } catch (error) {
+    ctx.log.debug("shim did not deliver a signal", { id: container.id, error: String(error) });
+  }
+  const identity = { pid, startTime: pidStartTime };
+  if (isAlive(identity)) signalProcess(ctx.kernel, identity, signal);
+}
+
+/** SIGKILL, and back when the exit is recorded. Nothing happens to a container that is not running. */
+export async function killAndWait(ctx: EngineContext, container: Container): Promise<void> {
+  if (container.record.state.status === "restarting") return await endRestarting(ctx, container);
+  if (container.record.state.status !== "running") return;
+  noteManualStop(ctx, container, SIGKILL);
+  const gone = container.nextExit();
+  const sent = sendSignal(ctx, container, SIGKILL);
+  containerEvent(ctx, container.record, "kill", { signal: String(SIGKILL) });
+  await sent;
+  if (!await within(gone, KILL_GRACE_MS)) {
+    throw new EngineError(
+      "system",
+      `container ${container.id} did not exit within ${KILL_GRACE_MS / 1000} s of SIGKILL: ` +
+        `its process ${container.record.state.pid} is stuck in the kernel`,
+    );
+  }
+}
+
+/** Between two restarts by policy there is no process: the wish to restart is what ends. */
+async function endRestarting(ctx: EngineContext, container: Container): Promise<void> {
+  await container.mutex.run(() => {
+    if (container.record.state.status !== "restarting") return;
+    container.cancelRestart();
+    ctx.containers.saveState(container, { status: "exited", manuallyStopped: true });
+    container.notifyExit();
+  });
+}
+
+/**
+ * Stop signal, timeout, SIGKILL.
+ *
+ * @throws {EngineError} not-modified when it is not running; invalid signal.
+ */
+export async function stopContainer(
+  ctx: EngineContext,
+  container: Container,
+  options: { timeout: number | undefined; signal: string | undefined },
+): Promise<void> {
+  const signal = options.signal === undefined || options.signal === ""
+    ? stopSignalOf(container)
+    : parseSignal(options.signal);
+  await container.mutex.run(() => {
+    if (!container.running) throw new EngineError("not-modified", "container already stopped");
+  });
+  if (container.record.state.status === "restarting") await endRestarting(ctx, container);
+  else await stopRunning(ctx, container, signal, options.timeout);
+  containerEvent(ctx, container.record, "stop");
+}
+
+async function stopRunning(
+  ctx: EngineContext,
+  container: Container,
+  signal: number,
+  timeout: number | undefined,
+): Promise<void> {
+  if (container.record.state.status !== "running") return;
+  if (!container.record.state.manuallyStopped && hasRestartPolicy(container)) {
+    ctx.containers.saveState(container, { manuallyStopped: true });
+  }
+  const gone = container.nextExit();
+  const seconds = timeout ?? container.record.config.StopTimeout ?? STOP_TIMEOUT_S;
+  const sent = sendSignal(ctx, container, signal);
+  containerEvent(ctx, container.record, "kill", { signal: String(signal) });
+  await sent;
+  if (seconds < 0) await gone;
+  else if (!await within(gone, seconds * 1000)) await killAndWait(ctx, container);
+}
+
+/** True when the promise settles in time. */
+async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), Math.min(ms, TIMER_LIMIT_MS));
+  });
+  try {
+    return await Promise.race([promise.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,163 @@
+import { conflict, EngineError, messageOf } from "../base/errors.ts";
+import type { ContainerSpec, RootfsSpec } from "../runtime/spec.ts";
+import { nowRfc3339 } from "./clock.ts";
+import type { Container } from "./container.ts";
+import { buildContainerSpec } from "./container_spec.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { followShim } from "./exit.ts";
+import { buildLogSpec } from "./log_options.ts";
+import { type ResolvedNamespaces, resolveNamespaces } from "./namespaces.ts";
+import { removeLocked } from "./remove.ts";
+import { seccompFor } from "./seccomp_cache.ts";
+import { endOrphan } from "./orphan.ts";
+import type { ReadyShim } from "./shim_pool.ts";
+import { explainStartFailure } from "./start_failure.ts";
+
+/**
+ * Starts a container that does not run.
+ *
+ * @throws {EngineError} not-modified when it runs, conflict when it is being removed, invalid for a command that cannot
+ * be executed, system for other failures. The container's state then says so as well.
+ */
+export function startContainer(ctx: EngineContext, container: Container): Promise<void> {
+  return container.mutex.run(async () => {
+    const { status } = container.record.state;
+    if (status === "running") throw new EngineError("not-modified", "container already started");
+    if (container.removed || status === "removing" || status === "dead") {
+      throw conflict("container is marked for removal and cannot be started");
+    }
+    container.cancelRestart();
+    container.restartDelay = 0;
+    ctx.containers.saveState(container, { manuallyStopped: false }, { restartCount: 0 });
+    await startLocked(ctx, container);
+  });
+}
+
+/**
+ * The start itself; the caller holds the mutex and has checked the state.
+ *
+ * What is on disk at each point, should the engine be killed there: nothing but an idle shim, which ends with our
+ * connection → row "starting" with the shim's name: reconciling asks that shim whether the container runs →
+ * row "running".
+ */
+export async function startLocked(ctx: EngineContext, container: Container): Promise<void> {
+  const before = container.record.state;
+  let shim: ReadyShim | undefined;
+  try {
+    const namespaces = resolveNamespaces(container.record.hostConfig, ctx.containers);
+    const image = ctx.images.get(container.record.imageId);
+    const { cgroup: _cgroup, ...shimNamespaces } = namespaces;
+    const [rootfs, ready] = await both(
+      ctx.driver.acquire(container.id, ctx.images.layers(image)),
+      ctx.pool.acquire(shimNamespaces),
+    );
+    shim = ready;
+    const hostMounts = ctx.images.hostMounts(image, container.record.dir);
+    const spec = containerSpec(ctx, container, { rootfs, hostMounts, namespaces });
+    const starts = container.record.starts + 1;
+    const exitFile = `${container.record.dir}/exit-${starts}.json`;
+    ctx.containers.saveState(container, { status: "starting" }, { shim: shim.ref, exitFile, starts });
+    container.shim = shim.client;
+    followShim(ctx, container, shim, startLocked);
+    const dir = shim.ref.dir;
+    await Promise.all([...container.pendingAttach].map((pending) => pending.open(dir)));
+    container.pendingAttach.clear();
+    const { config } = container.record;
+    const answer = await shim.client.request({
+      op: "start",
+      spec,
+      log: buildLogSpec(container.record),
+      openStdin: config.OpenStdin ?? false,
+      stdinOnce: config.StdinOnce ?? false,
+      exitFile,
+    });
+    ctx.containers.saveState(container, {
+      status: "running",
+      pid: answer.pid ?? 0,
+      pidStartTime: answer.startTime ?? "",
+      startedAt: answer.startedAt ?? nowRfc3339(),
+      exitCode: 0,
+      error: "",
+      oomKilled: false,
+      hasBeenStarted: true,
+    });
+    containerEvent(ctx, container.record, "start");
+  } catch (error) {
+    throw await failStart(ctx, container, before, shim, error);
+  } finally {
+    ctx.pool.refill();
+  }
+}
+
+function containerSpec(
+  ctx: EngineContext,
+  container: Container,
+  parts: {
+    rootfs: RootfsSpec;
+    hostMounts: ContainerSpec["mounts"];
+    namespaces: ResolvedNamespaces;
+  },
+): ContainerSpec {
+  const { record } = container;
+  return buildContainerSpec({
+    record,
+    rootfs: parts.rootfs,
+    hostMounts: parts.hostMounts,
+    files: { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath },
+    namespaces: parts.namespaces,
+    facts: ctx.facts,
+    seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
+    defaultNofile: ctx.defaults.nofile,
+    defaultInit: ctx.defaults.init,
+  });
+}
+
+/** Both results, or the first failure after the other has settled: an idle shim that nobody takes is closed. */
+async function both<T>(rootfs: Promise<T>, shim: Promise<ReadyShim>): Promise<[T, ReadyShim]> {
+  const [a, b] = await Promise.allSettled([rootfs, shim]);
+  if (a.status === "fulfilled" && b.status === "fulfilled") return [a.value, b.value];
+  if (b.status === "fulfilled") b.value.client.close();
+  throw a.status === "rejected" ? a.reason : (b as PromiseRejectedResult).reason;
+}
+
+/** Undoes a start as far as it went and writes down why; answers the error for the client. */
+async function failStart(
+  ctx: EngineContext,
+  container: Container,
+  before: Container["record"]["state"],
+  shim: ReadyShim | undefined,
+  cause: unknown,
+): Promise<EngineError> {
+  const { error, exitCode } = explainStartFailure(cause, "start");
+  container.shim = null;
+  if (shim !== undefined) {
+    const lost = shim.client.closed;
+    shim.client.listen({});
+    if (lost) endOrphan(ctx.kernel, shim.ref);
+    else await shim.client.request({ op: "shutdown" }).catch(() => {});
+    shim.client.close();
+  }
+  for (const pending of [...container.pendingAttach]) pending.cancel();
+  container.pendingAttach.clear();
+  try {
+    await ctx.driver.release(container.id);
+  } catch (problem) {
+    ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(problem) });
+  }
+  const status = before.hasBeenStarted ? "exited" : "created";
+  ctx.containers.saveState(container, {
+    ...before,
+    status,
+    pid: 0,
+    pidStartTime: "",
+    exitCode,
+    error: error.message,
+  }, { shim: null });
+  ctx.log.error("cannot start container", { id: container.id, error: error.message });
+  if (container.record.hostConfig.AutoRemove) {
+    await removeLocked(ctx, container).catch((problem) => {
+      ctx.log.error("cannot remove container", { id: container.id, error: messageOf(problem) });
+    });
+  }
+  return error;
+}
