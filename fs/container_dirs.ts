@@ -1,0 +1,126 @@
+import { moveToTrash, removeTree } from "./remove_tree.ts";
+import type { LayerRef } from "./graph_driver.ts";
+
+/** Where a graph driver keeps what belongs to one container. */
+export interface ContainerDirs {
+  /** `<root>/containers/<id>` */
+  readonly dir: string;
+  readonly upper: string;
+  readonly work: string;
+  /** Mount point, for a driver that mounts. */
+  readonly merged: string;
+}
+
+/** The directories that overlay and fuse-overlayfs share: writable layers, short names of layers, trash. */
+export class GraphRoot {
+  readonly root: string;
+
+  /** @param root absolute path of the data root. */
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  container(id: string): ContainerDirs {
+    if (!/^[A-Za-z0-9][A-Za-z0-9_.-]*$/.test(id)) throw new TypeError(`Invalid container id ${id}`);
+    const dir = `${this.root}/containers/${id}`;
+    return { dir, upper: `${dir}/upper`, work: `${dir}/work`, merged: `${dir}/merged` };
+  }
+
+  /** Makes upper, work and merged. The root of the container's file system gets the mode of its topmost layer. */
+  async createContainer(id: string, layers: readonly LayerRef[]): Promise<ContainerDirs> {
+    const dirs = this.container(id);
+    await Deno.mkdir(dirs.dir, { recursive: true, mode: 0o711 });
+    for (const path of [dirs.work, dirs.merged, dirs.upper]) await Deno.mkdir(path, { recursive: true, mode: 0o755 });
+    const top = layers[0] === undefined ? undefined : await Deno.stat(layers[0].dir);
+    // an overlay shows the attributes of its upper directory; the umask may have taken bits away
+    await Deno.chmod(dirs.upper, (top?.mode ?? 0o755) & 0o7777);
+    if (top?.uid != null && top.gid != null && (top.uid !== 0 || top.gid !== 0)) {
+      await Deno.chown(dirs.upper, top.uid, top.gid);
+    }
+    return dirs;
+  }
+
+  /** Removes everything of a container. The name is free at once; what is slow comes after. */
+  async removeContainer(id: string): Promise<void> {
+    const trashed = moveToTrash(this.container(id).dir, `${this.root}/trash`);
+    if (trashed !== undefined) await removeTree(trashed);
+  }
+
+  /**
+   * Short paths of layers, for mount options: they are limited to a page, which 60 paths of 64 hexadecimal digits
+   * would not fit. All lie in one directory. A layer without entries stands in for no layer at all, which overlay refuses.
+   */
+  lowerDirs(layers: readonly LayerRef[]): string[] {
+    if (layers.length === 0) {
+      const empty = `${this.root}/l/empty`;
+      Deno.mkdirSync(empty, { recursive: true, mode: 0o755 });
+      return [empty];
+    }
+    Deno.mkdirSync(`${this.root}/l`, { recursive: true, mode: 0o711 });
+    return layers.map((layer) => this.#shortName(layer));
+  }
+
+  #shortName({ chainId, dir }: LayerRef): string {
+    const hex = chainId.replace(/^sha256:/, "");
+    const target = dir.startsWith(`${this.root}/`) ? `..${dir.slice(this.root.length)}` : dir;
+    for (let length = 10;; length++) {
+      const link = `${this.root}/l/${hex.slice(0, length)}`;
+      if (linkPointsTo(link, target)) return link;
+      if (length > hex.length) throw new Error(`no free short name for layer ${chainId}`);
+    }
+  }
+
+  /** Bytes of the files in a container's writable layer (apparent size). */
+  async usage(id: string): Promise<number> {
+    return await treeSize(this.container(id).upper);
+  }
+}
+
+/** Makes the link or finds it; a link whose target is gone is made anew. False when the name is another layer's. */
+function linkPointsTo(link: string, target: string): boolean {
+  for (let attempt = 0; attempt < 3; attempt++) {
+    try {
+      Deno.symlinkSync(target, link);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+    if (Deno.readLinkSync(link) === target) return true;
+    if (exists(link)) return false;
+    Deno.removeSync(link);
+  }
+  return false;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Sum of the sizes of all files in a tree; hard links count once. */
+async function treeSize(dir: string): Promise<number> {
+  let total = 0;
+  const seen = new Set<string>();
+  const visit = async (path: string) => {
+    for await (const entry of Deno.readDir(path)) {
+      const child = `${path}/${entry.name}`;
+      if (entry.isDirectory) await visit(child);
+      else {
+        const info = await Deno.lstat(child).catch(() => undefined);
+        if (info === undefined) continue;
+        const key = `${info.dev}:${info.ino}`;
+        if ((info.nlink ?? 1) > 1 && seen.has(key)) continue;
+        if ((info.nlink ?? 1) > 1) seen.add(key);
+        total += info.size;
+      }
+    }
+  };
+  await visit(dir).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+  return total;
+}
