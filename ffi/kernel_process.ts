@@ -36,6 +36,7 @@ type Calls = Pick<
   | "getrlimit"
   | "umask"
   | "resetSignals"
+  | "ignoreSignals"
   | "sysconfClockTicks"
 >;
 
@@ -190,6 +191,14 @@ export const processCalls: Calls = {
     }
     const empty = block(SIZEOF.kernelSigset);
     check(raw(NR.rt_sigprocmask, SIG_SETMASK, empty.address, 0, SIZEOF.kernelSigset), "sigprocmask");
+  },
+  ignoreSignals(signals) {
+    const action = block(SIZEOF.kernelSigaction);
+    // SIG_IGN; sa_handler is the first member
+    action.view.setBigUint64(0, 1n, true);
+    for (const signal of signals) {
+      check(raw(NR.rt_sigaction, signal, action.address, 0, SIZEOF.kernelSigset), "sigaction");
+    }
   },
   sysconfClockTicks() {
     // USER_HZ is 100 on x86-64 and arm64 and part of their ABI: /proc/<pid>/stat counts in it

@@ -50,7 +50,13 @@ export type ShimRequest =
     readonly exitFile: string;
   }
   | { readonly seq: number; readonly op: "signal"; readonly signal: number; readonly execId?: string }
-  | { readonly seq: number; readonly op: "resize"; readonly rows: number; readonly cols: number; readonly execId?: string }
+  | {
+    readonly seq: number;
+    readonly op: "resize";
+    readonly rows: number;
+    readonly cols: number;
+    readonly execId?: string;
+  }
   | {
     readonly seq: number;
     readonly op: "exec";
@@ -72,10 +78,22 @@ export interface StartFailure {
 }
 
 export type ShimMessage =
-  | { readonly seq: number; readonly ok: true; readonly pid?: number; readonly startTime?: string; readonly startedAt?: string; readonly state?: ShimState }
+  | {
+    readonly seq: number;
+    readonly ok: true;
+    readonly pid?: number;
+    readonly startTime?: string;
+    readonly startedAt?: string;
+    readonly state?: ShimState;
+  }
   | { readonly seq: number; readonly ok: false; readonly error: StartFailure }
   | { readonly event: "exit"; readonly record: ExitRecord }
-  | { readonly event: "exec-exit"; readonly execId: string; readonly exitCode: number; readonly finishedAt: string };
+  | {
+    readonly event: "exec-exit";
+    readonly execId: string;
+    readonly exitCode: number;
+    readonly finishedAt: string;
+  };
 
 /**
  * First line a client writes on `attach.sock` (JSON, one line); the shim answers `{"ok":true}\n` or `{"ok":false,"message":…}\n`

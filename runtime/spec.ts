@@ -6,7 +6,16 @@
 
 /** One mount of the container, in order. Paths in `target` are inside the container and untrusted. */
 export interface MountSpec {
-  readonly type: "bind" | "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup2" | "overlay" | "image-dir";
+  readonly type:
+    | "bind"
+    | "proc"
+    | "sysfs"
+    | "tmpfs"
+    | "devpts"
+    | "mqueue"
+    | "cgroup2"
+    | "overlay"
+    | "image-dir";
   /** Host path for bind; overlay uses `overlay`. */
   readonly source?: string;
   readonly target: string;
@@ -60,7 +69,13 @@ export interface ProcessSpec {
   /** Initial size of the terminal, [rows, cols]. */
   readonly consoleSize?: readonly [number, number];
   /** 64-bit masks in hexadecimal without 0x. For a non-root user effective and permitted are cleared by execve itself, as in Docker. */
-  readonly capabilities: { readonly bounding: string; readonly permitted: string; readonly effective: string; readonly inheritable: string; readonly ambient: string };
+  readonly capabilities: {
+    readonly bounding: string;
+    readonly permitted: string;
+    readonly effective: string;
+    readonly inheritable: string;
+    readonly ambient: string;
+  };
   readonly noNewPrivileges: boolean;
   /** struct sock_filter[] in base64; absent = unconfined. */
   readonly seccomp?: string;
@@ -79,7 +94,11 @@ export interface ContainerSpec {
   readonly rootPropagation?: string;
   readonly mounts: readonly MountSpec[];
   /** Device nodes bound from the host into /dev: host path → container path. */
-  readonly devices: readonly { readonly source: string; readonly target: string; readonly optional?: boolean }[];
+  readonly devices: readonly {
+    readonly source: string;
+    readonly target: string;
+    readonly optional?: boolean;
+  }[];
   /** Symlinks made in the container's fresh /dev: [target, path]. */
   readonly symlinks: readonly (readonly [string, string])[];
   readonly maskedPaths: readonly string[];
@@ -117,5 +136,10 @@ export interface ShimOptions {
   /** `<exec-root>/shims/<shim id>`: exists, empty, mode 0700. The shim puts ctl.sock, attach.sock, state.json, shim.log there. */
   readonly dir: string;
   /** Default: all private. A shim for `--net host` and the like is made to measure (no warm one fits). */
-  readonly namespaces: { readonly pid: NamespaceMode; readonly net: NamespaceMode; readonly ipc: NamespaceMode; readonly uts: NamespaceMode };
+  readonly namespaces: {
+    readonly pid: NamespaceMode;
+    readonly net: NamespaceMode;
+    readonly ipc: NamespaceMode;
+    readonly uts: NamespaceMode;
+  };
 }

@@ -1,0 +1,222 @@
+/** The last part of a start, the same for a container's first process and for an exec: user, rights, execve. */
+import {
+  PR_CAP_AMBIENT,
+  PR_CAP_AMBIENT_CLEAR_ALL,
+  PR_CAP_AMBIENT_RAISE,
+  PR_CAPBSET_DROP,
+  PR_CAPBSET_READ,
+  PR_SET_KEEPCAPS,
+  PR_SET_NO_NEW_PRIVS,
+} from "../ffi/constants.ts";
+import { SysError } from "../ffi/errno.ts";
+import type { Syscalls } from "../ffi/syscalls.ts";
+import { readText } from "./files.ts";
+import { sendReply } from "./init_channel.ts";
+import { findCommand } from "./init_command.ts";
+import { bindConsole, openConsole } from "./init_console.ts";
+import { InitFailure, inStage } from "./init_failure.ts";
+import { type ExecUser, lookupUser } from "./init_user.ts";
+import type { ProcessSpec } from "./spec.ts";
+
+const CAP_SYS_ADMIN = 1n << 21n;
+const NULL_DEVICE = 0x103n;
+
+/** What a process starts with, besides its ProcessSpec. */
+export interface ProcessSetup {
+  /** Socket to the shim. */
+  readonly channel: number;
+  /** stdin, stdout, stderr; empty with a terminal. */
+  readonly stdio: readonly number[];
+  /** Put before the arguments: an init program. */
+  readonly prefix: readonly string[];
+  /** Whether /dev/console is to be the terminal. */
+  readonly ownsConsole: boolean;
+}
+
+/** Becomes the process. Called inside the container's root; returns only by throwing. */
+export function becomeProcess(kernel: Syscalls, process: ProcessSpec, setup: ProcessSetup): never {
+  const stdio = process.tty ? openTerminal(kernel, process, setup) : setup.stdio;
+  const user = inStage("user", "", () => readUser(kernel, process));
+  inStage("stdio", "", () => chownStdio(kernel, stdio, user));
+  const entered = enterDirectory(kernel, process.cwd);
+  const program = process.seccomp === undefined ? undefined : decodeBase64(process.seccomp);
+  const effective = inStage(
+    "capabilities",
+    "",
+    () => applyUser(kernel, process, user, program !== undefined && !process.noNewPrivileges),
+  );
+  if (!entered) {
+    inStage(
+      "cwd",
+      `chdir to cwd (${JSON.stringify(process.cwd)}) set in config.json failed`,
+      () => kernel.chdir(process.cwd || "/"),
+    );
+  }
+  refuseOutside();
+  const env = withHome(process.env, user.home);
+  const args = [...setup.prefix, ...process.args];
+  const [command] = args;
+  if (command === undefined) throw new InitFailure("exec", "no command specified");
+  const path = findCommand(kernel, command, env, user, effective);
+  kernel.umask(0o022);
+  sendReply(kernel, setup.channel, { kind: "exec" });
+  for (const [target, fd] of stdio.entries()) kernel.dup2(fd, target);
+  kernel.cloexecFrom(3);
+  for (const { resource, soft, hard } of process.rlimits) {
+    inStage(
+      "rlimit",
+      `error setting rlimit type ${resource}`,
+      () => kernel.setrlimit(resource, limit(soft), limit(hard)),
+    );
+  }
+  kernel.resetSignals();
+  if (process.noNewPrivileges) kernel.prctl(PR_SET_NO_NEW_PRIVS, 1);
+  // The filter is the last step but one, so that it has to permit execve alone.
+  if (program !== undefined) inStage("seccomp", "", () => kernel.seccompSetFilter(program, 0));
+  return inStage("exec", "", () => kernel.execve(path, args, env));
+}
+
+function openTerminal(kernel: Syscalls, process: ProcessSpec, setup: ProcessSetup): readonly number[] {
+  return inStage("console", "", () => {
+    const terminal = openConsole(kernel);
+    if (setup.ownsConsole) bindConsole(kernel, terminal);
+    const [rows, cols] = process.consoleSize ?? [0, 0];
+    if (rows > 0 && cols > 0) kernel.setWindowSize(terminal.master, { rows, cols });
+    kernel.setControllingTerminal(terminal.slave);
+    sendReply(kernel, setup.channel, { kind: "console" }, [terminal.master]);
+    kernel.close(terminal.master);
+    return [terminal.slave, terminal.slave, terminal.slave];
+  });
+}
+
+function readUser(kernel: Syscalls, process: ProcessSpec): ExecUser {
+  const passwd = readText(kernel, "/etc/passwd") ?? "";
+  const group = readText(kernel, "/etc/group") ?? "";
+  return lookupUser(process.user, process.additionalGroups, passwd, group);
+}
+
+/** /dev/stdout and the like can only be opened by their owner. What cannot be given away is left. */
+function chownStdio(kernel: Syscalls, stdio: readonly number[], user: ExecUser): void {
+  for (const fd of stdio) {
+    const { uid, gid, rdev } = kernel.fstat(fd);
+    if (uid === user.uid || rdev === NULL_DEVICE) continue;
+    try {
+      kernel.fchown(fd, user.uid, gid);
+    } catch (error) {
+      if (!(error instanceof SysError && error.is("EINVAL", "EPERM", "EROFS"))) throw error;
+    }
+  }
+}
+
+/** Makes the working directory when it is missing and enters it. False: only the user itself may enter (a home on NFS, a FUSE mount). */
+function enterDirectory(kernel: Syscalls, cwd: string): boolean {
+  if (cwd === "" || cwd === "/") return true;
+  const what = `chdir to cwd (${JSON.stringify(cwd)}) set in config.json failed`;
+  return inStage("cwd", what, () => {
+    try {
+      kernel.chdir(cwd);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      if (error.is("EACCES", "EPERM")) return false;
+      if (!error.is("ENOENT")) throw error;
+      makeDirectories(kernel, cwd);
+      kernel.chdir(cwd);
+    }
+    return true;
+  });
+}
+
+function makeDirectories(kernel: Syscalls, path: string): void {
+  try {
+    kernel.mkdir(path, 0o755);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    if (error.is("EEXIST")) return;
+    const slash = path.replace(/\/+$/, "").lastIndexOf("/");
+    if (!error.is("ENOENT") || slash <= 0) throw error;
+    makeDirectories(kernel, path.slice(0, slash));
+    kernel.mkdir(path, 0o755);
+  }
+}
+
+/** A working directory of /proc/self/fd/N would be one of the host's: getcwd(2) finds no way from the root to it. */
+function refuseOutside(): void {
+  let cwd = "";
+  try {
+    cwd = Deno.cwd();
+  } catch {
+    // refused below
+  }
+  if (!cwd.startsWith("/")) {
+    throw new InitFailure(
+      "cwd",
+      "current working directory is outside of container mount namespace root -- possible container breakout detected",
+    );
+  }
+}
+
+/**
+ * Takes on user, groups and capabilities. Permitted capabilities stay until execve, which clears them for an ordinary
+ * user and cuts them down to the bounding set for root; effective are only those that the program will have, and what the
+ * filter needs, so that the program's path is looked at with the program's own rights. Answers them.
+ */
+function applyUser(kernel: Syscalls, process: ProcessSpec, user: ExecUser, forFilter: boolean): bigint {
+  const { bounding, effective, inheritable, ambient } = process.capabilities;
+  dropBounding(kernel, mask(bounding));
+  kernel.prctl(PR_SET_KEEPCAPS, 1);
+  setGroups(kernel, user);
+  kernel.setresgid(user.gid, user.gid, user.gid);
+  kernel.setresuid(user.uid, user.uid, user.uid);
+  const { permitted } = kernel.capget();
+  const own = (user.uid === 0 ? mask(effective) : mask(ambient)) & permitted;
+  kernel.capset({
+    permitted,
+    effective: forFilter ? own | (CAP_SYS_ADMIN & permitted) : own,
+    inheritable: mask(inheritable) & permitted,
+  });
+  kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
+  for (const cap of bits(mask(ambient))) kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap);
+  return own;
+}
+
+function dropBounding(kernel: Syscalls, keep: bigint): void {
+  for (let cap = 0; cap < 64; cap++) {
+    try {
+      if (kernel.prctl(PR_CAPBSET_READ, cap) === 0) continue;
+    } catch (error) {
+      // EINVAL: the kernel knows no capability of that number
+      if (error instanceof SysError) return;
+      throw error;
+    }
+    if ((keep >> BigInt(cap) & 1n) === 0n) kernel.prctl(PR_CAPBSET_DROP, cap);
+  }
+}
+
+function setGroups(kernel: Syscalls, user: ExecUser): void {
+  try {
+    kernel.setgroups(user.groups);
+  } catch (error) {
+    // With a single mapped id the kernel forbids it; there are no other groups to be in anyhow.
+    const alone = user.groups.every((gid) => gid === user.gid);
+    if (!(error instanceof SysError && error.is("EPERM", "EINVAL") && alone)) throw error;
+  }
+}
+
+const mask = (hex: string): bigint => hex === "" ? 0n : BigInt(`0x${hex}`);
+
+function bits(value: bigint): number[] {
+  return Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (value >> BigInt(bit) & 1n) === 1n);
+}
+
+/** RLIM_INFINITY for "-1". */
+const limit = (text: string): bigint => BigInt.asUintN(64, BigInt(text));
+
+/** HOME from the user's passwd entry when the environment has none; nothing else is added. */
+function withHome(env: readonly string[], home: string): readonly string[] {
+  if (env.some((entry) => entry.startsWith("HOME=") && entry !== "HOME=")) return env;
+  return [...env.filter((entry) => entry !== "HOME="), `HOME=${home}`];
+}
+
+function decodeBase64(text: string): Uint8Array {
+  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+}

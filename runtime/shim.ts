@@ -1,0 +1,332 @@
+/** One container's shim: its namespaces, its first process, its streams and log, its execs, its exit record. */
+import { PR_SET_CHILD_SUBREAPER } from "../ffi/constants.ts";
+import { ERRNO, SysError } from "../ffi/errno.ts";
+import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
+import { timestamp } from "./clock.ts";
+import { processStartTime, readText, replaceFile, writeProc } from "./files.ts";
+import { InitFailure, toStartFailure } from "./init_failure.ts";
+import type { ExitRecord, ShimMessage, ShimRequest, ShimState } from "./protocol.ts";
+import { AttachServer } from "./shim_attach.ts";
+import { ControlServer } from "./shim_control.ts";
+import { endDescendants, reapAdopted } from "./shim_descendants.ts";
+import { Execs, whenDrained } from "./shim_exec.ts";
+import { exitCode, InitProcess } from "./shim_init_process.ts";
+import { LogWriter } from "./shim_log.ts";
+import { EventLoop, note } from "./shim_loop.ts";
+import { enterNamespaces } from "./shim_namespaces.ts";
+import { ProcessStreams } from "./shim_streams.ts";
+import type { ShimOptions } from "./spec.ts";
+
+/** A shim that no engine has spoken to for so long has been forgotten by one that died. */
+const FIRST_CONTACT_MS = 60_000;
+/** How long a shim that is dismissed still serves clients that have not read everything. */
+const LINGER_MS = 10_000;
+/** Orphans of a container without a PID namespace of its own become the shim's children. */
+const REAP_INTERVAL_MS = 2_000;
+/** Ends of execs that wait for an engine. */
+const MAX_UNSENT = 256;
+
+type StartRequest = Extract<ShimRequest, { op: "start" }>;
+type ExecRequestMessage = Extract<ShimRequest, { op: "exec" }>;
+
+interface Container {
+  readonly request: StartRequest;
+  readonly startedAt: string;
+}
+
+export class Shim {
+  readonly #kernel: Syscalls;
+  readonly #options: ShimOptions;
+  readonly #loop: EventLoop;
+  readonly #oomScoreAdj: number;
+  readonly #startTime: string;
+  readonly #init: InitProcess;
+  readonly #streams: ProcessStreams;
+  readonly #execs: Execs;
+  readonly #control: ControlServer;
+  readonly #attach: AttachServer;
+  #starting = false;
+  #container: Container | undefined;
+  #exit: ExitRecord | undefined;
+  readonly #unsent: ShimMessage[] = [];
+  #leaving = false;
+
+  /** Makes the namespaces, spawns init and listens. @throws {SysError} */
+  constructor(kernel: Syscalls, options: ShimOptions) {
+    this.#kernel = kernel;
+    this.#options = options;
+    kernel.prctl(PR_SET_CHILD_SUBREAPER, 1);
+    this.#oomScoreAdj = protectFromOom(kernel);
+    this.#startTime = processStartTime(kernel, "self") ?? "0";
+    this.#loop = new EventLoop(kernel);
+    const loop = this.#loop;
+    enterNamespaces(kernel, options.namespaces);
+    this.#init = new InitProcess(kernel, loop);
+    this.#init.onExit = (exit) => this.#onContainerEnd(exit);
+    this.#streams = new ProcessStreams({ kernel, loop, stdinOnce: false });
+    this.#execs = new Execs({
+      kernel,
+      loop,
+      oomScoreAdj: this.#oomScoreAdj,
+      onExit: (message) => this.#report(message),
+    });
+    this.#attach = new AttachServer(
+      kernel,
+      loop,
+      `${options.dir}/attach.sock`,
+      (execId) => execId === undefined ? this.#streams : this.#execs.streams(execId),
+    );
+    this.#attach.onClientGone = () => this.#leaveWhenServed();
+    this.#control = new ControlServer(kernel, loop, `${options.dir}/ctl.sock`, {
+      onConnect: () => this.#onConnect(),
+      onDisconnect: () => this.#onDisconnect(),
+      onRequest: (request) => this.#onRequest(request),
+    });
+    this.#writeState();
+    loop.after(FIRST_CONTACT_MS, () => {
+      if (!this.#control.connected) this.#onDisconnect();
+    });
+    if (options.namespaces.pid.kind !== "private") this.#reapRegularly();
+  }
+
+  /** Serves until it is dismissed. */
+  run(): void {
+    this.#loop.run();
+  }
+
+  // --- the engine
+
+  #onConnect(): void {
+    for (const message of this.#unsent.splice(0)) this.#report(message);
+    if (this.#exit !== undefined) this.#control.send({ event: "exit", record: this.#exit });
+  }
+
+  /** Without a container there is nothing to stay for. */
+  #onDisconnect(): void {
+    if (this.#container === undefined && !this.#starting) this.#leave();
+    else this.#leaveWhenServed();
+  }
+
+  #report(message: ShimMessage): void {
+    if (this.#control.send(message)) return;
+    this.#unsent.push(message);
+    if (this.#unsent.length > MAX_UNSENT) this.#unsent.shift();
+  }
+
+  #onRequest(request: ShimRequest): void {
+    try {
+      switch (request.op) {
+        case "start":
+          return this.#start(request);
+        case "exec":
+          return this.#exec(request);
+        case "signal":
+          this.#process(request.execId).signal(request.signal);
+          break;
+        case "resize":
+          this.#resize(request.execId, request.rows, request.cols);
+          break;
+        case "status":
+          this.#control.send({ seq: request.seq, ok: true, state: this.#state() });
+          return;
+        case "shutdown":
+          return this.#shutdown(request.seq);
+        default:
+          throw new InitFailure("request", "unknown request");
+      }
+      this.#control.send({ seq: request.seq, ok: true });
+    } catch (error) {
+      this.#control.send({ seq: request.seq, ok: false, error: toStartFailure(error) });
+    }
+  }
+
+  // --- the container
+
+  #start(request: StartRequest): void {
+    if (this.#starting || this.#container !== undefined) {
+      throw new InitFailure("start", "shim has a container already");
+    }
+    const kernel = this.#kernel;
+    const { spec, seq } = request;
+    const { process } = spec;
+    const log = request.log.driver === "none" ? undefined : new LogWriter(kernel, request.log);
+    this.#starting = true;
+    this.#streams.stdinOnce = request.stdinOnce;
+    const stdio = process.tty ? [] : this.#streams.openPipes(request.openStdin);
+    const order = {
+      kind: "container",
+      spec,
+      mountPoint: this.#options.dir,
+      oomScoreAdj: this.#oomScoreAdj,
+    } as const;
+    try {
+      this.#init.launch(order, stdio, (result) => {
+        this.#starting = false;
+        if (!result.ok) {
+          this.#streams.finish();
+          log?.end();
+          this.#control.send({ seq, ok: false, error: result.error });
+          if (!this.#control.connected) this.#leave();
+          return;
+        }
+        this.#container = { request, startedAt: timestamp() };
+        if (result.master !== undefined) this.#streams.openTerminal(result.master, request.openStdin);
+        this.#streams.start(log);
+        this.#writeState();
+        const { pid, startTime } = this.#init;
+        this.#control.send({ seq, ok: true, pid, startTime, startedAt: this.#container.startedAt });
+      });
+    } finally {
+      for (const fd of stdio) kernel.close(fd);
+    }
+  }
+
+  #onContainerEnd(exit: ChildExit): void {
+    const container = this.#container;
+    if (container === undefined) return;
+    const finishedAt = timestamp();
+    if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel);
+    whenDrained(this.#loop, this.#streams, () => this.#recordExit(container, exit, finishedAt));
+  }
+
+  #recordExit(container: Container, exit: ChildExit, finishedAt: string): void {
+    const record: ExitRecord = {
+      containerId: container.request.spec.id,
+      exitCode: exitCode(exit),
+      signal: exit.signal ?? null,
+      oomKilled: false,
+      startedAt: container.startedAt,
+      finishedAt,
+      pid: this.#init.pid,
+    };
+    this.#exit = record;
+    try {
+      replaceFile(this.#kernel, container.request.exitFile, `${JSON.stringify(record)}\n`, 0o600, true);
+    } catch (error) {
+      // A full disk: the record is kept here, and told to each engine that asks.
+      if (!(error instanceof SysError)) throw error;
+      note(`exit record: ${error.message}`);
+    }
+    // The log is complete and clients have the last output before anybody hears of the end.
+    this.#streams.finish();
+    this.#control.send({ event: "exit", record });
+  }
+
+  #exec(request: ExecRequestMessage): void {
+    const container = this.#container;
+    if (container === undefined || this.#exit !== undefined) {
+      throw new InitFailure("exec-start", "container is not running");
+    }
+    const target = { pid: this.#init.pid, cgroupPath: container.request.spec.cgroupPath };
+    this.#execs.start(request, target, (started) => {
+      const { seq } = request;
+      this.#control.send(
+        started.ok
+          ? { seq, ok: true, pid: started.pid, startTime: started.startTime, startedAt: started.startedAt }
+          : { seq, ok: false, error: started.error },
+      );
+    });
+  }
+
+  #process(execId: string | undefined): InitProcess {
+    if (execId === undefined) {
+      if (this.#container === undefined) {
+        throw new InitFailure("signal", "container is not running", ERRNO.ESRCH);
+      }
+      return this.#init;
+    }
+    const exec = this.#execs.find(execId);
+    if (exec === undefined) throw new InitFailure("signal", "exec is not running", ERRNO.ESRCH);
+    return exec.process;
+  }
+
+  #resize(execId: string | undefined, rows: number, cols: number): void {
+    const streams = execId === undefined ? this.#streams : this.#execs.find(execId)?.streams;
+    if (streams?.resize(rows, cols) !== true) throw new InitFailure("resize", "no terminal is open");
+  }
+
+  // --- the shim itself
+
+  #state(): ShimState {
+    const container = this.#container;
+    return {
+      shimPid: this.#kernel.getpid(),
+      shimStartTime: this.#startTime,
+      containerId: container?.request.spec.id ?? null,
+      pid: container === undefined ? null : this.#init.pid,
+      startTime: container === undefined ? null : this.#init.startTime,
+      startedAt: container?.startedAt ?? null,
+      exitFile: container?.request.exitFile ?? null,
+    };
+  }
+
+  #writeState(): void {
+    replaceFile(
+      this.#kernel,
+      `${this.#options.dir}/state.json`,
+      `${JSON.stringify(this.#state())}\n`,
+      0o600,
+      false,
+    );
+  }
+
+  #reapRegularly(): void {
+    this.#loop.after(REAP_INTERVAL_MS, () => {
+      reapAdopted(this.#kernel);
+      this.#reapRegularly();
+    });
+  }
+
+  #shutdown(seq: number): void {
+    if (this.#starting || (this.#container !== undefined && this.#exit === undefined)) {
+      throw new InitFailure("shutdown", "container is running");
+    }
+    this.#removeFiles();
+    this.#control.send({ seq, ok: true });
+    this.#leaving = true;
+    this.#loop.after(LINGER_MS, () => this.#loop.stop());
+    this.#leaveWhenServed();
+  }
+
+  #leave(): void {
+    this.#removeFiles();
+    this.#leaving = true;
+    this.#loop.stop();
+  }
+
+  #leaveWhenServed(): void {
+    if (this.#leaving && this.#attach.clientCount === 0 && this.#control.idle) this.#loop.stop();
+  }
+
+  /** An init that still waits for an order ends with this process. */
+  #removeFiles(): void {
+    const { dir } = this.#options;
+    for (const name of ["ctl.sock", "attach.sock", "state.json", "state.json.tmp", "shim.log"]) {
+      ignoreMissing(() => this.#kernel.unlink(`${dir}/${name}`));
+    }
+    ignoreMissing(() => this.#kernel.rmdir(dir));
+  }
+}
+
+function ignoreMissing(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof SysError && error.is("ENOENT", "ENOTEMPTY", "EBUSY"))) throw error;
+  }
+}
+
+/**
+ * Makes the kernel prefer any other process when memory is short, if that is permitted. Answers the value that the container's
+ * processes are to have: the engine's.
+ */
+function protectFromOom(kernel: Syscalls): number {
+  const path = "/proc/self/oom_score_adj";
+  const inherited = Number(readText(kernel, path) ?? "0");
+  try {
+    writeProc(kernel, path, "-500");
+  } catch (error) {
+    if (!(error instanceof SysError && error.is("EACCES", "EPERM"))) throw error;
+  }
+  return inherited;
+}

@@ -1,0 +1,126 @@
+import { SysError } from "../ffi/errno.ts";
+import type { Syscalls } from "../ffi/syscalls.ts";
+
+/** Called with the EPOLL* events of a descriptor. Level-triggered: what is not taken now comes again. */
+export type Handler = (events: number) => void;
+
+interface Watch {
+  readonly handler: Handler;
+  /** undefined: not in the epoll set at all. */
+  events: number | undefined;
+}
+
+interface Timer {
+  readonly due: number;
+  readonly action: () => void;
+}
+
+/**
+ * The one place where a shim sleeps: epoll_wait on the main thread. Deno's own event loop never runs, because it would
+ * need threads, which a process that has left its PID namespace cannot make.
+ */
+export class EventLoop {
+  readonly #kernel: Syscalls;
+  readonly #epoll: number;
+  readonly #watches = new Map<number, Watch>();
+  readonly #timers = new Map<number, Timer>();
+  #nextTimer = 1;
+  #stopped = false;
+
+  constructor(kernel: Syscalls) {
+    this.#kernel = kernel;
+    this.#epoll = kernel.epollCreate();
+  }
+
+  /** Watches a descriptor; `events` as in {@link change}. */
+  add(fd: number, events: number | undefined, handler: Handler): void {
+    if (events !== undefined) this.#kernel.epollAdd(this.#epoll, fd, events);
+    this.#watches.set(fd, { handler, events });
+  }
+
+  /**
+   * Changes what a descriptor is watched for. 0 still reports a hang-up; undefined reports nothing (a pipe whose other
+   * end is closed would otherwise wake the loop again and again while nobody may read it).
+   */
+  change(fd: number, events: number | undefined): void {
+    const watch = this.#watches.get(fd);
+    if (watch === undefined || watch.events === events) return;
+    if (events === undefined) this.#kernel.epollDelete(this.#epoll, fd);
+    else if (watch.events === undefined) this.#kernel.epollAdd(this.#epoll, fd, events);
+    else this.#kernel.epollModify(this.#epoll, fd, events);
+    watch.events = events;
+  }
+
+  /** Must come before the descriptor is closed. */
+  remove(fd: number): void {
+    this.change(fd, undefined);
+    this.#watches.delete(fd);
+  }
+
+  /** Runs `action` once after `ms` milliseconds. */
+  after(ms: number, action: () => void): number {
+    const id = this.#nextTimer++;
+    this.#timers.set(id, { due: performance.now() + ms, action });
+    return id;
+  }
+
+  cancel(id: number | undefined): void {
+    if (id !== undefined) this.#timers.delete(id);
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Until {@link stop}. A handler that throws is reported and does not end the loop: a container depends on it. */
+  run(): void {
+    while (!this.#stopped) {
+      const ready = this.#kernel.epollWait(this.#epoll, this.#timeout());
+
+      for (let index = 0; index < ready.length; index++) {
+        const event = ready[index];
+        if (event === undefined) continue;
+        const watch = this.#watches.get(event.fd);
+        if (watch?.events !== undefined) guarded(() => watch.handler(event.events));
+      }
+      this.#runTimers();
+    }
+  }
+
+  #timeout(): number {
+    let next = Infinity;
+    for (const { due } of this.#timers.values()) next = Math.min(next, due);
+    return next === Infinity ? -1 : Math.max(0, Math.ceil(next - performance.now()));
+  }
+
+  #runTimers(): void {
+    if (this.#timers.size === 0) return;
+    const now = performance.now();
+    for (const [id, { due, action }] of [...this.#timers]) {
+      if (due <= now && this.#timers.delete(id)) guarded(action);
+    }
+  }
+}
+
+/** Writes to the shim's own log, which may be full. */
+export function note(message: string): void {
+  try {
+    Deno.stderr.writeSync(new TextEncoder().encode(`${new Date().toISOString()} ${message}\n`));
+  } catch {
+    // there is nowhere else to say it
+  }
+}
+
+function guarded(action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    note(
+      error instanceof SysError
+        ? error.message
+        : error instanceof Error
+        ? error.stack ?? error.message
+        : String(error),
+    );
+  }
+}
