@@ -1,5 +1,5 @@
 /**
- * Runs `body` in a Deno of its own, with `kernel` and every constant in scope, and answers what it returned, by
+ * Runs `body` in a Deno of its own, with `k` (the kernel), `c` (its constants), `raw` and a few readers in scope, and answers what it returned, by
  * way of JSON. For calls that would change the test process itself: namespaces, credentials, filters.
  */
 export async function inChild(body: string): Promise<unknown> {
@@ -11,6 +11,7 @@ export async function inChild(body: string): Promise<unknown> {
     `import { kernel as k } from ${url("kernel")};
 import * as c from ${url("constants")};
 import { SysError } from ${url("errno")};
+import { raw } from ${url("libc")};
 const ns = (name: string) => Deno.readLinkSync("/proc/thread-self/ns/" + name);
 const status = (name: string) =>
   new RegExp("^" + name + ":(.*)$", "m").exec(Deno.readTextFileSync("/proc/thread-self/status"))?.[1]?.trim();
