@@ -11,6 +11,8 @@ export interface BusyboxImage {
   readonly config?: Record<string, unknown>;
   /** Further files of the layer: path → content. */
   readonly files?: Readonly<Record<string, string>>;
+  /** Symbolic links of the layer: path → target. They may replace directories. */
+  readonly links?: Readonly<Record<string, string>>;
   /** Leave the shell out: the image holds `files` only. */
   readonly empty?: boolean;
 }
@@ -64,6 +66,10 @@ export async function busyboxRootfs(directory: string, image: BusyboxImage = {})
     await Deno.mkdir(`${directory}/${path}`.replace(/\/[^/]*$/, ""), { recursive: true });
     await Deno.writeTextFile(`${directory}/${path}`, content);
     await Deno.chmod(`${directory}/${path}`, 0o755);
+  }
+  for (const [path, target] of Object.entries(image.links ?? {})) {
+    await Deno.remove(`${directory}/${path}`, { recursive: true }).catch(() => {});
+    await Deno.symlink(target, `${directory}/${path}`);
   }
 }
 

@@ -26,6 +26,8 @@ export interface StartOptions {
   /** More flags for `berth serve`. */
   args?: string[];
   env?: Record<string, string>;
+  /** Root only: the data root is a tmpfs of this size ("1m") in a mount namespace of the engine's own. */
+  smallDisk?: string;
 }
 
 export interface Engine extends AsyncDisposable {
@@ -113,7 +115,11 @@ class TestEngine implements Engine {
     const { storageDriver, args = [], env = {} } = this.#options;
     const driver = storageDriver === undefined ? [] : ["--storage-driver", storageDriver];
     const roots = ["-H", this.host, "--data-root", this.dataRoot, "--exec-root", this.execRoot];
-    const words = [berthExecutable(), "serve", ...roots, ...driver, ...args];
+    const disk = this.#options.smallDisk;
+    if (disk !== undefined) Deno.mkdirSync(this.dataRoot);
+    const mount = 'mount -t tmpfs -o size="$0" tmpfs "$1"; shift; exec "$@"';
+    const inside = disk === undefined ? [] : ["unshare", "--mount", "sh", "-c", mount, disk, this.dataRoot];
+    const words = [...inside, berthExecutable(), "serve", ...roots, ...driver, ...args];
     // The log is opened by a shell: a pipe that nobody reads would stop the engine one day.
     this.#child = spawnAs(this.user, [
       "sh",

@@ -1,0 +1,90 @@
+/** Many containers, one after another and all at once: nothing of them may stay. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { type Engine, startEngine } from "../support/engine.ts";
+import { leftovers, waitFor } from "../support/processes.ts";
+import { testDir, usersToTest } from "../support/users.ts";
+
+const ROW = Number(Deno.env.get("BERTH_BURST_ROW") ?? "200");
+const ONCE = Number(Deno.env.get("BERTH_BURST_ONCE") ?? "50");
+
+/** What an engine process holds. */
+interface Held {
+  descriptors: number;
+  /** Proportional set size, KiB. */
+  memory: number;
+  threads: number;
+}
+
+function held(pid: number): Held {
+  const rollup = Deno.readTextFileSync(`/proc/${pid}/smaps_rollup`);
+  return {
+    descriptors: [...Deno.readDirSync(`/proc/${pid}/fd`)].length,
+    memory: Number(rollup.match(/^Pss:\s+(\d+)/m)?.[1] ?? 0),
+    threads: [...Deno.readDirSync(`/proc/${pid}/task`)].length,
+  };
+}
+
+if (!hasBusybox()) it.skip("burst: busybox-static is not installed", () => {});
+describe.runIf(hasBusybox()).each(usersToTest())("many containers as $name", (user) => {
+  let engine: Engine;
+  beforeAll(async () => {
+    engine = await startEngine({ user });
+    await engine.berth(["load", "-q", "-i", await busyboxArchive(testDir())]);
+  });
+  afterAll(async () => {
+    await engine?.[Symbol.asyncDispose]();
+  });
+  const quiet = () =>
+    waitFor(
+      () => leftovers(engine.dir).filter(({ pid }) => pid !== engine.pid).length <= 2,
+      20_000,
+      () => JSON.stringify(leftovers(engine.dir), null, 1),
+    );
+
+  it(
+    `${ROW} started and removed in a row leave no process, mount, directory, descriptor or memory`,
+    async () => {
+      const one = async (n: number) => {
+        const run = await engine.berth(["run", "--rm", "busybox", "echo", String(n)]);
+        expect(run).toMatchObject({ code: 0, stdout: `${n}\n` });
+      };
+      for (let n = 0; n < 20; n++) await one(n);
+      await quiet();
+      const before = held(engine.pid);
+      for (let n = 0; n < ROW; n++) await one(n);
+      await quiet();
+      const after = held(engine.pid);
+      console.log(
+        `${user.name}: ${ROW} in a row: descriptors ${before.descriptors} → ${after.descriptors}, threads ${before.threads} → ${after.threads}, PSS ${before.memory} → ${after.memory} KiB`,
+      );
+      expect(after.descriptors - before.descriptors).toBeLessThanOrEqual(3);
+      expect(after.threads - before.threads).toBeLessThanOrEqual(3);
+      expect(after.memory - before.memory).toBeLessThan(40 * 1024);
+      expect([...Deno.readDirSync(`${engine.dataRoot}/containers`)]).toEqual([]);
+    },
+    300_000,
+  );
+
+  it(`${ONCE} at once all run, and all go`, async () => {
+    const before = held(engine.pid);
+    const runs = await Promise.all(
+      Array.from(
+        { length: ONCE },
+        (_, n) =>
+          engine.berth(["run", "--rm", "busybox", "sh", "-c", `echo ${n}; exit ${n % 3}`], {
+            timeout: 120_000,
+          }),
+      ),
+    );
+    runs.forEach((run, n) => expect(run, `container ${n}`).toMatchObject({ code: n % 3, stdout: `${n}\n` }));
+    await quiet();
+    const after = held(engine.pid);
+    console.log(
+      `${user.name}: ${ONCE} at once: descriptors ${before.descriptors} → ${after.descriptors}, threads ${before.threads} → ${after.threads}, PSS ${before.memory} → ${after.memory} KiB`,
+    );
+    expect(after.descriptors - before.descriptors).toBeLessThanOrEqual(3);
+    expect([...Deno.readDirSync(`${engine.dataRoot}/containers`)]).toEqual([]);
+    expect([...Deno.readDirSync(`${engine.execRoot}/shims`)].length).toBeLessThanOrEqual(1);
+  }, 300_000);
+});
