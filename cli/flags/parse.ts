@@ -91,7 +91,7 @@ class Parser<F extends FlagTable> {
       const found = Object.entries(this.#table).find(([, flag]) => flag.short === letter);
       if (found === undefined) {
         if (letter === "h") return "help";
-        throw new FlagError(`unknown shorthand flag: ${goRune(letter)} in ${word}`);
+        throw new FlagError(`unknown shorthand flag: ${goRune(letter)} in -${rest}`);
       }
       const [name, flag] = found;
       if (rest.length > 2 && rest.charAt(1) === "=") return this.#set(name, flag, rest.slice(2));
@@ -101,7 +101,7 @@ class Parser<F extends FlagTable> {
         continue;
       }
       if (rest.length > 1) return this.#set(name, flag, rest.slice(1));
-      if (next === undefined) throw new FlagError(`flag needs an argument: ${goRune(letter)} in ${word}`);
+      if (next === undefined) throw new FlagError(`flag needs an argument: ${goRune(letter)} in -${rest}`);
       this.#set(name, flag, next);
       return "next";
     }

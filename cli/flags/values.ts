@@ -62,7 +62,9 @@ export function parseBytes(text: string): number {
   if (suffix === "" || suffix === "b") return Math.trunc(value);
   const power = SIZE_UNITS.indexOf(suffix.charAt(0));
   const rest = suffix.slice(1);
-  if (power < 0 || (rest !== "" && rest !== "b" && rest !== "ib")) throw bad();
+  if (power < 0 || (rest !== "" && rest !== "b" && rest !== "ib")) {
+    throw new Error(`invalid suffix: '${suffix}'`);
+  }
   return Math.trunc(value * 1024 ** (power + 1));
 }
 

@@ -1,0 +1,144 @@
+/** The commands there are. Their modules are loaded when they are called, so that one command costs only itself. */
+
+import type { Command } from "./command.ts";
+
+export interface Entry {
+  readonly summary: string;
+  /** Spellings that do the same, in the order the help shows them; the first one is the long form. */
+  readonly spellings: readonly string[];
+  /** Shown in the first list of `berth --help`. */
+  readonly common?: boolean;
+  load(): Promise<Command>;
+}
+
+type Loaded = { readonly command: Command };
+const entry = (
+  summary: string,
+  spellings: readonly string[],
+  load: () => Promise<Loaded>,
+  common = false,
+): Entry => ({ summary, spellings, common, load: async () => (await load()).command });
+
+/** Groups of commands, by the first word. */
+export const GROUPS: Readonly<Record<string, string>> = {
+  container: "Manage containers",
+  image: "Manage images",
+  system: "Manage berth",
+};
+
+export const COMMANDS: readonly Entry[] = [
+  entry(
+    "Create and run a new container from an image",
+    ["container run", "run"],
+    () => import("./commands/run.ts"),
+    true,
+  ),
+  entry(
+    "Execute a command in a running container",
+    ["container exec", "exec"],
+    () => import("./commands/exec.ts"),
+    true,
+  ),
+  entry(
+    "List containers",
+    ["container ls", "container list", "container ps", "ps"],
+    () => import("./commands/ps.ts"),
+    true,
+  ),
+  entry("List images", ["image ls", "image list", "images"], () => import("./commands/images.ts"), true),
+  entry("Show the berth version information", ["version"], () => import("./commands/version.ts"), true),
+  entry("Display system-wide information", ["system info", "info"], () => import("./commands/info.ts"), true),
+  entry(
+    "Attach local standard input, output, and error streams to a running container",
+    ["container attach", "attach"],
+    () => import("./commands/attach.ts"),
+  ),
+  entry(
+    "Generate the autocompletion script for the specified shell",
+    ["completion"],
+    () => import("./commands/completion.ts"),
+  ),
+  entry("Create a new container", ["container create", "create"], () => import("./commands/create.ts")),
+  entry(
+    "Get real time events from the server",
+    ["system events", "events"],
+    () => import("./commands/events.ts"),
+  ),
+  entry(
+    "Import the contents from a tarball to create a filesystem image",
+    ["image import", "import"],
+    () => import("./commands/import.ts"),
+  ),
+  entry("Return low-level information on berth objects", ["inspect"], () => import("./commands/inspect.ts")),
+  entry(
+    "Display detailed information on one or more containers",
+    ["container inspect"],
+    () => import("./commands/container_inspect.ts"),
+  ),
+  entry(
+    "Display detailed information on one or more images",
+    ["image inspect"],
+    () => import("./commands/image_inspect.ts"),
+  ),
+  entry(
+    "Kill one or more running containers",
+    ["container kill", "kill"],
+    () => import("./commands/kill.ts"),
+  ),
+  entry(
+    "Load an image from a tar archive or STDIN",
+    ["image load", "load"],
+    () => import("./commands/load.ts"),
+  ),
+  entry("Fetch the logs of a container", ["container logs", "logs"], () => import("./commands/logs.ts")),
+  entry("Rename a container", ["container rename", "rename"], () => import("./commands/rename.ts")),
+  entry(
+    "Restart one or more containers",
+    ["container restart", "restart"],
+    () => import("./commands/restart.ts"),
+  ),
+  entry(
+    "Remove one or more containers",
+    ["container rm", "container remove", "rm"],
+    () => import("./commands/rm.ts"),
+  ),
+  entry("Remove one or more images", ["image rm", "image remove", "rmi"], () => import("./commands/rmi.ts")),
+  entry("Run the engine in the foreground", ["serve"], () => import("./commands/serve.ts")),
+  entry(
+    "Start one or more stopped containers",
+    ["container start", "start"],
+    () => import("./commands/start.ts"),
+  ),
+  entry(
+    "Stop one or more running containers",
+    ["container stop", "stop"],
+    () => import("./commands/stop.ts"),
+  ),
+  entry(
+    "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    ["image tag", "tag"],
+    () => import("./commands/tag.ts"),
+  ),
+  entry(
+    "Display the running processes of a container",
+    ["container top", "top"],
+    () => import("./commands/top.ts"),
+  ),
+  entry(
+    "Block until one or more containers stop, then print their exit codes",
+    ["container wait", "wait"],
+    () => import("./commands/wait.ts"),
+  ),
+];
+
+/** The command of the first words of `argv`, and how many of them name it. */
+export function findCommand(
+  argv: readonly string[],
+): { entry: Entry; path: string; words: number } | undefined {
+  for (const words of [2, 1]) {
+    const path = argv.slice(0, words).join(" ");
+    const found = COMMANDS.find(({ spellings }) => spellings.includes(path));
+    if (found !== undefined && argv.length >= words) return { entry: found, path, words };
+  }
+  return undefined;
+}

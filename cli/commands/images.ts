@@ -1,0 +1,121 @@
+import type { ImageSummary } from "../api_types.ts";
+import { defineCommand } from "../command.ts";
+import { filter, filterQuery } from "../flags/filter.ts";
+import { bool, text } from "../flags/spec.ts";
+import { goTimeString, humanDuration } from "../output/durations.ts";
+import { LIST_FORMAT_HELP } from "../output/help_texts.ts";
+import { formatList, type Row } from "../output/list_format.ts";
+import { familiarName, shortId, splitReference } from "../output/names.ts";
+import { humanSize, humanSizeShort } from "../output/units.ts";
+import { print } from "../stdio.ts";
+
+const HEADERS = {
+  ID: "IMAGE ID",
+  Repository: "REPOSITORY",
+  Tag: "TAG",
+  Digest: "DIGEST",
+  CreatedSince: "CREATED",
+  CreatedAt: "CREATED AT",
+  Size: "SIZE",
+  Containers: "CONTAINERS",
+  VirtualSize: "SIZE",
+  SharedSize: "SHARED SIZE",
+  UniqueSize: "UNIQUE SIZE",
+};
+
+/** One line: an image under one of its names. */
+interface Line {
+  readonly image: ImageSummary;
+  readonly repository: string;
+  readonly tag: string;
+  readonly digest: string;
+}
+
+const NONE = "<none>";
+
+export const command = defineCommand({
+  flags: {
+    "all": bool("Show all images (default hides intermediate images)", { short: "a" }),
+    "digests": bool("Show digests"),
+    "filter": filter("Filter output based on conditions provided", { short: "f" }),
+    "format": text(LIST_FORMAT_HELP),
+    "no-trunc": bool("Don't truncate output"),
+    "quiet": bool("Only show image IDs", { short: "q" }),
+  },
+  usage: "[REPOSITORY[:TAG]]",
+  count: { min: 0, max: 1 },
+  async run({ flags, args: [reference], client }) {
+    const filters = reference === undefined
+      ? flags.filter
+      : { ...flags.filter, reference: { ...flags.filter.reference, [reference]: true as const } };
+    const images = await client.json<ImageSummary[]>("GET", "/images/json", {
+      query: { all: flags.all || undefined, filters: filterQuery(filters) },
+    });
+    const digests = flags.digests || flags.format.includes("{{.Digest}}");
+    print(
+      await formatList({
+        items: images.flatMap((image) => lines(image, digests)),
+        row: (line) => row(line, !flags["no-trunc"]),
+        headers: HEADERS,
+        columns: flags.digests
+          ? ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
+          : ["Repository", "Tag", "ID", "CreatedSince", "Size"],
+        format: flags.format,
+        quiet: flags.quiet ? "ID" : undefined,
+      }),
+    );
+  },
+});
+
+/** An image has a line for each of its tags, and one for each repository that knows it by digest only. */
+function lines(image: ImageSummary, showDigests: boolean): Line[] {
+  const tags = byRepository((image.RepoTags ?? []).filter((tag) => tag !== `${NONE}:${NONE}`), "tag");
+  const digests = byRepository(
+    (image.RepoDigests ?? []).filter((name) => name !== `${NONE}@${NONE}`),
+    "digest",
+  );
+  if (tags.size === 0 && digests.size === 0) return [{ image, repository: NONE, tag: NONE, digest: NONE }];
+  const result: Line[] = [];
+  for (const [repository, names] of tags) {
+    const known = showDigests ? digests.get(repository) ?? [NONE] : [NONE];
+    for (const tag of names) for (const digest of known) result.push({ image, repository, tag, digest });
+    digests.delete(repository);
+  }
+  for (const [repository, names] of digests) {
+    for (const digest of showDigests ? names : [""]) result.push({ image, repository, tag: NONE, digest });
+  }
+  return result;
+}
+
+function byRepository(references: readonly string[], part: "tag" | "digest"): Map<string, string[]> {
+  const result = new Map<string, string[]>();
+  for (const reference of references) {
+    const split = splitReference(reference);
+    if (split[part] === "") continue;
+    const name = familiarName(split.repository);
+    result.set(name, [...result.get(name) ?? [], split[part]]);
+  }
+  return result;
+}
+
+function row({ image, repository, tag, digest }: Line, short: boolean): Row {
+  return {
+    Containers: () =>
+      image.Containers === undefined || image.Containers < 0 ? "N/A" : String(image.Containers),
+    CreatedAt: () => goTimeString(image.Created),
+    CreatedSince: () =>
+      image.Created === 0 ? "N/A" : `${humanDuration(Date.now() / 1000 - image.Created)} ago`,
+    Digest: () => digest,
+    ID: () => short ? shortId(image.Id) : image.Id,
+    Repository: () => repository,
+    SharedSize: () =>
+      image.SharedSize === undefined || image.SharedSize < 0 ? "N/A" : humanSize(image.SharedSize),
+    Size: () => humanSizeShort(image.Size),
+    Tag: () => tag,
+    UniqueSize: () =>
+      image.SharedSize === undefined || image.SharedSize < 0
+        ? "N/A"
+        : humanSize(image.Size - image.SharedSize),
+    VirtualSize: () => humanSize(image.Size),
+  };
+}

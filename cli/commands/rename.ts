@@ -1,0 +1,16 @@
+import { segment } from "../api_client.ts";
+import { defineCommand } from "../command.ts";
+import { CliError } from "../errors.ts";
+
+export const command = defineCommand({
+  flags: {},
+  usage: "CONTAINER NEW_NAME",
+  count: { min: 2, max: 2 },
+  completes: "container",
+  async run({ args: [oldName = "", newName = ""], client }) {
+    if (oldName.trim() === "" || newName.trim() === "") {
+      throw new CliError("Error: Neither old nor new names may be empty");
+    }
+    await client.send("POST", `/containers/${segment(oldName)}/rename`, { query: { name: newName.trim() } });
+  },
+});

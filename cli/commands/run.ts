@@ -1,0 +1,115 @@
+import { segment } from "../api_client.ts";
+import { requireTerminal, runSession, type SessionEnd } from "../attach_session.ts";
+import { defineCommand, type Invocation } from "../command.ts";
+import { createBody } from "../create/body.ts";
+import { CONTAINER_FLAGS } from "../create/container_flags.ts";
+import { checkPull, createContainer } from "../create/create_container.ts";
+import { CliError, describeError } from "../errors.ts";
+import { bool, text } from "../flags/spec.ts";
+import { printLine } from "../stdio.ts";
+import { parseDetachKeys } from "../terminal/detach_keys.ts";
+import { watchExit } from "../wait.ts";
+
+const FLAGS = {
+  ...CONTAINER_FLAGS,
+  "detach": bool("Run container in background and print container ID", { short: "d" }),
+  "detach-keys": text("Override the key sequence for detaching a container"),
+  "sig-proxy": bool("Proxy received signals to the process", { default: true }),
+} as const;
+
+export const command = defineCommand({
+  flags: FLAGS,
+  usage: "IMAGE [COMMAND] [ARG...]",
+  count: { min: 1 },
+  interspersed: false,
+  completes: "image",
+  async run(invocation) {
+    try {
+      return await run(invocation);
+    } catch (error) {
+      throw withExitCode(error);
+    }
+  },
+});
+
+async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): Promise<number> {
+  checkPull(flags.pull);
+  const body = createBody(flags, changed, args);
+  if (flags.detach) {
+    if (flags.attach.length > 0) {
+      throw new CliError("conflicting options: cannot specify both --attach and --detach");
+    }
+    Object.assign(body, { AttachStdin: false, AttachStdout: false, AttachStderr: false, StdinOnce: false });
+  } else {
+    requireTerminal(body.AttachStdin, body.Tty);
+  }
+  parseDetachKeys(flags["detach-keys"]);
+  const id = await createContainer(client, flags, body);
+  const path = `/containers/${segment(id)}`;
+  if (flags.detach || !(body.AttachStdin || body.AttachStdout || body.AttachStderr)) {
+    // The id before the start: whoever waits for it may want to attach first.
+    printLine(id);
+    await client.send("POST", `${path}/start`);
+    return 0;
+  }
+
+  using _signals = flags["sig-proxy"]
+    ? (await import("../terminal/forward_signals.ts")).forwardSignals(client, id)
+    : undefined;
+  using connection = await client.hijack(`${path}/attach`, {
+    query: {
+      stream: true,
+      stdin: body.AttachStdin || undefined,
+      stdout: body.AttachStdout || undefined,
+      stderr: body.AttachStderr || undefined,
+      detachKeys: flags["detach-keys"] || undefined,
+    },
+  });
+  const { exitCode } = await watchExit(client, id, flags.rm ? "removed" : "next-exit");
+  const session = runSession(connection, {
+    stdin: body.AttachStdin,
+    stdout: body.AttachStdout,
+    stderr: body.AttachStderr,
+    tty: body.Tty,
+    detachKeys: flags["detach-keys"],
+  });
+  session.catch(() => {});
+  try {
+    await client.send("POST", `${path}/start`);
+  } catch (error) {
+    connection.close();
+    await session.catch(() => {});
+    if (flags.rm) await exitCode;
+    throw error;
+  }
+  using _size = body.Tty && Deno.stdout.isTerminal()
+    ? (await import("../terminal/resize.ts")).followSize(client, path)
+    : undefined;
+  return await finish(session, exitCode, body.AttachStdout || body.AttachStderr);
+}
+
+async function finish(
+  session: Promise<SessionEnd>,
+  exitCode: Promise<number>,
+  output: boolean,
+): Promise<number> {
+  // Without output the session ends with the input, which may be never: the container's end counts as well.
+  const end = await (output ? session : Promise.race([session, exitCode.then((): SessionEnd => "ended")]));
+  return end === "detached" ? 0 : await exitCode;
+}
+
+const NOT_FOUND = [
+  "executable file not found",
+  "no such file or directory",
+  "system cannot find the file specified",
+];
+const NOT_INVOCABLE = ["permission denied", "is a directory"];
+
+/** 127 when the command does not exist, 126 when it cannot be executed, 125 for everything else, as in docker run. */
+function withExitCode(error: unknown): unknown {
+  if (error instanceof CliError && error.message === "") return error;
+  const message = describeError(error);
+  const contains = (parts: readonly string[]) => parts.some((part) => message.includes(part));
+  const exitCode = contains(NOT_FOUND) ? 127 : contains(NOT_INVOCABLE) ? 126 : 125;
+  return new CliError(`berth: ${message}\n\nRun 'berth run --help' for more information`, exitCode);
+}

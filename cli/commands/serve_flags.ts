@@ -1,0 +1,92 @@
+/** Flags of `berth serve`, with dockerd's names. The engine's bootstrap parses them; the command line shows their help. */
+
+import { flagUsages, helpWidth } from "../flags/help.ts";
+import { FlagError, parseFlags } from "../flags/parse.ts";
+import { bool, list, text } from "../flags/spec.ts";
+import { int } from "../flags/values.ts";
+
+export const SERVE_FLAGS = {
+  "config-file": text("Daemon configuration file", { completes: "file" }),
+  "data-root": text("Root directory of persistent state", { completes: "dir" }),
+  "debug": bool("Enable debug mode", { short: "D" }),
+  "exec-root": text("Root directory for execution state files", { completes: "dir" }),
+  "host": list("Daemon socket(s) to connect to", { short: "H" }),
+  "log-level": text(`Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")`, {
+    short: "l",
+    default: "info",
+    completes: ["debug", "info", "warn", "error", "fatal"],
+  }),
+  "pidfile": text("Path to use for daemon PID file", { short: "p", completes: "file" }),
+  "shim-pool": int("Number of warm shims that wait for a container", { defaultText: "1" }),
+  "storage-driver": text("Storage driver to use", {
+    short: "s",
+    completes: ["overlay", "fuse-overlayfs", "vfs"],
+  }),
+} as const;
+
+/** What the flags say; an absent value leaves the choice to the configuration file, then to the default. */
+export interface ServeOptions {
+  hosts: string[];
+  dataRoot?: string;
+  execRoot?: string;
+  storageDriver?: string;
+  pidfile?: string;
+  debug: boolean;
+  logLevel: string;
+  configFile?: string;
+  shimPool?: number;
+}
+
+export type ServeArgs =
+  | { readonly ok: true; readonly options: ServeOptions }
+  /** `message` is for the user; `code` is the exit code, 0 when it is the help that was asked for. */
+  | { readonly ok: false; readonly message: string; readonly code: number };
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "panic"];
+const FLAG_ERROR_EXIT = 125;
+
+/** Parses what follows `berth serve`. Never throws. */
+export function parseServeArgs(args: readonly string[]): ServeArgs {
+  const refuse = (message: string, code: number): ServeArgs => ({
+    ok: false,
+    message: `${message}\n\nUsage:  berth serve [OPTIONS]\n\nRun 'berth serve --help' for more information`,
+    code,
+  });
+  try {
+    const { values, changed, args: rest, help } = parseFlags(SERVE_FLAGS, args, { interspersed: true });
+    if (help) return { ok: false, message: serveHelp(), code: 0 };
+    if (rest.length > 0) return refuse("berth: 'berth serve' accepts no arguments", 1);
+    if (!LOG_LEVELS.includes(values["log-level"])) {
+      return refuse(`invalid logging level: ${values["log-level"]}`, FLAG_ERROR_EXIT);
+    }
+    if (values["shim-pool"] < 0) return refuse("--shim-pool cannot be negative", FLAG_ERROR_EXIT);
+    const given = (name: "data-root" | "exec-root" | "storage-driver" | "pidfile" | "config-file") =>
+      values[name] === "" ? undefined : values[name];
+    return {
+      ok: true,
+      options: {
+        hosts: values.host,
+        debug: values.debug,
+        logLevel: values["log-level"],
+        ...optional("dataRoot", given("data-root")),
+        ...optional("execRoot", given("exec-root")),
+        ...optional("storageDriver", given("storage-driver")),
+        ...optional("pidfile", given("pidfile")),
+        ...optional("configFile", given("config-file")),
+        ...optional("shimPool", changed.has("shim-pool") ? values["shim-pool"] : undefined),
+      },
+    };
+  } catch (error) {
+    if (error instanceof FlagError) return refuse(error.message, FLAG_ERROR_EXIT);
+    throw error;
+  }
+}
+
+function serveHelp(): string {
+  const flags = flagUsages(SERVE_FLAGS, helpWidth() - 1).trimEnd();
+  return `Usage:  berth serve [OPTIONS]\n\nRun the engine in the foreground\n\nOptions:\n${flags}`;
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]?: V };
+}

@@ -1,0 +1,106 @@
+import type { FlagTable } from "../flags/spec.ts";
+import { type CompletionTables, flagWords, LISTS } from "./script.ts";
+
+/** A function for bash's programmable completion; needs nothing but bash. */
+export function bashScript({ commands, groups, globals }: CompletionTables): string {
+  const words = (list: readonly string[]) => `'${list.join(" ")}'`;
+  const flagCases = commands.map(({ path, flags }) =>
+    `    ${quote(path)}) flags=${words(flagWords(flags))} ;;`
+  );
+  const valueCases = commands.flatMap(({ path, flags }) => values(path, flags));
+  const argumentCases = commands.flatMap(({ path, completes }) =>
+    completes === undefined ? [] : [`    ${quote(path)}) kind=${completes} ;;`]
+  );
+  const groupCases = Object.keys(groups).map((group) => {
+    const members = commands.filter(({ path }) => path.startsWith(`${group} `)).map(({ path }) =>
+      path.slice(group.length + 1)
+    );
+    return `    ${quote(group)}) candidates=${words(members)} ;;`;
+  });
+  const top = [
+    ...commands.map(({ path }) => path).filter((path) => !path.includes(" ")),
+    ...Object.keys(groups),
+    "help",
+  ];
+  return `# bash completion for berth
+_berth() {
+  local cur prev path word i takes flags kind choices candidates
+  cur=\${COMP_WORDS[COMP_CWORD]}
+  prev=\${COMP_WORDS[COMP_CWORD-1]}
+  path=
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=\${COMP_WORDS[i]}
+    case $word in
+    ${takesArgument(globals)}) [[ -z $path ]] && { ((i++)); continue; } ;;
+    esac
+    [[ $word == -* ]] && continue
+    if [[ -z $path ]]; then path=$word
+    else
+      case $path in
+      ${Object.keys(groups).map(quote).join("|")}) path="$path $word" ;;
+      esac
+      break
+    fi
+  done
+  COMPREPLY=()
+  if [[ -z $path ]]; then
+    if [[ $cur == -* ]]; then candidates=${words(flagWords(globals))}
+    else candidates=${words(top)}; fi
+    COMPREPLY=($(compgen -W "$candidates" -- "$cur"))
+    return
+  fi
+  case $path in
+${groupCases.join("\n")}
+  esac
+  if [[ -n $candidates && $cur != -* ]]; then
+    COMPREPLY=($(compgen -W "$candidates" -- "$cur"))
+    return
+  fi
+  case "$path $prev" in
+${valueCases.join("\n")}
+  esac
+  if [[ -z $kind && -z $choices ]]; then
+    if [[ $cur == -* ]]; then
+      case $path in
+${flagCases.join("\n")}
+      esac
+      COMPREPLY=($(compgen -W "$flags" -- "$cur"))
+      return
+    fi
+    case $path in
+${argumentCases.join("\n")}
+    'completion') choices='bash fish zsh' ;;
+    esac
+  fi
+  case $kind in
+    container) choices=$(${LISTS.container}) ;;
+    image) choices=$(${LISTS.image}) ;;
+    file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    dir) COMPREPLY=($(compgen -d -- "$cur")); return ;;
+  esac
+  COMPREPLY=($(compgen -W "$choices" -- "$cur"))
+}
+complete -F _berth berth
+`;
+}
+
+const quote = (text: string): string => `'${text}'`;
+
+/** A pattern of the flags that are followed by an argument. */
+function takesArgument(flags: FlagTable): string {
+  return Object.entries(flags).filter(([, flag]) => !flag.isBool)
+    .flatMap(([name, flag]) => flag.short === undefined ? [`--${name}`] : [`--${name}`, `-${flag.short}`])
+    .join("|");
+}
+
+function values(path: string, flags: FlagTable): string[] {
+  return Object.entries(flags).flatMap(([name, flag]) => {
+    if (flag.hidden || flag.completes === undefined) return [];
+    const spellings = [`--${name}`, ...(flag.short === undefined ? [] : [`-${flag.short}`])];
+    const pattern = spellings.map((spelling) => quote(`${path} ${spelling}`)).join("|");
+    const action = typeof flag.completes === "string"
+      ? `kind=${flag.completes}`
+      : `choices='${flag.completes.join(" ")}'`;
+    return [`    ${pattern}) ${action} ;;`];
+  });
+}

@@ -1,0 +1,113 @@
+/** Creates a container, and pulls its image first when that is needed. */
+
+import type { ApiClient } from "../api_client.ts";
+import type { CreateAnswer } from "../api_types.ts";
+import { ApiError, CliError } from "../errors.ts";
+import { familiarName, splitReference } from "../output/names.ts";
+import { printError } from "../stdio.ts";
+import { consoleSize } from "../terminal/raw_mode.ts";
+import type { CreateBody } from "./body.ts";
+import type { ContainerFlagValues } from "./container_flags.ts";
+import { goErrno } from "./env_file.ts";
+
+/** Refuses a `--pull` that is none. */
+export function checkPull(policy: string): void {
+  if (["always", "missing", "never", ""].includes(policy)) return;
+  throw new CliError(`invalid pull option: '${policy}': must be one of "always", "missing" or "never"`);
+}
+
+/** Creates the container; prints the engine's warnings; writes the `--cidfile`. Returns the id. */
+export async function createContainer(
+  client: ApiClient,
+  flags: ContainerFlagValues,
+  body: CreateBody,
+): Promise<string> {
+  using idFile = openIdFile(flags.cidfile);
+  const platform = flags.platform || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined;
+  if (flags.pull === "always") await pull(client, body.Image, platform, flags.quiet);
+  body.HostConfig.ConsoleSize = consoleSize();
+  const create = () =>
+    client.json<CreateAnswer>("POST", "/containers/create", {
+      query: { name: flags.name || undefined, platform },
+      json: body,
+    });
+  let answer: CreateAnswer;
+  try {
+    answer = await create();
+  } catch (error) {
+    const missing = error instanceof ApiError && error.status === 404 && flags.pull === "missing" &&
+      !isImageId(body.Image);
+    if (!missing) throw error;
+    if (!flags.quiet) printError(`Unable to find image '${withTag(body.Image)}' locally`);
+    await pull(client, body.Image, platform, flags.quiet);
+    answer = await create();
+  }
+  for (const warning of answer.Warnings ?? []) printError(`WARNING: ${warning}`);
+  idFile.write(answer.Id);
+  return answer.Id;
+}
+
+/** POST /images/create, with its progress on standard error. */
+async function pull(
+  client: ApiClient,
+  image: string,
+  platform: string | undefined,
+  quiet: boolean,
+): Promise<void> {
+  const { repository, tag, digest } = splitReference(image);
+  const response = await client.request("POST", "/images/create", {
+    query: { fromImage: qualified(repository), tag: digest || tag || "latest", platform },
+  });
+  const { showProgress } = await import("../output/progress.ts");
+  const write = quiet ? () => {} : (text: string) => {
+    Deno.stderr.writeSync(new TextEncoder().encode(text));
+  };
+  await showProgress(response.body(), write, Deno.stderr.isTerminal());
+}
+
+/** "busybox" as registries know it: "docker.io/library/busybox". */
+function qualified(repository: string): string {
+  const [first = "", ...rest] = repository.split("/");
+  if (rest.length === 0) return `docker.io/library/${repository}`;
+  return /[.:]/.test(first) || first === "localhost" ? repository : `docker.io/${repository}`;
+}
+
+function withTag(image: string): string {
+  const { repository, tag, digest } = splitReference(image);
+  const named = familiarName(repository);
+  return digest === "" ? `${named}:${tag || "latest"}` : `${named}${tag === "" ? "" : `:${tag}`}@${digest}`;
+}
+
+/** A whole id names an image that cannot be pulled. */
+function isImageId(image: string): boolean {
+  return /^(sha256:)?[0-9a-f]{64}$/.test(image);
+}
+
+interface IdFile extends Disposable {
+  write(id: string): void;
+}
+
+/** Reserves the file before anything is created; removes it again when no id was written. */
+function openIdFile(path: string): IdFile {
+  if (path === "") return { write() {}, [Symbol.dispose]() {} };
+  try {
+    Deno.writeTextFileSync(path, "", { createNew: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) {
+      throw new CliError(
+        `container ID file found, make sure the other container isn't running or delete ${path}`,
+      );
+    }
+    throw new CliError(`failed to create the container ID file: open ${path}: ${goErrno(error)}`);
+  }
+  let written = false;
+  return {
+    write(id) {
+      Deno.writeTextFileSync(path, id);
+      written = true;
+    },
+    [Symbol.dispose]() {
+      if (!written) Deno.removeSync(path);
+    },
+  };
+}

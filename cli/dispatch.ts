@@ -1,0 +1,102 @@
+/** From the words of a command line to an exit code. */
+
+import { defaultPaths } from "../base/paths.ts";
+import { gitCommit, VERSION } from "../base/version.ts";
+import { openSession, type Session } from "./command.ts";
+import { findCommand, GROUPS } from "./command_table.ts";
+import { type Endpoint, parseHost, unixEndpoint } from "./endpoint.ts";
+import { CliError, describeError } from "./errors.ts";
+import { FlagError, parseFlags } from "./flags/parse.ts";
+import { GLOBAL_FLAGS } from "./global_flags.ts";
+import { print, printError } from "./stdio.ts";
+
+const FLAG_ERROR_EXIT = 125;
+
+/** Runs one command line (without the program's own name). Never throws; returns the exit code. */
+export async function runCli(args: string[]): Promise<number> {
+  let debug = false;
+  try {
+    const parsed = parseFlags(GLOBAL_FLAGS, args, { interspersed: false });
+    debug = parsed.values.debug;
+    if (parsed.values.version) {
+      print(`berth version ${VERSION}, build ${gitCommit()}\n`);
+      return 0;
+    }
+    const [first, ...rest] = parsed.args;
+    if (parsed.help || first === undefined) return await printRootHelp();
+    if (first === "help") return await printHelp(rest);
+    using session = openSession(endpointOf(parsed.values.host), debug);
+    return await runCommand(parsed.args, session);
+  } catch (error) {
+    return report(error, debug);
+  }
+}
+
+async function runCommand(words: readonly string[], session: Session): Promise<number> {
+  const found = findCommand(words);
+  if (found === undefined) return await unknownCommand(words);
+  const command = await found.entry.load();
+  const result = await command.invoke(found.path, words.slice(found.words), session);
+  if (result !== "help") return result;
+  const { commandHelp } = await import("./usage.ts");
+  print(commandHelp(found.path, found.entry, command));
+  return 0;
+}
+
+async function unknownCommand(words: readonly string[]): Promise<number> {
+  const [first = "", second] = words;
+  if (!Object.hasOwn(GROUPS, first)) {
+    throw new CliError(`berth: '${first}' is not a berth command.\nSee 'berth --help'`);
+  }
+  if (second === undefined || second === "--help" || second === "-h") return await printGroupHelp(first);
+  throw new CliError(
+    `berth: unknown command: berth ${first} ${second}\n\nUsage:  berth ${first}\n\n` +
+      `Run 'berth ${first} --help' for more information`,
+  );
+}
+
+async function printRootHelp(): Promise<number> {
+  const { rootHelp } = await import("./usage.ts");
+  print(rootHelp());
+  return 0;
+}
+
+async function printGroupHelp(group: string): Promise<number> {
+  const { groupHelp } = await import("./usage.ts");
+  print(groupHelp(group));
+  return 0;
+}
+
+async function printHelp(words: readonly string[]): Promise<number> {
+  const [first] = words;
+  if (first === undefined) return await printRootHelp();
+  const found = findCommand(words);
+  if (found !== undefined) {
+    const { commandHelp } = await import("./usage.ts");
+    print(commandHelp(found.path, found.entry, await found.entry.load()));
+    return 0;
+  }
+  if (Object.hasOwn(GROUPS, first) && words.length === 1) return await printGroupHelp(first);
+  throw new CliError(`unknown help topic: ${words.join(" ")}`);
+}
+
+/** -H, then BERTH_HOST, then DOCKER_HOST, then the user's own engine. */
+function endpointOf(hosts: readonly string[]): Endpoint {
+  if (hosts.length > 1) throw new CliError("Specify only one -H");
+  const host = hosts[0] ?? (Deno.env.get("BERTH_HOST") || Deno.env.get("DOCKER_HOST") || "");
+  if (host !== "") return parseHost(host);
+  return unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
+}
+
+function report(error: unknown, debug: boolean): number {
+  if (error instanceof FlagError) {
+    printError(
+      `${error.message}\n\nUsage:  berth [OPTIONS] COMMAND [ARG...]\n\nRun 'berth --help' for more information`,
+    );
+    return FLAG_ERROR_EXIT;
+  }
+  const message = describeError(error);
+  if (message !== "") printError(message);
+  if (debug && error instanceof Error && !(error instanceof CliError)) printError(error.stack ?? "");
+  return error instanceof CliError ? error.exitCode : 1;
+}

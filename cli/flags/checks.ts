@@ -1,0 +1,95 @@
+/** Checks of single flag values, with docker's messages. Each returns the value to keep or throws. */
+
+/** `-e NAME` takes the value from our own environment when it has one; without, NAME alone removes the variable. */
+export function envVariable(text: string): string {
+  if (text === "" || text.startsWith("=")) throw new Error(`invalid environment variable: ${text}`);
+  if (text.includes("=")) return text;
+  const value = Deno.env.get(text);
+  return value === undefined ? text : `${text}=${value}`;
+}
+
+export function label(text: string): string {
+  const key = (text.split("=", 1)[0] ?? "").trimStart();
+  if (key === "") throw new Error(`invalid label '${text}': empty name`);
+  if (/[ \t]/.test(key)) throw new Error(`label '${key}' contains whitespaces`);
+  return text;
+}
+
+/** IPv4 or IPv6 address; returned without blanks around it. */
+export function ipAddress(text: string): string {
+  const trimmed = text.trim();
+  if (isIpv4(trimmed) || isIpv6(trimmed)) return trimmed;
+  throw new Error(`IP address is not correctly formatted: ${text}`);
+}
+
+export function isIpv4(text: string): boolean {
+  return /^(\d{1,3}\.){3}\d{1,3}$/.test(text) &&
+    text.split(".").every((part) => Number(part) <= 255 && String(Number(part)) === part);
+}
+
+export function isIpv6(text: string): boolean {
+  if (!text.includes(":") || !/^[0-9a-fA-F:.]+$/.test(text)) return false;
+  return URL.canParse(`http://[${text}]/`);
+}
+
+export function dnsSearch(text: string): string {
+  const domain = text.trim();
+  if (domain === ".") return domain;
+  const parts = domain.replace(/\.$/, "").split(".");
+  const valid = domain.length <= 255 &&
+    parts.every((part) => /^[a-zA-Z0-9](?:[a-zA-Z0-9_-]*[a-zA-Z0-9])?$/.test(part));
+  if (!valid || !/[a-zA-Z]/.test(domain)) throw new Error(`${text} is not a valid domain`);
+  return domain;
+}
+
+/** `name:ip` or `name=ip`; "host-gateway" stands for the host. Kept as `name:ip`. */
+export function extraHost(text: string): string {
+  const equals = text.indexOf("=");
+  const at = equals > 0 ? equals : text.indexOf(":");
+  const name = text.slice(0, Math.max(at, 0)).trim();
+  let address = at < 0 ? "" : text.slice(at + 1).trim();
+  if (name === "" || address === "") throw new Error(`bad format for add-host: ${JSON.stringify(text)}`);
+  if (address === "host-gateway") return `${name}:${address}`;
+  if (address.startsWith("[") && address.endsWith("]")) address = address.slice(1, -1);
+  if (!isIpv4(address) && !isIpv6(address)) {
+    throw new Error(`invalid IP address in add-host: ${JSON.stringify(address)}`);
+  }
+  return `${name}:${address}`;
+}
+
+export function link(text: string): string {
+  if (text === "") throw new Error("empty string specified for links");
+  if (text.split(":").length > 2) throw new Error(`bad format for links: ${text}`);
+  return text;
+}
+
+const SYSCTLS = new Set([
+  "kernel.msgmax",
+  "kernel.msgmnb",
+  "kernel.msgmni",
+  "kernel.sem",
+  "kernel.shmall",
+  "kernel.shmmax",
+  "kernel.shmmni",
+  "kernel.shm_rmid_forced",
+]);
+
+/** Only sysctls that belong to a namespace of the container's. */
+export function sysctl(text: string): string {
+  const at = text.indexOf("=");
+  const key = text.slice(0, Math.max(at, 0));
+  if (key !== "" && (SYSCTLS.has(key) || key.startsWith("net.") || key.startsWith("fs.mqueue."))) return text;
+  throw new Error(`sysctl '${text}' is not allowed`);
+}
+
+export function attachStream(text: string): string {
+  const name = text.toLowerCase();
+  if (["stdin", "stdout", "stderr"].includes(name)) return name;
+  throw new Error("valid streams are STDIN, STDOUT and STDERR");
+}
+
+/** `type major:minor mode`, for example "c 1:3 rwm". */
+export function deviceCgroupRule(text: string): string {
+  if (/^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$/.test(text)) return text;
+  throw new Error(`invalid device cgroup format '${text}'`);
+}

@@ -1,0 +1,86 @@
+/** Lists as `ps` and `images` print them: a table, JSON lines, identifiers only, or a template. */
+
+import { table } from "./table.ts";
+
+/** One line's fields: texts, computed when they are asked for; a function of arguments is a method (`.Label "x"`). */
+export type Row = Readonly<Record<string, () => string>>;
+
+export interface ListOptions<T> {
+  readonly items: readonly T[];
+  /** Fields of an item. */
+  readonly row: (item: T) => Row;
+  /** Methods that take arguments; they are no part of the JSON form. */
+  readonly methods?: (item: T) => Readonly<Record<string, (...args: string[]) => string>>;
+  /** Header of every field. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Fields of the default table. */
+  readonly columns: readonly string[];
+  /** `--format`; "" and "table" are the default table. */
+  readonly format: string;
+  /** Print this field only. */
+  readonly quiet: string | undefined;
+}
+
+/** The text to print, newline at its end included; "" for an empty list without headers. */
+export async function formatList<T>(options: ListOptions<T>): Promise<string> {
+  const { format, items, headers } = options;
+  if (options.quiet !== undefined && ["", "table", "raw"].includes(format)) {
+    const field = options.quiet;
+    return items.map((item) => `${options.row(item)[field]?.() ?? ""}\n`).join("");
+  }
+  if (format === "" || format === "table") {
+    const body = items.map((item) => {
+      const row = options.row(item);
+      return options.columns.map((column) => row[column]?.() ?? "");
+    });
+    return table([options.columns.map((column) => headers[column] ?? column), ...body]);
+  }
+  const { goJson } = await import("../template/values.ts");
+  if (format === "json") return items.map((item) => `${goJson(texts(options.row(item)))}\n`).join("");
+  return await formatTemplate(options);
+}
+
+/** All fields of a row, by name. */
+function texts(row: Row): Record<string, string> {
+  return Object.fromEntries(Object.keys(row).sort().map((name) => [name, row[name]?.() ?? ""]));
+}
+
+async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
+  const { Template } = await import("../template/execute.ts");
+  const { alignTabs } = await import("./table.ts");
+  const { asTemplateText, executionError } = await import("./template_text.ts");
+  const isTable = options.format.startsWith("table ");
+  const source = asTemplateText(isTable ? options.format.slice("table ".length).trimStart() : options.format);
+  const template = new Template(source);
+  const lines = options.items.map((item) => {
+    const methods = options.methods?.(item) ?? {};
+    try {
+      return template.render(lazyFields(options.row(item), methods));
+    } catch (error) {
+      throw executionError(error);
+    }
+  });
+  if (!isTable) return lines.map((line) => `${line}\n`).join("");
+  const labels = Object.fromEntries(
+    Object.keys({ ...options.headers }).map((name) => [name, options.headers[name] ?? name]),
+  );
+  // A method has its first argument as header: {{.Label "com.example"}}.
+  const header = template.render({ ...labels, Label: (name: string) => labelHeader(name) });
+  return alignTabs([header, ...lines].join("\n")) + "\n";
+}
+
+function labelHeader(name: string): string {
+  return name.split(/[._-]/).at(-1) ?? name;
+}
+
+/** Fields that are computed at their first use; enumerable, so that `{{json .}}` shows them. */
+function lazyFields(row: Row, methods: object): Record<string, unknown> {
+  const fields: Record<string, unknown> = {};
+  for (const name of Object.keys(row).sort()) {
+    Object.defineProperty(fields, name, { enumerable: true, get: () => row[name]?.() ?? "" });
+  }
+  for (const [name, method] of Object.entries(methods)) {
+    Object.defineProperty(fields, name, { enumerable: false, value: method });
+  }
+  return fields;
+}

@@ -1,0 +1,53 @@
+/** Help texts of berth, its groups and its commands, made from the tables. */
+
+import type { Command } from "./command.ts";
+import { usageLine } from "./command.ts";
+import { COMMANDS, type Entry, GROUPS } from "./command_table.ts";
+import { flagUsages, helpWidth, nameTable } from "./flags/help.ts";
+import { GLOBAL_FLAGS } from "./global_flags.ts";
+
+const byName = (a: readonly [string, string], b: readonly [string, string]): number => a[0] < b[0] ? -1 : 1;
+
+/** `berth --help`. */
+export function rootHelp(): string {
+  const top = (common: boolean) =>
+    COMMANDS.filter((entry) => (entry.common ?? false) === common)
+      .flatMap((entry): [string, string][] => {
+        const name = entry.spellings.find((spelling) => !spelling.includes(" "));
+        return name === undefined ? [] : [[name, entry.summary]];
+      });
+  return [
+    "Usage:  berth [OPTIONS] COMMAND\n",
+    "A rootless container engine in one executable\n",
+    `Common Commands:\n${nameTable(top(true))}`,
+    `Management Commands:\n${nameTable(Object.entries(GROUPS))}`,
+    `Commands:\n${nameTable(top(false).sort(byName))}`,
+    `Global Options:\n${flagUsages(GLOBAL_FLAGS, helpWidth() - 1)}`,
+    "Run 'berth COMMAND --help' for more information on a command.\n",
+  ].join("\n");
+}
+
+/** `berth container --help`. */
+export function groupHelp(group: string): string {
+  const members = COMMANDS.flatMap(({ spellings, summary }): [string, string][] => {
+    const spelling = spellings.find((one) => one.startsWith(`${group} `));
+    return spelling === undefined ? [] : [[spelling.slice(group.length + 1), summary]];
+  });
+  return [
+    `Usage:  berth ${group} COMMAND\n`,
+    `${GROUPS[group]}\n`,
+    `Commands:\n${nameTable(members.sort(byName))}`,
+    `Run 'berth ${group} COMMAND --help' for more information on a command.\n`,
+  ].join("\n");
+}
+
+/** `berth run --help`. */
+export function commandHelp(path: string, entry: Entry, command: Command): string {
+  const parts = [`Usage:  ${usageLine(path, command.flags, command.usage)}\n`, `${entry.summary}\n`];
+  if (entry.spellings.length > 1) {
+    parts.push(`Aliases:\n  ${entry.spellings.map((spelling) => `berth ${spelling}`).join(", ")}\n`);
+  }
+  const flags = flagUsages(command.flags, helpWidth() - 1);
+  if (flags !== "") parts.push(`Options:\n${flags}`);
+  return parts.join("\n");
+}
