@@ -1,0 +1,187 @@
+/** `GET /info` and `GET /version`. */
+import { API_VERSION, buildTime, gitCommit, MIN_API_VERSION, packaging, VERSION } from "../base/version.ts";
+import type { GraphDriver } from "../fs/graph_driver.ts";
+import { goArch, type HostFacts } from "./host_facts.ts";
+
+export { type HostFacts, readHostFacts } from "./host_facts.ts";
+
+/** What `info` reports besides the machine. */
+export interface InfoInput {
+  readonly facts: HostFacts;
+  /** Identifies this engine for as long as its data root lives. */
+  readonly id: string;
+  readonly driver: Pick<GraphDriver, "name" | "reason" | "status">;
+  readonly dataRoot: string;
+  readonly containers: { readonly running: number; readonly paused: number; readonly stopped: number };
+  readonly images: number;
+  readonly debug: boolean;
+  readonly logDriver: string;
+  readonly eventListeners: number;
+  /** What the start found wanting. */
+  readonly warnings: readonly string[];
+}
+
+/** /etc/os-release by key. */
+export function parseOsRelease(text: string): Record<string, string> {
+  const fields: Record<string, string> = {};
+  for (const [, key = "", value = ""] of text.matchAll(/^([A-Z_]+)=(.*)$/gm)) {
+    fields[key] = value.replace(/^(["'])(.*)\1$/, "$2").replace(/\\(["'$`\\])/g, "$1");
+  }
+  return fields;
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return "";
+  }
+}
+
+function osRelease(): Record<string, string> {
+  return parseOsRelease(readText("/etc/os-release") || readText("/usr/lib/os-release"));
+}
+
+/** Open descriptors of the engine. */
+function openFiles(): number {
+  try {
+    return [...Deno.readDirSync("/proc/self/fd")].length;
+  } catch {
+    return 0;
+  }
+}
+
+/** Docker's SystemInfo. */
+export function infoView(input: InfoInput): Record<string, unknown> {
+  const { facts, containers } = input;
+  const os = osRelease();
+  const limits = (controller: string) => facts.cgroupControllers.includes(controller);
+  const forwarding = readText("/proc/sys/net/ipv4/ip_forward").trim() === "1";
+  return {
+    ID: input.id,
+    Containers: containers.running + containers.paused + containers.stopped,
+    ContainersRunning: containers.running,
+    ContainersPaused: containers.paused,
+    ContainersStopped: containers.stopped,
+    Images: input.images,
+    Driver: input.driver.name,
+    DriverStatus: [...input.driver.status, ["Chosen because", input.driver.reason]],
+    Plugins: {
+      Volume: ["local"],
+      Network: ["host", "none"],
+      Authorization: null,
+      Log: ["json-file", "none"],
+    },
+    MemoryLimit: limits("memory"),
+    SwapLimit: limits("memory"),
+    CpuCfsPeriod: limits("cpu"),
+    CpuCfsQuota: limits("cpu"),
+    CPUShares: limits("cpu"),
+    CPUSet: limits("cpuset"),
+    PidsLimit: limits("pids"),
+    OomKillDisable: false,
+    IPv4Forwarding: forwarding,
+    Debug: input.debug,
+    NFd: openFiles(),
+    NGoroutines: 1,
+    SystemTime: new Date().toISOString(),
+    LoggingDriver: input.logDriver,
+    CgroupDriver: facts.cgroupControllers.length > 0 ? facts.cgroups.driver : "none",
+    CgroupVersion: facts.cgroups.version,
+    NEventsListener: input.eventListeners,
+    KernelVersion: facts.kernel,
+    OperatingSystem: os["PRETTY_NAME"] ?? "Linux",
+    OSVersion: os["VERSION_ID"] ?? "",
+    OSType: "linux",
+    Architecture: facts.machine,
+    IndexServerAddress: "https://index.docker.io/v1/",
+    RegistryConfig: {
+      InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8"],
+      IndexConfigs: {
+        "docker.io": { Name: "docker.io", Mirrors: [], Secure: true, Official: true },
+      },
+      Mirrors: null,
+    },
+    NCPU: facts.ncpu,
+    MemTotal: facts.memTotal,
+    GenericResources: null,
+    DockerRootDir: input.dataRoot,
+    HttpProxy: proxy("HTTP_PROXY"),
+    HttpsProxy: proxy("HTTPS_PROXY"),
+    NoProxy: proxy("NO_PROXY"),
+    Name: Deno.hostname(),
+    Labels: [],
+    ExperimentalBuild: false,
+    ServerVersion: VERSION,
+    Runtimes: { berth: { path: "berth" } },
+    DefaultRuntime: "berth",
+    Swarm: {
+      NodeID: "",
+      NodeAddr: "",
+      LocalNodeState: "inactive",
+      ControlAvailable: false,
+      Error: "",
+      RemoteManagers: null,
+    },
+    LiveRestoreEnabled: true,
+    Isolation: "",
+    InitBinary: "tini",
+    ContainerdCommit: { ID: "" },
+    RuncCommit: { ID: "" },
+    InitCommit: { ID: "" },
+    // Containers are in a user namespace even when root has started the engine; "rootless" is said of an ordinary user's.
+    SecurityOptions: [
+      "name=seccomp,profile=builtin",
+      ...(facts.isRootless ? ["name=rootless"] : ["name=userns"]),
+      "name=cgroupns",
+    ],
+    CDISpecDirs: null,
+    Warnings: [
+      ...(facts.cgroupControllers.length > 0 ? [] : [
+        "WARNING: No cgroup limits (memory, CPU, processes): this version of berth does not apply them yet" +
+        (facts.cgroups.driver === "none" ? `, and ${facts.cgroups.reason}` : ""),
+      ]),
+      "WARNING: No container networks yet: containers have a loopback interface only, unless started with --network host",
+      ...input.warnings.map((warning) => warning.startsWith("WARNING") ? warning : `WARNING: ${warning}`),
+    ],
+  };
+}
+
+/** A proxy as the environment has it, without the password in it. */
+function proxy(name: string): string {
+  const value = Deno.env.get(name) ?? Deno.env.get(name.toLowerCase()) ?? "";
+  return value.replace(/\/\/[^/@]*@/, "//xxxxx:xxxxx@");
+}
+
+/** Docker's SystemVersion. */
+export function versionView(facts: HostFacts): Record<string, unknown> {
+  const arch = goArch(facts.machine);
+  const built = buildTime();
+  const common = {
+    ApiVersion: API_VERSION,
+    Arch: arch,
+    BuildTime: built,
+    Experimental: "false",
+    GitCommit: gitCommit(),
+    GoVersion: "",
+    KernelVersion: facts.kernel,
+    MinAPIVersion: MIN_API_VERSION,
+    Os: "linux",
+  };
+  return {
+    Platform: { Name: "berth" },
+    Components: [
+      { Name: "Engine", Version: VERSION, Details: { ...common, Packaging: packaging() } },
+      { Name: "Deno", Version: Deno.version.deno, Details: { V8: Deno.version.v8 } },
+    ],
+    Version: VERSION,
+    ApiVersion: API_VERSION,
+    MinAPIVersion: MIN_API_VERSION,
+    GitCommit: gitCommit(),
+    GoVersion: "",
+    Os: "linux",
+    Arch: arch,
+    KernelVersion: facts.kernel,
+    ...(built === "" ? {} : { BuildTime: built }),
+  };
+}
