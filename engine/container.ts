@@ -25,6 +25,7 @@ export class Container {
   /** Delay of the next restart by policy, in milliseconds. */
   restartDelay = 0;
   removed = false;
+  #holds = 0;
   readonly #exitWaiters = new Set<(result: WaitResult) => void>();
   readonly #removeWaiters = new Set<(result: WaitResult) => void>();
   readonly #watchers = new Set<() => void>();
@@ -47,6 +48,16 @@ export class Container {
     if (this.restartTimer === undefined) return;
     clearTimeout(this.restartTimer);
     this.restartTimer = undefined;
+  }
+
+  /** A restart is under way: an exit does not remove it. Answers the function that ends that. */
+  hold(): () => void {
+    this.#holds++;
+    return () => this.#holds--;
+  }
+
+  get held(): boolean {
+    return this.#holds > 0;
   }
 
   /** How the last run ended, as `wait` reports it. */

@@ -139,7 +139,7 @@ export async function endRun(
   await Promise.all([letShimGo(), released]);
   removeFile(exitFile);
   if (restart) scheduleRestart(ctx, container, ranMs, start);
-  else if (container.record.hostConfig.AutoRemove) await removeLocked(ctx, container);
+  else if (container.record.hostConfig.AutoRemove && !container.held) await removeLocked(ctx, container);
 }
 
 function removeFile(path: string): void {

@@ -1,0 +1,281 @@
+import { conflict, EngineError, invalid, messageOf } from "../base/errors.ts";
+import type { ImageStore } from "../image/image_store.ts";
+import { attachContainer } from "./attach.ts";
+import type { Container } from "./container.ts";
+import { selectContainers } from "./container_filters.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { createContainer } from "./create.ts";
+import { createExec, inspectExec, resizeExec, startExec } from "./exec.ts";
+import { imageOperations } from "./image_operations.ts";
+import { infoView, versionView } from "./info.ts";
+import { containerLogs } from "./logs.ts";
+import { checkName } from "./names.ts";
+import { removeContainer } from "./remove.ts";
+import { killContainer, stopContainer } from "./signals.ts";
+import { startContainer } from "./start.ts";
+import { topView } from "./top.ts";
+import type {
+  AttachOptions,
+  ClientStream,
+  CreateRequest,
+  Engine,
+  EngineEvent,
+  ExecCreateRequest,
+  Filters,
+  LogsOptions,
+  WaitCondition,
+  WaitResult,
+} from "./types.ts";
+import { inspectView, listView } from "./views.ts";
+
+/** What `info` tells of this engine beside the machine. */
+export interface EngineDescription {
+  /** The same for as long as the data root lives. */
+  readonly id: string;
+  readonly labels: readonly string[];
+  readonly debug: boolean;
+  /** What the start found wanting. */
+  readonly warnings: readonly string[];
+}
+
+/** The domain behind the API: each method finds what it is about and hands over to the file of the operation. */
+export class BerthEngine implements Engine {
+  readonly #ctx: EngineContext;
+  readonly #images: ImageStore;
+  readonly #description: EngineDescription;
+  readonly imageLoad: Engine["imageLoad"];
+  readonly imageImport: Engine["imageImport"];
+  readonly imageList: Engine["imageList"];
+  readonly imageInspect: Engine["imageInspect"];
+  readonly imageHistory: Engine["imageHistory"];
+  readonly imageTag: Engine["imageTag"];
+  readonly imageRemove: Engine["imageRemove"];
+
+  constructor(ctx: EngineContext, images: ImageStore, description: EngineDescription) {
+    this.#ctx = ctx;
+    this.#images = images;
+    this.#description = description;
+    const operations = imageOperations(ctx, images);
+    this.imageLoad = operations.imageLoad;
+    this.imageImport = operations.imageImport;
+    this.imageList = operations.imageList;
+    this.imageInspect = operations.imageInspect;
+    this.imageHistory = operations.imageHistory;
+    this.imageTag = operations.imageTag;
+    this.imageRemove = operations.imageRemove;
+  }
+
+  #find(id: string): Container {
+    return this.#ctx.containers.find(id);
+  }
+
+  create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }> {
+    return createContainer(this.#ctx, request);
+  }
+
+  async start(id: string): Promise<void> {
+    await startContainer(this.#ctx, this.#find(id));
+  }
+
+  async attach(
+    id: string,
+    options: AttachOptions,
+    onReady: (info: { tty: boolean }) => Promise<ClientStream>,
+  ): Promise<void> {
+    await attachContainer(this.#ctx, this.#find(id), options, onReady);
+  }
+
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
+  async wait(
+    id: string,
+    condition: WaitCondition,
+    signal: AbortSignal,
+  ): Promise<{ result: Promise<WaitResult> }> {
+    const container = this.#find(id);
+    const { status } = container.record.state;
+    if (condition === "removed") return { result: container.removal(signal) };
+    const over = condition === "not-running" && !container.running && status !== "starting";
+    return { result: over ? Promise.resolve(container.outcome()) : container.nextExit(signal) };
+  }
+
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
+  async logs(
+    id: string,
+    options: LogsOptions,
+    signal: AbortSignal,
+  ): Promise<{ tty: boolean; chunks: AsyncIterable<Uint8Array> }> {
+    return containerLogs(this.#find(id), options, signal);
+  }
+
+  async inspect(id: string, size: boolean): Promise<Record<string, unknown>> {
+    const container = this.#find(id);
+    return inspectView(container.record, {
+      execIds: this.#ctx.execs.idsOf(container.id),
+      ...(size ? await this.#sizes(container) : {}),
+    });
+  }
+
+  async #sizes(container: Container): Promise<{ sizeRw: number; sizeRootFs: number }> {
+    const sizeRw = await this.#ctx.driver.usage(container.id);
+    return { sizeRw, sizeRootFs: sizeRw + this.#imageSize(container) };
+  }
+
+  #imageSize(container: Container): number {
+    try {
+      return this.#images.get(container.record.imageId).size;
+    } catch {
+      return 0;
+    }
+  }
+
+  async list(
+    options: { all: boolean; limit: number | undefined; size: boolean; filters: Filters },
+  ): Promise<Record<string, unknown>[]> {
+    const records = this.#ctx.containers.all().map((container) => container.record);
+    const shown = selectContainers(records, options, (reference) => [this.#images.get(reference).id]);
+    return await Promise.all(shown.map(async (record) => {
+      const container = options.size ? this.#ctx.containers.get(record.id) : undefined;
+      const image = this.#imageName(record.imageRef, record.imageId);
+      return listView(record, {
+        ...(image === undefined ? {} : { image }),
+        ...(container === undefined ? {} : await this.#sizes(container)),
+      });
+    }));
+  }
+
+  /** A name that leads to another image by now would lie: then the id is shown, as Docker does. */
+  #imageName(reference: string, imageId: string): string | undefined {
+    try {
+      return this.#images.get(reference).id === imageId ? reference : imageId;
+    } catch {
+      return imageId;
+    }
+  }
+
+  async stop(
+    id: string,
+    options: { timeout: number | undefined; signal: string | undefined },
+  ): Promise<void> {
+    await stopContainer(this.#ctx, this.#find(id), options);
+  }
+
+  async kill(id: string, signal: string | undefined): Promise<void> {
+    await killContainer(this.#ctx, this.#find(id), signal);
+  }
+
+  async restart(
+    id: string,
+    options: { timeout: number | undefined; signal: string | undefined },
+  ): Promise<void> {
+    const container = this.#find(id);
+    const keep = container.hold();
+    try {
+      await stopContainer(this.#ctx, container, options).catch((error) => {
+        if (!(error instanceof EngineError && error.kind === "not-modified")) throw error;
+      });
+      await startContainer(this.#ctx, container);
+    } finally {
+      keep();
+    }
+    containerEvent(this.#ctx, container.record, "restart");
+  }
+
+  async remove(id: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void> {
+    if (options.link) throw invalid("links are not available in this version of berth");
+    await removeContainer(this.#ctx, this.#find(id), options.force);
+  }
+
+  async rename(id: string, name: string): Promise<void> {
+    const container = this.#find(id);
+    const table = this.#ctx.containers;
+    if (name === "" || name === "/") throw invalid("Neither old nor new names may be empty");
+    const wanted = checkName(name);
+    await container.mutex.run(() => {
+      const old = container.record.name;
+      if (container.removed) throw conflict(`container ${container.id} is being removed`);
+      if (wanted === old) throw invalid("Renaming a container with the same name as its current name");
+      try {
+        table.reserve(wanted, container.id);
+      } catch (error) {
+        throw conflict(`Error when allocating new name: ${messageOf(error)}`);
+      }
+      try {
+        table.rename(container, wanted);
+      } catch (error) {
+        table.release(wanted, container.id);
+        throw error;
+      }
+      containerEvent(this.#ctx, container.record, "rename", { oldName: `/${old}` });
+    });
+  }
+
+  async resize(id: string, size: { rows: number; cols: number }): Promise<void> {
+    const container = this.#find(id);
+    if (container.record.state.status !== "running" || container.shim === null) {
+      throw conflict(`container ${container.id} is not running`);
+    }
+    await container.shim.request({ op: "resize", ...size });
+    containerEvent(this.#ctx, container.record, "resize", {
+      height: String(size.rows),
+      width: String(size.cols),
+    });
+  }
+
+  async top(id: string, psArgs: string | undefined): Promise<{ Titles: string[]; Processes: string[][] }> {
+    const container = this.#find(id);
+    const table = await topView(container.record, psArgs);
+    containerEvent(this.#ctx, container.record, "top");
+    return table;
+  }
+
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
+  async execCreate(id: string, request: ExecCreateRequest): Promise<{ Id: string }> {
+    return { Id: createExec(this.#ctx, this.#find(id), request).id };
+  }
+
+  async execStart(
+    execId: string,
+    options: { detach: boolean; tty: boolean | undefined; consoleSize: readonly number[] | undefined },
+    onReady: (info: { tty: boolean }) => Promise<ClientStream>,
+  ): Promise<void> {
+    await startExec(this.#ctx, this.#ctx.execs.find(execId), options, onReady);
+  }
+
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
+  async execInspect(execId: string): Promise<Record<string, unknown>> {
+    return inspectExec(this.#ctx.execs.find(execId));
+  }
+
+  async execResize(execId: string, size: { rows: number; cols: number }): Promise<void> {
+    await resizeExec(this.#ctx, this.#ctx.execs.find(execId), size);
+  }
+
+  info(): Promise<Record<string, unknown>> {
+    const containers = this.#ctx.containers.all();
+    const running = containers.filter((container) => container.running).length;
+    const view = infoView({
+      facts: this.#ctx.facts,
+      id: this.#description.id,
+      driver: this.#ctx.driver,
+      dataRoot: this.#ctx.dataRoot,
+      containers: { running, paused: 0, stopped: containers.length - running },
+      images: this.#images.list().length,
+      debug: this.#description.debug,
+      logDriver: this.#ctx.defaults.logDriver,
+      eventListeners: this.#ctx.events.listeners,
+      warnings: this.#description.warnings,
+    });
+    return Promise.resolve({ ...view, Labels: this.#description.labels });
+  }
+
+  version(): Promise<Record<string, unknown>> {
+    return Promise.resolve(versionView(this.#ctx.facts));
+  }
+
+  events(
+    options: { since: bigint | undefined; until: bigint | undefined; filters: Filters },
+    signal: AbortSignal,
+  ): AsyncIterable<EngineEvent> {
+    return this.#ctx.events.stream(options, signal);
+  }
+}

@@ -1,0 +1,87 @@
+import type { ImageStore } from "../image/image_store.ts";
+import type { EngineContext } from "./context.ts";
+import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
+import type { Engine } from "./types.ts";
+
+type ImageOperations = Pick<
+  Engine,
+  "imageLoad" | "imageImport" | "imageList" | "imageInspect" | "imageHistory" | "imageTag" | "imageRemove"
+>;
+
+/** The part of {@link Engine} that is about images: the image store, with Docker's messages and events. */
+export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOperations {
+  const publish = (action: string, id: string, name: string) => {
+    ctx.events.publish("image", action, id, { name });
+  };
+  const usersOf = (imageId: string) =>
+    ctx.containers.all()
+      .filter(({ record }) => record.imageId === imageId)
+      .map((container) => ({
+        id: container.id,
+        running: container.running,
+        name: container.record.name,
+      }));
+  return {
+    async imageLoad(input, signal, onMessage) {
+      const loaded = await images.load(input, { signal });
+      for (const { id, refs } of loaded.images) {
+        for (const reference of refs) onMessage({ stream: `Loaded image: ${reference}\n` });
+        if (refs.length === 0) onMessage({ stream: `Loaded image ID: ${id}\n` });
+        publish("load", id, refs[0] ?? id);
+      }
+    },
+
+    async imageImport(input, options, signal) {
+      const { reference, message, platform, changes } = options;
+      const made = await images.importTar(input, {
+        changes,
+        signal,
+        ...(reference === undefined ? {} : { reference }),
+        ...(message === undefined ? {} : { message }),
+        ...(platform === undefined ? {} : { platform }),
+      });
+      publish("import", made.id, made.id);
+      return made;
+    },
+
+    imageList({ filters }) {
+      const shown = selectImages(images.list(), filters, (reference) => images.get(reference));
+      return Promise.resolve(shown.map((image) => imageListView(image, usersOf(image.id).length)));
+    },
+
+    imageInspect(reference) {
+      return attempt(() => imageInspectView(images.get(reference), { name: ctx.driver.name }));
+    },
+
+    imageHistory(reference) {
+      return attempt(() => imageHistoryView(images.get(reference)));
+    },
+
+    imageTag(reference, target) {
+      return attempt(() => {
+        images.tag(reference, target);
+        publish("tag", images.get(reference).id, target);
+      });
+    },
+
+    imageRemove(reference, options) {
+      return attempt(() => {
+        const { id } = images.get(reference);
+        const done = images.remove(reference, { ...options, inUse: usersOf });
+        for (const { Untagged, Deleted } of done) {
+          if (Untagged !== undefined) publish("untag", id, Untagged);
+          if (Deleted?.startsWith("sha256:") && Deleted === id) publish("delete", id, id);
+        }
+        return done.map(({ Untagged, Deleted }) => ({
+          ...(Untagged === undefined ? {} : { Untagged }),
+          ...(Deleted === undefined ? {} : { Deleted }),
+        }));
+      });
+    },
+  };
+}
+
+/** A synchronous answer, or its failure, as a promise. */
+async function attempt<T>(work: () => T): Promise<T> {
+  return await work();
+}

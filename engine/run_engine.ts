@@ -1,0 +1,182 @@
+import { EngineError, messageOf } from "../base/errors.ts";
+import { kernel } from "../ffi/kernel.ts";
+import { probeGraphDriver } from "../fs/probe.ts";
+import { ImageStore } from "../image/image_store.ts";
+import { ContainerTable } from "./container_table.ts";
+import { containerEvent, type EngineContext } from "./context.ts";
+import { type EngineSettings, mergeSettings } from "./daemon_config.ts";
+import { lockDataRoot } from "./data_root_lock.ts";
+import { BerthEngine } from "./engine.ts";
+import { EventLog } from "./events.ts";
+import { ExecTable } from "./exec_table.ts";
+import { readHostFacts } from "./host_facts.ts";
+import { createLogger, type Logger } from "./log.ts";
+import { reconcile, startWanted } from "./reconcile.ts";
+import type { EngineOptions } from "./serve_options.ts";
+import { ShimPool, shimSpawner } from "./shim_pool.ts";
+import { Store } from "./store.ts";
+import type { Engine } from "./types.ts";
+
+/** A running API server, as the engine sees it: rooms below do not import the API. */
+export interface ApiServer {
+  /** Where clients connect, the first one is printed: `unix:///…`. */
+  readonly addresses: readonly string[];
+  close(): Promise<void>;
+}
+
+export type ServeApi = (engine: Engine, hosts: readonly string[], log: Logger) => Promise<ApiServer>;
+
+/** `<exec-root>/shims/<16 digits>/attach.sock` must fit into sun_path (107 bytes). */
+const LONGEST_EXEC_ROOT = 107 - "/shims/0123456789abcdef/attach.sock".length;
+
+/**
+ * The engine's whole life: takes the data root, brings the store in line with what runs, serves, and ends at SIGTERM or
+ * SIGINT. Containers outlive it. Runs inside the user and mount namespace that `berth serve` has made.
+ *
+ * @param serve starts the API; called when everything is ready for requests.
+ * @throws {EngineError} another engine has the data root, bad configuration, no graph driver, address in use.
+ */
+export async function runEngine(options: EngineOptions, serve: ServeApi): Promise<void> {
+  const settings = mergeSettings(options);
+  const log = createLogger(settings.logLevel);
+  // Signals that come while the engine starts are heeded once it has started.
+  const stop = stopSignal();
+  prepareDirectories(settings);
+  using _lock = lockDataRoot(kernel, settings.dataRoot);
+  for (const warning of [...options.warnings, ...settings.warnings]) log.warn(warning);
+  using store = new Store(`${settings.dataRoot}/berth.db`);
+  const { driver } = await probeGraphDriver({
+    root: settings.dataRoot,
+    forced: settings.storageDriver,
+    kernel,
+  });
+  log.info("graph driver", { name: driver.name, reason: driver.reason });
+  const images = ImageStore.open({
+    db: store.db,
+    root: settings.dataRoot,
+    driver,
+    singleId: options.idMap === "single",
+    log: (line) => log.info(line),
+  });
+  await images.sweep();
+  await images.ensureHostImage().catch((error) => {
+    log.warn("cannot make the image berth/host", { error: messageOf(error) });
+  });
+  const events = new EventLog();
+  const pool = new ShimPool({
+    size: settings.shimPool,
+    spawn: shimSpawner(`${settings.execRoot}/shims`),
+    log: (line) => log.warn(line),
+  });
+  const ctx: EngineContext = {
+    dataRoot: settings.dataRoot,
+    execRoot: settings.execRoot,
+    kernel,
+    driver,
+    images,
+    containers: new ContainerTable(store),
+    events,
+    execs: new ExecTable((exec) => {
+      containerEvent({ events }, exec.container, "exec_die", {
+        execID: exec.id,
+        exitCode: String(exec.exitCode ?? 0),
+      });
+    }),
+    pool,
+    facts: readHostFacts(options),
+    defaults: settings.defaults,
+    log,
+  };
+  const wanted = await reconcile(ctx);
+  const engine = new BerthEngine(ctx, images, {
+    id: engineId(settings.dataRoot),
+    labels: settings.labels,
+    debug: settings.logLevel === "debug",
+    warnings: options.warnings,
+  });
+  const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
+  const server = await serve(engine, hosts, log);
+  try {
+    writePidfile(settings.pidfile);
+    pool.refill();
+    for (const address of server.addresses) log.info("API listens", { address });
+    print(`export DOCKER_HOST=${server.addresses[0] ?? ""}\n`);
+    void startWanted(ctx, wanted);
+    await stop;
+    log.info("stopping: containers go on");
+  } finally {
+    await server.close();
+    pool.close();
+    for (const container of ctx.containers.all()) container.cancelRestart();
+    removePidfile(settings.pidfile);
+  }
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => resolve());
+    // A terminal that is closed is no reason to stop; nor is anything else that says SIGHUP.
+    Deno.addSignalListener("SIGHUP", () => {});
+  });
+}
+
+function prepareDirectories(settings: EngineSettings): void {
+  if (new TextEncoder().encode(settings.execRoot).length > LONGEST_EXEC_ROOT) {
+    throw new EngineError(
+      "invalid",
+      `exec-root is too long for the sockets below it (${LONGEST_EXEC_ROOT} bytes at most): ${settings.execRoot}`,
+      { hint: "Choose a shorter --exec-root." },
+    );
+  }
+  for (
+    const [path, mode] of [[settings.dataRoot, 0o711], [`${settings.dataRoot}/containers`, 0o711], [
+      `${settings.execRoot}/shims`,
+      0o700,
+    ]] as const
+  ) {
+    try {
+      Deno.mkdirSync(path, { recursive: true, mode });
+    } catch (error) {
+      throw new EngineError("system", `cannot create ${path}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+}
+
+/** Made once for each data root. */
+function engineId(dataRoot: string): string {
+  const path = `${dataRoot}/engine-id`;
+  try {
+    const known = Deno.readTextFileSync(path).trim();
+    if (known !== "") return known;
+  } catch {
+    // The first start.
+  }
+  const id = crypto.randomUUID();
+  Deno.writeTextFileSync(`${path}.tmp`, `${id}\n`);
+  Deno.renameSync(`${path}.tmp`, path);
+  return id;
+}
+
+function writePidfile(path: string | undefined): void {
+  if (path === undefined || path === "") return;
+  Deno.writeTextFileSync(`${path}.tmp`, `${Deno.pid}\n`, { mode: 0o644 });
+  Deno.renameSync(`${path}.tmp`, path);
+}
+
+function removePidfile(path: string | undefined): void {
+  try {
+    if (path !== undefined && path !== "" && Deno.readTextFileSync(path).trim() === String(Deno.pid)) {
+      Deno.removeSync(path);
+    }
+  } catch {
+    // Gone already, or somebody else's.
+  }
+}
+
+function print(text: string): void {
+  try {
+    Deno.stdout.writeSync(new TextEncoder().encode(text));
+  } catch {
+    // Nobody reads it.
+  }
+}
