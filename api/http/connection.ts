@@ -146,6 +146,7 @@ export class Connection {
       return await this.#options.handler(new Request(`http://localhost${head.target}`, init), exchange);
     } catch (error) {
       if (error instanceof HttpError) return errorResponse(error.status, error.message);
+      if (error instanceof BodyInterrupted) return errorResponse(400, error.message);
       this.#options.log(`${head.method} ${head.target} failed`, error);
       return errorResponse(500, error instanceof Error ? error.message : String(error));
     }
@@ -177,8 +178,8 @@ export class Connection {
       const chunked = head.minor === 1;
       if (!chunked) keep = false;
       const framing = chunked ? `${closeLine}Transfer-Encoding: chunked\r\n` : "Connection: close\r\n";
-      await this.#write(joinHead(formatHead(response.status, response.headers, framing), EMPTY));
-      if (!await this.#stream(response.body, chunked, exchange)) return false;
+      const start = joinHead(formatHead(response.status, response.headers, framing), EMPTY);
+      if (!await this.#stream(start, response.body, chunked, exchange)) return false;
     }
     if (keep && !body.done) {
       try {
@@ -193,12 +194,18 @@ export class Connection {
   }
 
   /** False when the stream broke off: the missing end then tells the client so. */
-  async #stream(stream: ReadableStream<Uint8Array>, chunked: boolean, exchange: RequestExchange) {
+  async #stream(
+    head: Uint8Array,
+    stream: ReadableStream<Uint8Array>,
+    chunked: boolean,
+    exchange: RequestExchange,
+  ): Promise<boolean> {
     const reader = stream.getReader();
     const stop = () => void reader.cancel().catch(() => {});
     exchange.signal.addEventListener("abort", stop, { once: true });
     if (exchange.signal.aborted) stop();
     try {
+      await this.#write(head);
       for (;;) {
         const { value, done } = await reader.read();
         if (exchange.signal.aborted) return false;

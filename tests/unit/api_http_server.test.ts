@@ -357,6 +357,16 @@ describe("refusals", () => {
     client.close();
   });
 
+  test("Connection answers 400 when the client half-closes in the middle of a body", async () => {
+    const client = await RawClient.connect(socket);
+    await client.send(post("Content-Length: 10\r\n", "abc"));
+    await (client.conn as Deno.UnixConn).closeWrite();
+    const response = await client.response();
+    expect([response.status, JSON.parse(response.body)]).toEqual([400, { message: "unexpected EOF" }]);
+    expect(logged).toEqual([]);
+    client.close();
+  });
+
   test("Connection gives up on a head that does not come", async () => {
     const client = await RawClient.connect(socket);
     await client.send("GET / HTTP/1.1\r\nHost:");

@@ -1,0 +1,655 @@
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createApp } from "../../api/app.ts";
+import { createApp as exported, serveApi } from "../../api/mod.ts";
+import { type Server } from "../../api/server.ts";
+import { conflict, EngineError, notFound } from "../../base/errors.ts";
+import { type Engine, type EngineEvent } from "../../engine/types.ts";
+import { ERRNO, SysError } from "../../ffi/errno.ts";
+import { type Call, fakeEngine } from "../support/fake_engine.ts";
+import { eventually, RawClient, request } from "../support/raw_http.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const JSON_TYPE = { "Content-Type": "application/json" };
+const PAGE_NOT_FOUND = { message: "page not found" };
+
+/** Sends one request to an app whose engine gives `answers`. */
+async function ask(
+  answers: Partial<Engine>,
+  method: string,
+  path: string,
+  body?: string,
+  headers: Record<string, string> = body === undefined ? {} : JSON_TYPE,
+): Promise<{ status: number; body: string; json: () => unknown; headers: Headers; calls: Call[] }> {
+  const { engine, calls } = fakeEngine(answers);
+  const response = await createApp(engine).request(`http://localhost${path}`, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body }),
+  });
+  const text = await response.text();
+  return {
+    status: response.status,
+    body: text,
+    json: () => JSON.parse(text),
+    headers: response.headers,
+    calls,
+  };
+}
+
+describe("every response", () => {
+  test("has Docker's headers, errors included", async () => {
+    for (const path of ["/_ping", "/nothing", "/v1.99/_ping", "/info", "/containers/x/json"]) {
+      const { headers } = await ask({}, "GET", path);
+      expect(headers.get("api-version")).toBe("1.51");
+      expect(headers.get("docker-experimental")).toBe("false");
+      expect(headers.get("ostype")).toBe("linux");
+      expect(headers.get("server")).toMatch(/^Berth\/[0-9.]+ \(linux\)$/);
+    }
+  });
+
+  test("to an unknown page, or with another method, is Docker's 404", async () => {
+    for (
+      const [method, path] of [
+        ["GET", "/nothing"],
+        ["GET", "/"],
+        ["PUT", "/info"],
+        ["GET", "/containers/create"],
+        [
+          "HEAD",
+          "/info",
+        ],
+        ["GET", "/vx/info"],
+        ["POST", "/containers/x"],
+      ] as const
+    ) {
+      const { status, body } = await ask({}, method, path);
+      expect([status, body === "" ? PAGE_NOT_FOUND : JSON.parse(body)]).toEqual([404, PAGE_NOT_FOUND]);
+    }
+  });
+
+  test("to a version out of range is 400 with Docker's words", async () => {
+    const tooNew = await ask({}, "GET", "/v1.99/info");
+    expect([tooNew.status, tooNew.json()]).toEqual([400, {
+      message: "client version 1.99 is too new. Maximum supported API version is 1.51",
+    }]);
+    expect((await ask({}, "GET", "/v1.23/info")).status).toBe(400);
+  });
+
+  test.each<[unknown, number, string]>([
+    [notFound("No such container: x"), 404, "No such container: x"],
+    [conflict("in use"), 409, "in use"],
+    [new EngineError("forbidden", "no"), 403, "no"],
+    [new EngineError("unauthorized", "who"), 401, "who"],
+    [new EngineError("unavailable", "later"), 503, "later"],
+    [new EngineError("system", "broken", { cause: new Error("secret") }), 500, "broken"],
+    [new SysError("mkdir", ERRNO.ENOSPC, "/x"), 500, "mkdir /x: no space left on device"],
+    [new Error("plain"), 500, "plain"],
+  ])("to a failure %# has the status of its kind and its message alone", async (error, status, message) => {
+    const failed = await ask({ inspect: () => Promise.reject(error) }, "GET", "/containers/x/json");
+    expect([failed.status, failed.json()]).toEqual([status, { message }]);
+  });
+
+  test("that changes nothing is 304 without a body", async () => {
+    const error = new EngineError("not-modified", "running already");
+    const { status, body } = await ask({ start: () => Promise.reject(error) }, "POST", "/containers/x/start");
+    expect([status, body]).toEqual([304, ""]);
+  });
+});
+
+describe("system", () => {
+  test("_ping answers GET and HEAD", async () => {
+    for (const method of ["GET", "HEAD"]) {
+      const { status, body, headers } = await ask({}, method, "/v1.24/_ping");
+      expect([status, body]).toEqual([200, method === "GET" ? "OK" : ""]);
+      expect(headers.get("builder-version")).toBe("1");
+      expect(headers.get("swarm")).toBe("inactive");
+      expect(headers.get("cache-control")).toBe("no-cache, no-store, must-revalidate");
+      expect(headers.get("pragma")).toBe("no-cache");
+      expect(headers.get("content-type")).toBe("text/plain; charset=utf-8");
+    }
+  });
+
+  test("version and info come from the engine", async () => {
+    const answers: Partial<Engine> = {
+      version: () => Promise.resolve({ Version: "1" }),
+      info: () => Promise.resolve({ ID: "x" }),
+    };
+    expect((await ask(answers, "GET", "/v1.43/version")).json()).toEqual({ Version: "1" });
+    expect((await ask(answers, "GET", "/info")).json()).toEqual({ ID: "x" });
+  });
+
+  test("what is not served says so", async () => {
+    for (
+      const [method, path] of [
+        ["GET", "/networks"],
+        ["GET", "/networks/x"],
+        ["POST", "/auth"],
+        ["POST", "/build"],
+        [
+          "GET",
+          "/system/df",
+        ],
+        ["POST", "/images/a/b/c:d/push"],
+        ["GET", "/distribution/a/b/json"],
+      ] as const
+    ) {
+      const { status, body } = await ask({}, method, path);
+      expect(status).toBe(501);
+      expect(body).toContain("is not available yet in this version of berth");
+    }
+    for (const path of ["/swarm", "/nodes", "/services/x", "/tasks", "/secrets", "/configs/a/b"]) {
+      const { status, body } = await ask({}, "GET", path);
+      expect(status).toBe(503);
+      expect(body).toContain("This node is not a swarm manager.");
+    }
+    expect((await ask({}, "GET", "/volumes")).json()).toEqual({ Volumes: [], Warnings: [] });
+    expect((await ask({}, "OPTIONS", "/anything")).status).toBe(200);
+  });
+
+  test("events are lines with the fields of old and new clients, nanoseconds exact", async () => {
+    const event = (Type: string): EngineEvent => ({
+      Type,
+      Action: "start",
+      Actor: { ID: "abc", Attributes: { image: "busybox", name: "n" } },
+      scope: "local",
+      time: 1700000000,
+      timeNano: 1700000000123456789n,
+    });
+    const { body, calls, headers } = await ask(
+      {
+        async *events() {
+          yield await Promise.resolve(event("container"));
+          yield event("image");
+          yield event("network");
+        },
+      },
+      "GET",
+      `/events?since=1&until=2.5&filters=${encodeURIComponent('{"type":["container"]}')}`,
+    );
+    expect(headers.get("content-type")).toBe("application/json");
+    const [container, image, network] = body.trim().split("\n");
+    expect(container).toBe(
+      '{"status":"start","id":"abc","from":"busybox","Type":"container","Action":"start","Actor":{"ID":"abc","Attributes":{"image":"busybox","name":"n"}},"scope":"local","time":1700000000,"timeNano":1700000000123456789}',
+    );
+    expect(image).toMatch(/^\{"status":"start","id":"abc","Type":"image"/);
+    expect(network).toMatch(/^\{"Type":"network"/);
+    expect(calls[0]?.args[0]).toEqual({
+      since: 1_000_000_000n,
+      until: 2_500_000_000n,
+      filters: new Map([["type", ["container"]]]),
+    });
+    const wrong = await ask({}, "GET", "/events?since=3&until=2");
+    expect([wrong.status, wrong.json()]).toEqual([400, {
+      message: "`since` time (3) cannot be after `until` time (2)",
+    }]);
+  });
+});
+
+describe("containers", () => {
+  const created = { create: () => Promise.resolve({ Id: "abc", Warnings: [] }) };
+
+  test("create passes body, name and platform on", async () => {
+    const body = '{"Image":"x","Cmd":"ls","HostConfig":{"AutoRemove":true}}';
+    const { status, calls, json } = await ask(
+      created,
+      "POST",
+      "/v1.50/containers/create?name=n&platform=linux/arm64",
+      body,
+    );
+    expect([status, json()]).toEqual([201, { Id: "abc", Warnings: [] }]);
+    expect(calls[0]?.args[0]).toEqual({
+      name: "n",
+      platform: "linux/arm64",
+      config: { Image: "x", Cmd: ["ls"] },
+      hostConfig: { AutoRemove: true, NetworkMode: "bridge" },
+      networkingConfig: undefined,
+    });
+  });
+
+  test.each<[string, string | undefined, Record<string, string>, string]>([
+    ["empty", "", JSON_TYPE, "invalid JSON: got EOF while reading request body"],
+    ["missing", undefined, {}, "invalid JSON: got EOF while reading request body"],
+    ["blank", "  \n", JSON_TYPE, "invalid JSON: got EOF while reading request body"],
+    ["broken", "{", JSON_TYPE, "invalid JSON: "],
+    ["followed by more", '{"Image":"x"} x', JSON_TYPE, "invalid JSON: "],
+    ["null", "null", JSON_TYPE, "config cannot be empty in order to create a container"],
+    [
+      "without config",
+      '{"HostConfig":{}}',
+      JSON_TYPE,
+      "config cannot be empty in order to create a container",
+    ],
+    [
+      "a wrong type",
+      '{"Image":1}',
+      JSON_TYPE,
+      "cannot unmarshal number into Go struct field CreateRequest.Image",
+    ],
+    [
+      "text",
+      "{}",
+      { "Content-Type": "text/plain" },
+      "unsupported Content-Type header (text/plain): must be 'application/json'",
+    ],
+    ["of 5 MiB", `{"Image":"${"x".repeat(5 << 20)}"}`, JSON_TYPE, "request body is larger than"],
+    ["a bad console size", '{"Image":"x","HostConfig":{"ConsoleSize":[1]}}', JSON_TYPE, "ConsoleSize"],
+  ])("create refuses a body that is %s", async (_, body, headers, message) => {
+    const { status, body: text, calls } = await ask(created, "POST", "/containers/create", body, headers);
+    expect(status).toBe(400);
+    expect(JSON.parse(text).message).toContain(message);
+    expect(calls).toEqual([]);
+  });
+
+  test("create takes a Content-Type with a charset", async () => {
+    const headers = { "Content-Type": "Application/JSON; charset=utf-8" };
+    expect((await ask(created, "POST", "/containers/create", '{"Image":"x"}', headers)).status).toBe(201);
+  });
+
+  test("json passes its parameters on, old ones as filters", async () => {
+    const { calls } = await ask(
+      { list: () => Promise.resolve([]) },
+      "GET",
+      `/containers/json?all=1&limit=-1&size=true&before=b&filters=${
+        encodeURIComponent('{"label":{"a":true}}')
+      }`,
+    );
+    expect(calls[0]?.args[0]).toEqual({
+      all: true,
+      limit: undefined,
+      size: true,
+      filters: new Map([["label", ["a"]], ["before", ["b"]]]),
+    });
+    expect((await ask({}, "GET", "/containers/json?filters=x")).json()).toEqual({
+      message: "invalid filter",
+    });
+    expect((await ask({}, "GET", "/containers/json?limit=x")).status).toBe(400);
+  });
+
+  test("signal of stop and restart counts from 1.42 on", async () => {
+    const answers: Partial<Engine> = { stop: () => Promise.resolve(), restart: () => Promise.resolve() };
+    const stop = await ask(answers, "POST", "/v1.42/containers/x/stop?t=-1&signal=INT");
+    expect([stop.status, stop.calls[0]?.args]).toEqual([204, ["x", { timeout: -1, signal: "INT" }]]);
+    const restart = await ask(answers, "POST", "/v1.41/containers/x/restart?signal=INT");
+    expect([restart.status, restart.calls[0]?.args]).toEqual([204, ["x", {
+      timeout: undefined,
+      signal: undefined,
+    }]]);
+    expect((await ask(answers, "POST", "/containers/x/stop?t=soon")).status).toBe(400);
+  });
+
+  test("the small ones pass their parameters on", async () => {
+    const done = () => Promise.resolve();
+    const answers: Partial<Engine> = {
+      start: done,
+      kill: done,
+      rename: done,
+      remove: done,
+      resize: done,
+      top: () => Promise.resolve({ Titles: [], Processes: [] }),
+      inspect: () => Promise.resolve({}),
+    };
+    const cases: [string, string, number, unknown[]][] = [
+      ["POST", "/containers/x/start", 204, ["x"]],
+      ["POST", "/containers/%2Fname/start", 204, ["/name"]],
+      ["POST", "/containers/x/kill?signal=HUP", 204, ["x", "HUP"]],
+      ["POST", "/containers/x/kill", 204, ["x", undefined]],
+      ["POST", "/containers/x/rename?name=y", 204, ["x", "y"]],
+      ["POST", "/containers/x/resize?h=24&w=80", 200, ["x", { rows: 24, cols: 80 }]],
+      ["DELETE", "/containers/x?force=1&v=1", 204, ["x", { force: true, volumes: true, link: false }]],
+      ["GET", "/containers/x/top?ps_args=-ef", 200, ["x", "-ef"]],
+      ["GET", "/containers/x/json?size=1", 200, ["x", true]],
+    ];
+    for (const [method, path, status, args] of cases) {
+      const answer = await ask(answers, method, path);
+      expect([path, answer.status, answer.calls[0]?.args]).toEqual([path, status, args]);
+    }
+    expect((await ask(answers, "POST", "/containers/x/resize?h=24")).status).toBe(400);
+  });
+
+  test("start refuses a body", async () => {
+    const { status, body } = await ask({}, "POST", "/containers/x/start", '{"Binds":[]}');
+    expect(status).toBe(400);
+    expect(body).toContain("starting container with non-empty request body was deprecated");
+  });
+
+  test("logs have the content type of the version, and an error among them is a line", async () => {
+    const answers = (tty: boolean): Partial<Engine> => ({
+      logs: () =>
+        Promise.resolve({
+          tty,
+          chunks: (async function* () {
+            yield await Promise.resolve(bytes("line\n"));
+            throw new Error("gone");
+          })(),
+        }),
+    });
+    const type = async (version: string, tty: boolean) =>
+      (await ask(answers(tty), "GET", `/v${version}/containers/x/logs?stdout=1`)).headers.get("content-type");
+    expect(await type("1.42", false)).toBe("application/vnd.docker.multiplexed-stream");
+    expect(await type("1.41", false)).toBe("application/vnd.docker.raw-stream");
+    expect(await type("1.42", true)).toBe("application/vnd.docker.raw-stream");
+    expect((await ask(answers(true), "GET", "/containers/x/logs?stdout=1")).body).toBe(
+      "line\nError grabbing logs: gone\n",
+    );
+    expect((await ask(answers(false), "GET", "/containers/x/logs?stderr=1")).body).toBe(
+      "line\n\x02\0\0\0\0\0\0\x1aError grabbing logs: gone\n",
+    );
+    const { calls } = await ask(
+      answers(true),
+      "GET",
+      "/containers/x/logs?stderr=1&tail=5&since=7&until=0&timestamps=1",
+    );
+    expect(calls[0]?.args[1]).toEqual({
+      stdout: false,
+      stderr: true,
+      follow: false,
+      since: 7_000_000_000n,
+      until: undefined,
+      timestamps: true,
+      details: false,
+      tail: 5,
+    });
+    const none = await ask({}, "GET", "/containers/x/logs");
+    expect([none.status, none.json()]).toEqual([400, {
+      message: "Bad parameters: you must choose at least one stream",
+    }]);
+  });
+
+  test("wait takes Docker's conditions only", async () => {
+    const answers: Partial<Engine> = {
+      wait: () => Promise.resolve({ result: Promise.resolve({ StatusCode: 3 }) }),
+    };
+    for (const condition of ["not-running", "next-exit", "removed"]) {
+      const { calls, json } = await ask(answers, "POST", `/containers/x/wait?condition=${condition}`);
+      expect([calls[0]?.args[1], json()]).toEqual([condition, { StatusCode: 3 }]);
+    }
+    expect((await ask(answers, "POST", "/containers/x/wait")).calls[0]?.args[1]).toBe("not-running");
+    const wrong = await ask(answers, "POST", "/containers/x/wait?condition=x");
+    expect([wrong.status, wrong.json()]).toEqual([400, { message: 'invalid condition: "x"' }]);
+  });
+});
+
+describe("exec", () => {
+  test("create needs a command", async () => {
+    const answers: Partial<Engine> = { execCreate: () => Promise.resolve({ Id: "e" }) };
+    const body = '{"Cmd":["ls"],"Tty":true,"ConsoleSize":[1,2]}';
+    const made = await ask(answers, "POST", "/containers/x/exec", body);
+    expect([made.status, made.json()]).toEqual([201, { Id: "e" }]);
+    expect(made.calls[0]?.args).toEqual(["x", { Cmd: ["ls"], Tty: true, ConsoleSize: [1, 2] }]);
+    const old = await ask(answers, "POST", "/v1.41/containers/x/exec", body);
+    expect(old.calls[0]?.args[1]).toEqual({ Cmd: ["ls"], Tty: true });
+    expect((await ask(answers, "POST", "/containers/x/exec", "{}")).json()).toEqual({
+      message: "No exec command specified",
+    });
+  });
+
+  test("a detached start needs no connection", async () => {
+    const { status, calls } = await ask(
+      { execStart: () => Promise.resolve() },
+      "POST",
+      "/exec/e/start",
+      '{"Detach":true,"Tty":false}',
+    );
+    expect([status, calls[0]?.args.slice(0, 2)]).toEqual([200, ["e", {
+      detach: true,
+      tty: false,
+      consoleSize: undefined,
+    }]]);
+  });
+});
+
+describe("images", () => {
+  test("names contain slashes, colons and digests", async () => {
+    const seen: string[] = [];
+    const note = (ref: string) => {
+      seen.push(ref);
+      return Promise.resolve([]);
+    };
+    const answers: Partial<Engine> = {
+      imageInspect: (ref) => note(ref).then(() => ({})),
+      imageHistory: note,
+      imageRemove: note,
+      imageTag: (ref) => note(ref).then(() => {}),
+    };
+    const names = ["busybox", "a/b:c", "localhost:5000/a/b@sha256:abc", "json/json", "x/tag", "history"];
+    for (const name of names) {
+      for (const text of [name, encodeURIComponent(name)]) {
+        seen.length = 0;
+        expect((await ask(answers, "GET", `/v1.43/images/${text}/json`)).status).toBe(200);
+        expect((await ask(answers, "GET", `/images/${text}/history`)).status).toBe(200);
+        expect((await ask(answers, "DELETE", `/images/${text}`)).status).toBe(200);
+        expect((await ask(answers, "POST", `/images/${text}/tag?repo=r`)).status).toBe(201);
+        expect(seen).toEqual([name, name, name, name]);
+      }
+    }
+  });
+
+  test("tag joins repository and tag", async () => {
+    const answers: Partial<Engine> = { imageTag: () => Promise.resolve() };
+    expect((await ask(answers, "POST", "/images/x/tag?repo=a/b&tag=c")).calls[0]?.args).toEqual([
+      "x",
+      "a/b:c",
+    ]);
+    expect((await ask(answers, "POST", "/images/x/tag?repo=a/b")).calls[0]?.args).toEqual(["x", "a/b"]);
+    expect((await ask(answers, "POST", "/images/x/tag")).json()).toEqual({
+      message: "invalid reference format",
+    });
+  });
+
+  test("load tells of progress, and of an error after it", async () => {
+    const load = (failure: Error | undefined): Partial<Engine> => ({
+      imageLoad: async (input, _, send) => {
+        const text = await new Response(input).text();
+        send({ stream: `Loaded image: ${text}\n` });
+        if (failure) throw failure;
+      },
+    });
+    const type = { "Content-Type": "application/x-tar" };
+    const good = await ask(load(undefined), "POST", "/images/load?quiet=1", "archive", type);
+    expect(good.body).toBe('{"stream":"Loaded image: archive\\n"}\r\n');
+    const bad = await ask(load(new Error("truncated")), "POST", "/images/load", "archive", type);
+    expect(bad.status).toBe(200);
+    expect(bad.body.split("\r\n")[1]).toBe('{"errorDetail":{"message":"truncated"},"error":"truncated"}');
+  });
+
+  test("create imports, and says that it cannot pull", async () => {
+    const { json, calls } = await ask(
+      { imageImport: () => Promise.resolve({ id: "sha256:1" }) },
+      "POST",
+      "/images/create?fromSrc=-&repo=a&tag=b&message=m&changes=CMD+ls&changes=ENV+A%3Db",
+      "tar",
+      { "Content-Type": "text/plain" },
+    );
+    expect(json()).toEqual({ status: "sha256:1" });
+    expect(calls[0]?.args[1]).toEqual({
+      reference: "a:b",
+      changes: ["CMD ls", "ENV A=b"],
+      message: "m",
+      platform: undefined,
+    });
+    const pull = await ask({}, "POST", "/images/create?fromImage=busybox&tag=latest");
+    expect([pull.status, pull.body]).toEqual([501, expect.stringContaining("berth cannot pull images yet")]);
+  });
+
+  test("json turns the old name filter into a new one", async () => {
+    const answers: Partial<Engine> = { imageList: () => Promise.resolve([]) };
+    const old = await ask(answers, "GET", "/v1.40/images/json?filter=a*&all=1");
+    expect(old.calls[0]?.args[0]).toEqual({
+      all: true,
+      filters: new Map([["reference", ["a*"]]]),
+      sharedSize: false,
+      digests: false,
+    });
+    const today = await ask(answers, "GET", "/images/json?filter=a*");
+    expect(today.calls[0]?.args[0]).toMatchObject({ filters: new Map() });
+  });
+});
+
+describe("over a socket", () => {
+  let dir: string;
+  let socket: string;
+  let server: Server;
+  let answers: Partial<Engine>;
+  let calls: Call[];
+
+  beforeEach(async () => {
+    dir = await Deno.makeTempDir();
+    socket = `${dir}/api.sock`;
+    answers = {};
+    const fake = fakeEngine(
+      new Proxy({}, { get: (_, method) => answers[method as keyof Engine] }) as Partial<Engine>,
+    );
+    calls = fake.calls;
+    server = await serveApi(fake.engine, [{ kind: "unix", path: socket }], { log: () => {} });
+  });
+  afterEach(async () => {
+    await server.close({ graceMs: 100 });
+    await Deno.remove(dir, { recursive: true });
+  });
+
+  /** An engine's end of an attached stream: echoes, then tells of the half-close. */
+  const echo = (tty: boolean): Engine["attach"] => async (_id, _options, ready) => {
+    const stream = await ready({ tty });
+    for await (const data of stream.input) await stream.write(data);
+    await stream.write(bytes("bye"));
+    stream.close();
+  };
+  const upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+
+  test.each<[string, boolean, string, string]>([
+    ["1.50", false, upgrade, "101 multiplexed"],
+    ["1.42", false, upgrade, "101 multiplexed"],
+    ["1.41", false, upgrade, "101 raw"],
+    ["1.50", true, upgrade, "101 raw"],
+    ["1.50", false, "", "200 raw"],
+  ])("attach at %s, terminal %s, %j begins as Docker's: %s", async (version, tty, headers, expected) => {
+    answers = { attach: echo(tty) };
+    const client = await RawClient.connect(socket);
+    await client.send(
+      `POST /v${version}/containers/x/attach?stdin=1&stream=1 HTTP/1.1\r\nHost: x\r\n${headers}\r\n`,
+    );
+    const head = await client.until("\r\n\r\n");
+    const type = `application/vnd.docker.${expected.split(" ")[1]}-stream`;
+    expect(head).toBe(
+      expected.startsWith("101")
+        ? `HTTP/1.1 101 UPGRADED\r\nContent-Type: ${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`
+        : `HTTP/1.1 200 OK\r\nContent-Type: ${type}\r\n\r\n`,
+    );
+    await client.send("ping");
+    expect(new TextDecoder().decode(await client.exactly(4))).toBe("ping");
+    await (client.conn as Deno.UnixConn).closeWrite();
+    expect(await client.toEnd()).toBe("bye");
+    expect(calls[0]?.args.slice(0, 2)).toEqual(["x", {
+      stdin: true,
+      stdout: false,
+      stderr: false,
+      logs: false,
+      stream: true,
+      detachKeys: undefined,
+    }]);
+    client.close();
+  });
+
+  test("attach to nothing is an ordinary 404", async () => {
+    answers = { attach: () => Promise.reject(notFound("No such container: x")) };
+    const response = await request(socket, "POST", "/containers/x/attach", { headers: { Upgrade: "tcp" } });
+    expect([response.status, JSON.parse(response.body)]).toEqual([404, { message: "No such container: x" }]);
+  });
+
+  test("exec start reads its body, then the stream; a late error is on the output", async () => {
+    answers = {
+      execStart: async (_id, _options, ready) => {
+        const stream = await ready({ tty: false });
+        for await (const data of stream.input) {
+          await stream.write(data);
+          break;
+        }
+        throw new Error("late");
+      },
+    };
+    const body = '{"Detach":false,"Tty":false}';
+    const client = await RawClient.connect(socket);
+    await client.send(
+      `POST /exec/e/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n${upgrade}\r\n${body}input`,
+    );
+    expect((await client.head()).status).toBe(101);
+    expect(await client.toEnd()).toBe("input\x01\0\0\0\0\0\0\x06late\r\n");
+    client.close();
+  });
+
+  test("wait sends its head before it blocks, and hears the client go", async () => {
+    let signal: AbortSignal | undefined;
+    let finish = (_: { StatusCode: number }) => {};
+    answers = {
+      wait: (_id, _condition, given) => {
+        signal = given;
+        return Promise.resolve({ result: new Promise((resolve) => finish = resolve) });
+      },
+    };
+    const first = await RawClient.connect(socket);
+    const wait = "POST /v1.50/containers/x/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n";
+    await first.send(wait);
+    expect((await first.head()).status).toBe(200);
+    finish({ StatusCode: 7 });
+    expect(await first.chunk()).toBe('{"StatusCode":7}\n');
+    expect(await first.chunk()).toBe("");
+    await first.send(wait);
+    await first.head();
+    expect(signal?.aborted).toBe(false);
+    first.close();
+    await eventually(() => signal?.aborted === true, "abort");
+  });
+
+  test("events and followed logs end when the client goes", async () => {
+    const signals: AbortSignal[] = [];
+    const endless = async function* (signal: AbortSignal) {
+      signals.push(signal);
+      yield bytes("one");
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    };
+    answers = { logs: (_id, _options, signal) => Promise.resolve({ tty: true, chunks: endless(signal) }) };
+    const client = await RawClient.connect(socket);
+    await client.send("GET /containers/x/logs?stdout=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    await client.head();
+    expect(await client.chunk()).toBe("one");
+    client.close();
+    await eventually(() => signals[0]?.aborted === true, "abort");
+  });
+
+  test("load streams its archive and ends when the client goes in the middle", async () => {
+    let failure: unknown;
+    answers = {
+      imageLoad: async (input) => {
+        try {
+          await input.pipeTo(new WritableStream());
+        } catch (error) {
+          failure = error;
+          throw error;
+        }
+      },
+    };
+    const client = await RawClient.connect(socket);
+    await client.send(
+      "POST /images/load HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    );
+    await client.head();
+    client.close();
+    await eventually(() => failure !== undefined, "failure");
+    expect(String(failure)).toContain("unexpected EOF");
+  });
+
+  test("start refuses a chunked body and takes an empty one", async () => {
+    answers = { start: () => Promise.resolve() };
+    const chunked = await RawClient.connect(socket);
+    await chunked.send(
+      "POST /containers/x/start HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    );
+    expect((await chunked.response()).status).toBe(400);
+    chunked.close();
+    expect((await request(socket, "POST", "/containers/x/start", { body: "" })).status).toBe(204);
+  });
+});
+
+test("mod.ts exports what main needs", () => {
+  expect(exported).toBe(createApp);
+});
