@@ -30,7 +30,9 @@ export class GraphRoot {
   async createContainer(id: string, layers: readonly LayerRef[]): Promise<ContainerDirs> {
     const dirs = this.container(id);
     await Deno.mkdir(dirs.dir, { recursive: true, mode: 0o711 });
-    for (const path of [dirs.work, dirs.merged, dirs.upper]) await Deno.mkdir(path, { recursive: true, mode: 0o755 });
+    for (const path of [dirs.work, dirs.merged, dirs.upper]) {
+      await Deno.mkdir(path, { recursive: true, mode: 0o755 });
+    }
     const top = layers[0] === undefined ? undefined : await Deno.stat(layers[0].dir);
     // an overlay shows the attributes of its upper directory; the umask may have taken bits away
     await Deno.chmod(dirs.upper, (top?.mode ?? 0o755) & 0o7777);

@@ -9,7 +9,9 @@ const UNCLEAN = /(?:^|\/)\.{0,2}(?:\/|$)/;
  * @throws {EngineError} invalid when `..` leads out of the root, or the name is empty or holds a NUL.
  */
 export function cleanEntryPath(name: string): string {
-  if (name === "" || name.includes("\0")) throw new EngineError("invalid", "archive holds an entry without a name");
+  if (name === "" || name.includes("\0")) {
+    throw new EngineError("invalid", "archive holds an entry without a name");
+  }
   const start = name.startsWith("./") ? 2 : 0;
   const end = name.endsWith("/") ? name.length - 1 : name.length;
   const plain = name.slice(start, Math.max(start, end));

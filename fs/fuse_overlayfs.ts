@@ -57,7 +57,9 @@ export class FuseOverlayfsDriver implements GraphDriver {
 
   async #mount(dirs: ContainerDirs, layers: readonly LayerRef[]): Promise<void> {
     const lower = this.#graph.lowerDirs(layers).map(escapeOption).join(":");
-    const options = `lowerdir=${lower},upperdir=${escapeOption(dirs.upper)},workdir=${escapeOption(dirs.work)}`;
+    const options = `lowerdir=${lower},upperdir=${escapeOption(dirs.upper)},workdir=${
+      escapeOption(dirs.work)
+    }`;
     const log = `${dirs.dir}/fuse.log`;
     // sh only so that stderr has a file: it outlives the engine, and a pipe would not
     const child = new Deno.Command("/bin/sh", {
@@ -81,7 +83,9 @@ export class FuseOverlayfsDriver implements GraphDriver {
     const reason = said.trim().split("\n").findLast((line) => !line.startsWith("unknown argument")) ?? "";
     throw new EngineError(
       "system",
-      `error creating fuse-overlayfs mount to ${dirs.merged}: ${reason || (ended ? "it ended" : "timed out")}`,
+      `error creating fuse-overlayfs mount to ${dirs.merged}: ${
+        reason || (ended ? "it ended" : "timed out")
+      }`,
     );
   }
 
@@ -131,7 +135,9 @@ function escapeOption(path: string): string {
 
 function readDaemon(dirs: ContainerDirs): ProcessIdentity | undefined {
   try {
-    const value = JSON.parse(Deno.readTextFileSync(`${dirs.dir}/fuse.json`)) as Partial<ProcessIdentity> | null;
+    const value = JSON.parse(Deno.readTextFileSync(`${dirs.dir}/fuse.json`)) as
+      | Partial<ProcessIdentity>
+      | null;
     if (typeof value?.pid !== "number" || typeof value.startTime !== "string") return undefined;
     return { pid: value.pid, startTime: value.startTime };
   } catch (error) {

@@ -260,7 +260,8 @@ export class LayerWriter {
     // whatever stands in AUFS's own directories is none of ours
     if (path.includes(`/${WHITEOUT_META_PREFIX}`) && base !== OPAQUE_MARKER) return;
     const hidden = base.slice(WHITEOUT_PREFIX.length);
-    const valid = base.startsWith(WHITEOUT_PREFIX) && !parent.includes("/.wh.") && hidden !== "" && hidden !== "." &&
+    const valid = base.startsWith(WHITEOUT_PREFIX) && !parent.includes("/.wh.") && hidden !== "" &&
+      hidden !== "." &&
       hidden !== "..";
     if (!valid) throw new EngineError("invalid", `invalid whiteout ${JSON.stringify(path.slice(1))}`);
     if (base === OPAQUE_MARKER) {
@@ -363,7 +364,9 @@ export class LayerWriter {
       if (this.#options.ignoreChownErrors) return false;
       throw new EngineError(
         "system",
-        `failed to set the owner of ${JSON.stringify(name)}: potentially insufficient UIDs or GIDs available in user ` +
+        `failed to set the owner of ${
+          JSON.stringify(name)
+        }: potentially insufficient UIDs or GIDs available in user ` +
           `namespace (requested ${uid}:${gid}): Check /etc/subuid and /etc/subgid if configured locally`,
         { cause: error },
       );

@@ -25,7 +25,8 @@ const ALIASES: Readonly<Record<string, GraphDriverName>> = {
 };
 
 const HINT: Readonly<Record<string, string>> = {
-  overlay: "overlay needs Linux 5.11 or later in a user namespace, and a data root on ext4, xfs, btrfs or tmpfs",
+  overlay:
+    "overlay needs Linux 5.11 or later in a user namespace, and a data root on ext4, xfs, btrfs or tmpfs",
   "fuse-overlayfs": "sudo apt-get install fuse-overlayfs; sudo modprobe fuse; ls -l /dev/fuse",
 };
 
@@ -60,15 +61,25 @@ export async function probeGraphDriver(options: ProbeOptions): Promise<{ driver:
   }
   if (prior !== undefined && (wanted === undefined || wanted === prior)) {
     const refusal = prior === "fuse-overlayfs" ? fuseRefusal() : undefined;
-    if (refusal === undefined) return { driver: makeDriver(prior, root, "recorded in the data root", backing, sys) };
-    throw new EngineError("unavailable", `error initializing graphdriver: prior storage driver ${prior} failed: ${refusal}`, {
-      hint: HINT[prior],
-    });
+    if (refusal === undefined) {
+      return { driver: makeDriver(prior, root, "recorded in the data root", backing, sys) };
+    }
+    throw new EngineError(
+      "unavailable",
+      `error initializing graphdriver: prior storage driver ${prior} failed: ${refusal}`,
+      {
+        hint: HINT[prior],
+      },
+    );
   }
   if (!backing.fit && wanted === undefined) {
-    throw new EngineError("unavailable", `the data root ${root} is on ${backing.name}, which cannot hold containers`, {
-      hint: "use --data-root with a directory on a local file system (ext4, xfs, btrfs, tmpfs)",
-    });
+    throw new EngineError(
+      "unavailable",
+      `the data root ${root} is on ${backing.name}, which cannot hold containers`,
+      {
+        hint: "use --data-root with a directory on a local file system (ext4, xfs, btrfs, tmpfs)",
+      },
+    );
   }
   const refusals: string[] = [];
   for (const name of wanted === undefined ? PROBED : [wanted]) {
@@ -162,7 +173,10 @@ function readRecord(root: string): GraphDriverName | undefined {
   try {
     const name = Deno.readTextFileSync(`${root}/${RECORD}`).trim();
     if (name in ALIASES) return ALIASES[name];
-    throw new EngineError("system", `error initializing graphdriver: ${root} was written by ${name}, unknown to this version`);
+    throw new EngineError(
+      "system",
+      `error initializing graphdriver: ${root} was written by ${name}, unknown to this version`,
+    );
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

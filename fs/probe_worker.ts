@@ -19,7 +19,9 @@ export interface OverlayVerdict {
 }
 
 function prepare(dir: string): void {
-  for (const name of ["lower", "lower/gone", "upper", "work", "merged"]) kernel.mkdir(`${dir}/${name}`, 0o755);
+  for (const name of ["lower", "lower/gone", "upper", "work", "merged"]) {
+    kernel.mkdir(`${dir}/${name}`, 0o755);
+  }
   Deno.writeTextFileSync(`${dir}/lower/file`, "below");
   Deno.writeTextFileSync(`${dir}/lower/owned`, "below");
   Deno.writeTextFileSync(`${dir}/lower/gone/inner`, "below");
@@ -28,13 +30,19 @@ function prepare(dir: string): void {
 /** What containers do to their files, and the marks that it must leave in the upper directory. */
 function exercise({ dir, otherId }: OverlayProbe): void {
   const merged = `${dir}/merged`, upper = `${dir}/upper`;
-  if (Deno.readTextFileSync(`${merged}/file`) !== "below") throw new Error("a file of the lower layer is not seen");
+  if (Deno.readTextFileSync(`${merged}/file`) !== "below") {
+    throw new Error("a file of the lower layer is not seen");
+  }
   kernel.unlink(`${merged}/file`);
   const whiteout = kernel.stat(`${upper}/file`, false);
-  if ((whiteout.mode & S_IFMT) !== S_IFCHR || whiteout.rdev !== 0n) throw new Error("removal leaves no whiteout");
+  if ((whiteout.mode & S_IFMT) !== S_IFCHR || whiteout.rdev !== 0n) {
+    throw new Error("removal leaves no whiteout");
+  }
   if (otherId !== undefined) kernel.lchown(`${merged}/owned`, otherId, otherId);
   Deno.writeTextFileSync(`${merged}/owned`, "above");
-  if (Deno.readTextFileSync(`${dir}/lower/owned`) !== "below") throw new Error("a write reaches the lower layer");
+  if (Deno.readTextFileSync(`${dir}/lower/owned`) !== "below") {
+    throw new Error("a write reaches the lower layer");
+  }
   kernel.unlink(`${merged}/gone/inner`);
   kernel.rmdir(`${merged}/gone`);
   kernel.mkdir(`${merged}/gone`, 0o755);

@@ -1,7 +1,7 @@
 import type { Transform } from "node:stream";
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { type Compression, detectCompression, MAGIC_BYTES } from "./detect.ts";
-import { ZstdFrames } from "./zstd_frames.ts";
+import { ZstdFrames, type ZstdPiece } from "./zstd_frames.ts";
 
 type Chunks = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
@@ -39,7 +39,6 @@ export async function sniff(
   return { compression: detectCompression(head), chunks: chunks() };
 }
 
-// deno-lint-ignore require-yield
 async function* iterateAsync(source: Iterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   yield* source as Iterable<Uint8Array>;
 }
@@ -121,9 +120,13 @@ function damaged(what: string, error: unknown): unknown {
   if (typeof code !== "string" || !/^(Z_|ZSTD_|ERR_)/.test(code)) return error;
   const text = messageOf(error);
   const cut = code === "Z_BUF_ERROR" || /unexpected end of file/i.test(text);
-  return new EngineError("invalid", cut ? `truncated ${what} stream: unexpected EOF` : `invalid ${what} stream: ${text}`, {
-    cause: error,
-  });
+  return new EngineError(
+    "invalid",
+    cut ? `truncated ${what} stream: unexpected EOF` : `invalid ${what} stream: ${text}`,
+    {
+      cause: error,
+    },
+  );
 }
 
 async function* unzstd(source: Chunks): AsyncGenerator<Uint8Array, void, undefined> {
@@ -135,22 +138,27 @@ async function* unzstd(source: Chunks): AsyncGenerator<Uint8Array, void, undefin
     // one decoder for each frame: it stops silently at the end of the first
     const first = await pieces.next();
     if (first.done) return;
-    let ended = first.value.kind === "end";
-    const head = first.value;
-    async function* frame() {
-      if (head.kind === "data") yield head.chunk;
-      while (!ended) {
-        const next = await pieces.next();
-        if (next.done) return;
-        if (next.value.kind === "end") ended = true;
-        else yield next.value.chunk;
-      }
-    }
-    yield* through(createZstdDecompress({ chunkSize: OUTPUT_CHUNK }), frame(), "zstd");
+    yield* through(createZstdDecompress({ chunkSize: OUTPUT_CHUNK }), oneFrame(first.value, pieces), "zstd");
   }
 }
 
-async function* zstdPieces(frames: ZstdFrames, source: AsyncIterable<Uint8Array>) {
+/** The bytes of one frame, which begins with `first`. */
+async function* oneFrame(
+  first: ZstdPiece,
+  rest: AsyncGenerator<ZstdPiece, void, undefined>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let piece = first; piece.kind === "data";) {
+    yield piece.chunk;
+    const next = await rest.next();
+    if (next.done) return;
+    piece = next.value;
+  }
+}
+
+async function* zstdPieces(
+  frames: ZstdFrames,
+  source: AsyncIterable<Uint8Array>,
+): AsyncGenerator<ZstdPiece, void, undefined> {
   try {
     for await (const chunk of source) yield* frames.feed(chunk);
     frames.finish();
@@ -172,9 +180,13 @@ async function* byProgram(
     child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new EngineError("system", `unable to decompress ${program} data: the program ${program} is not installed`, {
-      hint: `sudo apt-get install ${program === "xz" ? "xz-utils" : program}`,
-    });
+    throw new EngineError(
+      "system",
+      `unable to decompress ${program} data: the program ${program} is not installed`,
+      {
+        hint: `sudo apt-get install ${program === "xz" ? "xz-utils" : program}`,
+      },
+    );
   }
   const stderr = new Response(child.stderr).text();
   let feedError: unknown;
@@ -208,5 +220,7 @@ async function* byProgram(
   if (feedError !== undefined) throw feedError;
   const status = await child.status;
   const said = (await stderr).trim();
-  if (!status.success) throw new EngineError("invalid", `invalid ${program} stream: ${said || "decoder failed"}`);
+  if (!status.success) {
+    throw new EngineError("invalid", `invalid ${program} stream: ${said || "decoder failed"}`);
+  }
 }

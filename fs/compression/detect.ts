@@ -15,6 +15,7 @@ export function detectCompression(head: Uint8Array): Compression {
   const found = MAGIC.find(([, magic]) => magic.every((byte, i) => head[i] === byte));
   if (found) return found[0];
   // a zstd stream may begin with a skippable frame, 0x184D2A50…5F
-  const skippable = ((head[0] ?? 0) & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18;
+  const skippable = ((head[0] ?? 0) & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d &&
+    head[3] === 0x18;
   return skippable ? "zstd" : "none";
 }

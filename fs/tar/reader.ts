@@ -1,8 +1,15 @@
 import { decodePath } from "../../base/path_text.ts";
-import { BLOCK, padding, TarError, type TarEntry, type TarEntryType, type TarEvent } from "./entry.ts";
+import { BLOCK, padding, type TarEntry, type TarEntryType, TarError, type TarEvent } from "./entry.ts";
 import { isZeroBlock, parseHeader, type RawHeader } from "./header.ts";
 import { decimal, parsePax, parsePaxTime, type PaxRecords, XATTR_PREFIX } from "./pax.ts";
-import { checkSparse, oldSparse, oldSparseExtension, paxSparse, type SparseMap, SparseMapReader } from "./sparse.ts";
+import {
+  checkSparse,
+  oldSparse,
+  oldSparseExtension,
+  paxSparse,
+  type SparseMap,
+  SparseMapReader,
+} from "./sparse.ts";
 
 /** An extended header or long name above this is refused: it is held in memory. */
 const MAX_META = 8 * 1024 * 1024;
@@ -223,7 +230,11 @@ export class TarReader {
     this.#state = this.#skip === 0 ? "header" : "skip";
   }
 
-  *#startEntry(header: RawHeader, flagged: TarEntryType, block: Uint8Array): Generator<TarEvent, void, undefined> {
+  *#startEntry(
+    header: RawHeader,
+    flagged: TarEntryType,
+    block: Uint8Array,
+  ): Generator<TarEvent, void, undefined> {
     const merged = mergePax(header, [...this.#global, ...this.#pax], this.#longName, this.#longLink);
     this.#pax = [];
     this.#longName = this.#longLink = undefined;

@@ -85,7 +85,9 @@ export function tarHeader(input: TarEntryInput): Uint8Array<ArrayBuffer> {
 }
 
 /** A whole archive of small entries in memory. */
-export function tarArchive(entries: Iterable<TarEntryInput & { data?: Uint8Array }>): Uint8Array<ArrayBuffer> {
+export function tarArchive(
+  entries: Iterable<TarEntryInput & { data?: Uint8Array }>,
+): Uint8Array<ArrayBuffer> {
   const parts: Uint8Array[] = [];
   for (const { data, ...entry } of entries) {
     const size = data?.length ?? 0;

@@ -1,0 +1,300 @@
+import { EngineError, invalid } from "../base/errors.ts";
+import type { LayerRef, WhiteoutFormat } from "../fs/graph_driver.ts";
+import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
+import type { UnpackPool } from "../fs/unpack.ts";
+import type { UnpackResult } from "../fs/unpack_job.ts";
+import type { ArchivePart } from "./archive_spool.ts";
+import type { ImageTables } from "./image_tables.ts";
+
+/** An unpacked layer on top of its parents. */
+export interface LayerRecord {
+  readonly chainId: string;
+  readonly diffId: string;
+  /** Chain id below, "" for the first. */
+  readonly parent: string;
+  /** Bytes of its files. */
+  readonly size: number;
+  /** JSON: what could not be unpacked. */
+  readonly notes: string;
+}
+
+export interface LayerSource {
+  readonly chainId: string;
+  readonly parent: string;
+  /** What the archive must hash to when it is unpacked; undefined when any content will do. */
+  readonly diffId: string;
+  readonly part: ArchivePart | undefined;
+  readonly digest: string | undefined;
+}
+
+export interface LayerStoreOptions {
+  readonly root: string;
+  readonly tables: ImageTables;
+  readonly whiteouts: WhiteoutFormat;
+  /** Owners outside of the user namespace are left out: it has one id only. */
+  readonly singleId: boolean;
+  readonly log: (line: string) => void;
+}
+
+/**
+ * `<root>/layers/<chain id>/diff`. A layer is unpacked in `<root>/tmp`, checked, and takes its place by one rename; the
+ * transaction that names it comes after, so that a crash leaves at worst a directory that {@link LayerStore.sweep}
+ * removes.
+ */
+export class LayerStore {
+  readonly #options: LayerStoreOptions;
+  /** How many operations under way rely on a layer: it is not removed then. */
+  readonly #held = new Map<string, number>();
+  readonly #underWay = new Map<string, Promise<LayerRecord>>();
+  /** In place, but not yet in the database. */
+  readonly #published = new Map<string, LayerRecord>();
+  #emptying: Promise<void> = Promise.resolve();
+
+  constructor(options: LayerStoreOptions) {
+    this.#options = options;
+  }
+
+  get #trash(): string {
+    return `${this.#options.root}/trash`;
+  }
+
+  get tmp(): string {
+    return `${this.#options.root}/tmp`;
+  }
+
+  ref(chainId: string): LayerRef {
+    return { chainId, dir: `${this.#layerDir(chainId)}/diff` };
+  }
+
+  #layerDir(chainId: string): string {
+    return `${this.#options.root}/layers/${chainId.replace(/^sha256:/, "")}`;
+  }
+
+  /** Keeps layers from being removed until the answer is disposed of; afterwards those that no image names go. */
+  hold(chainIds: readonly string[]): Disposable {
+    for (const id of chainIds) this.#held.set(id, (this.#held.get(id) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        for (const id of chainIds) {
+          const count = (this.#held.get(id) ?? 1) - 1;
+          if (count === 0) this.#held.delete(id);
+          else this.#held.set(id, count);
+        }
+        this.collect();
+      },
+    };
+  }
+
+  /**
+   * Makes sure that a layer is unpacked. The caller holds it. Two callers that want the same layer share one run.
+   *
+   * @throws {EngineError} invalid when the archive is not what it claims to be.
+   */
+  async ensure(source: LayerSource, pool: UnpackPool, signal?: AbortSignal): Promise<LayerRecord> {
+    for (;;) {
+      const known = this.#options.tables.layer(source.chainId) ?? this.#published.get(source.chainId);
+      // one that somebody has deleted by hand is unpacked again
+      if (known && exists(this.ref(source.chainId).dir)) return known;
+      const running = this.#underWay.get(source.chainId);
+      if (running === undefined) break;
+      // when another's run fails (or is aborted), ours is tried
+      await running.catch(() => {});
+      signal?.throwIfAborted();
+    }
+    const run = this.#unpack(source, pool, signal);
+    this.#underWay.set(source.chainId, run);
+    try {
+      return await run;
+    } finally {
+      this.#underWay.delete(source.chainId);
+    }
+  }
+
+  async #unpack(
+    source: LayerSource,
+    pool: UnpackPool,
+    signal: AbortSignal | undefined,
+  ): Promise<LayerRecord> {
+    const { part, chainId, diffId, parent } = source;
+    if (part === undefined) throw invalid(`invalid archive: layer ${diffId} is missing`);
+    return await this.#inTemporary(async (dir) => {
+      const { whiteouts, singleId } = this.#options;
+      const result = await pool.unpack({
+        source: part,
+        dir: `${dir}/diff`,
+        whiteouts,
+        ignoreChownErrors: singleId,
+        allowMissingEnd: true,
+        signal,
+      });
+      if (source.digest !== undefined && result.digest !== source.digest) {
+        throw invalid(
+          `invalid archive: layer does not match its digest: expected ${source.digest}, got ${result.digest}`,
+        );
+      }
+      if (result.diffId !== diffId) {
+        throw invalid(`invalid diffID for layer: expected "${diffId}", got "${result.diffId}"`);
+      }
+      return this.#publish(dir, { chainId, diffId, parent }, result);
+    });
+  }
+
+  /**
+   * Unpacks a bottom layer whose diff id is what it turns out to be. The answer's hold must be disposed of after the
+   * image that uses the layer is in the database.
+   */
+  async add(
+    stream: AsyncIterable<Uint8Array>,
+    pool: UnpackPool,
+    signal?: AbortSignal,
+  ): Promise<{ layer: LayerRecord; hold: Disposable }> {
+    return await this.#inTemporary(async (dir) => {
+      const { whiteouts, singleId } = this.#options;
+      const result = await pool.unpack({
+        source: { stream },
+        dir: `${dir}/diff`,
+        whiteouts,
+        ignoreChownErrors: singleId,
+        signal,
+      });
+      const chainId = result.diffId;
+      const hold = this.hold([chainId]);
+      try {
+        const known = this.#options.tables.layer(chainId) ?? this.#published.get(chainId);
+        return { layer: known ?? this.#publish(dir, { chainId, diffId: chainId, parent: "" }, result), hold };
+      } catch (error) {
+        hold[Symbol.dispose]();
+        throw error;
+      }
+    });
+  }
+
+  /** Runs `work` with a fresh directory (and `diff` in it), which is removed afterwards if it is still there. */
+  async #inTemporary<T>(work: (dir: string) => Promise<T>): Promise<T> {
+    const dir = `${this.tmp}/layer-${crypto.randomUUID()}`;
+    await Deno.mkdir(`${dir}/diff`, { recursive: true, mode: 0o711 });
+    try {
+      // the umask, or a set-group-id data root, may have had its say
+      await Deno.chmod(dir, 0o711);
+      await Deno.chmod(`${dir}/diff`, 0o755);
+      await Deno.chown(`${dir}/diff`, 0, 0);
+      return await work(dir);
+    } finally {
+      await removeTree(dir);
+    }
+  }
+
+  #publish(
+    dir: string,
+    ids: Pick<LayerRecord, "chainId" | "diffId" | "parent">,
+    result: UnpackResult,
+  ): LayerRecord {
+    const notes = {
+      ...(result.skippedDevices.length > 0 ? { skippedDevices: result.skippedDevices } : {}),
+      ...(result.skippedXattrs > 0 ? { skippedXattrs: result.skippedXattrs } : {}),
+    };
+    if (result.skippedDevices.length > 0) {
+      this.#options.log(`layer ${ids.diffId}: device nodes left out: ${result.skippedDevices.join(", ")}`);
+    }
+    const layer = { ...ids, size: result.size, notes: JSON.stringify(notes) };
+    const target = this.#layerDir(ids.chainId);
+    Deno.mkdirSync(`${this.#options.root}/layers`, { recursive: true, mode: 0o711 });
+    // one that a crash has left there
+    moveToTrash(target, this.#trash);
+    Deno.renameSync(dir, target);
+    this.#published.set(ids.chainId, layer);
+    return layer;
+  }
+
+  /** Writes layers to the database: to be called in the transaction that inserts the image. */
+  record(layers: readonly LayerRecord[]): void {
+    for (const layer of layers) this.#options.tables.insertLayer(layer);
+  }
+
+  /** Removes the layers that no image names and nobody holds. Their space is freed in the background. */
+  collect(): string[] {
+    const { tables } = this.#options;
+    const doomed = tables.unusedLayers().filter((id) => !this.#held.has(id));
+    // children first: the order of removal as Docker reports it
+    const sorted = doomed.map((id) => ({ id, depth: this.#depth(id) })).sort((a, b) => b.depth - a.depth);
+    if (doomed.length > 0) {
+      tables.change(() => {
+        for (const id of doomed) tables.deleteLayer(id);
+      });
+    }
+    const unnamed = [...this.#published.keys()].filter((id) => !this.#held.has(id));
+    for (const id of unnamed) this.#published.delete(id);
+    const gone = new Set([...doomed, ...unnamed.filter((id) => tables.layer(id) === undefined)]);
+    for (const id of gone) moveToTrash(this.#layerDir(id), this.#trash);
+    if (gone.size > 0) void this.emptyTrash();
+    return sorted.map(({ id }) => id);
+  }
+
+  #depth(chainId: string): number {
+    let depth = 0;
+    for (let id = chainId; id !== ""; depth++) id = this.#options.tables.layer(id)?.parent ?? "";
+    return depth;
+  }
+
+  /** Deletes what was thrown away; never rejects. */
+  emptyTrash(): Promise<void> {
+    return this.#emptying = this.#emptying.then(async () => {
+      try {
+        for (const entry of Deno.readDirSync(this.#trash)) await removeTree(`${this.#trash}/${entry.name}`);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound) return;
+        this.#options.log(
+          `unable to empty ${this.#trash}: ${error instanceof Error ? error.message : error}`,
+        );
+      }
+    });
+  }
+
+  /** At start, before anything else: removes what a crash has left half-made. */
+  async sweep(): Promise<void> {
+    const { root, tables, log } = this.#options;
+    const named = new Set(tables.layerIds().map((id) => id.replace(/^sha256:/, "")));
+    for (const name of namesIn(`${root}/layers`)) {
+      if (!named.delete(name)) moveToTrash(`${root}/layers/${name}`, this.#trash);
+    }
+    for (const name of named) log(`layer ${name} is missing in ${root}/layers`);
+    for (const name of namesIn(root)) {
+      if (name.startsWith("probe-")) await removeTree(`${root}/${name}`);
+    }
+    for (const name of namesIn(this.tmp)) {
+      if (/^(?:layer|load)-/.test(name)) await removeTree(`${this.tmp}/${name}`);
+    }
+    this.collect();
+    this.#removeDeadLinks();
+    await this.emptyTrash();
+  }
+
+  /** Short names (fs/container_dirs.ts) of layers that are gone. */
+  #removeDeadLinks(): void {
+    const dir = `${this.#options.root}/l`;
+    for (const name of namesIn(dir)) {
+      try {
+        Deno.statSync(`${dir}/${name}`);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound) Deno.removeSync(`${dir}/${name}`);
+      }
+    }
+  }
+}
+
+function exists(dir: string): boolean {
+  try {
+    return Deno.statSync(dir).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
+function namesIn(dir: string): string[] {
+  try {
+    return [...Deno.readDirSync(dir)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw new EngineError("system", error instanceof Error ? error.message : String(error), { cause: error });
+  }
+}

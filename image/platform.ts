@@ -1,0 +1,46 @@
+import { invalid } from "../base/errors.ts";
+
+/** Operating system and processor as image configurations name them (Go's GOOS and GOARCH). */
+export interface Platform {
+  readonly os: string;
+  readonly architecture: string;
+  readonly variant?: string;
+}
+
+/** This machine's. */
+export const HOST_PLATFORM: Platform = Deno.build.arch === "aarch64"
+  ? { os: "linux", architecture: "arm64", variant: "v8" }
+  : { os: "linux", architecture: "amd64" };
+
+/** Other spellings (github.com/containerd/platforms, database.go). */
+const ARCHITECTURES: Readonly<Record<string, Pick<Platform, "architecture" | "variant">>> = {
+  x86_64: { architecture: "amd64" },
+  "x86-64": { architecture: "amd64" },
+  aarch64: { architecture: "arm64" },
+  i386: { architecture: "386" },
+  armhf: { architecture: "arm", variant: "v7" },
+  armel: { architecture: "arm", variant: "v6" },
+};
+
+/**
+ * `linux/arm64/v8`, `linux/amd64`, `arm64`.
+ *
+ * @throws {EngineError} invalid
+ */
+export function parsePlatform(text: string): Platform {
+  const parts = text.toLowerCase().split("/");
+  if (parts.length > 3 || !parts.every((part) => /^[a-z0-9_.-]+$/.test(part))) {
+    throw invalid(`"${text}" is an invalid OS or architecture: unknown operating system or architecture`);
+  }
+  const [os, name, variant] = parts.length === 1 && parts[0] !== "linux" ? ["linux", parts[0]] : parts;
+  if (name === undefined) return { ...HOST_PLATFORM, os: os ?? "linux" };
+  const known = ARCHITECTURES[name] ?? { architecture: name };
+  return { os: os ?? "linux", ...known, ...(variant === undefined ? {} : { variant }) };
+}
+
+/** Whether an image made for `image` runs on `host`; without a variant any will do. arm64's v8 goes without saying. */
+export function matches(image: Platform, host: Platform): boolean {
+  const variant = (p: Platform) => p.architecture === "arm64" && p.variant === "v8" ? undefined : p.variant;
+  return image.os === host.os && image.architecture === host.architecture &&
+    (variant(image) === undefined || variant(host) === undefined || variant(image) === variant(host));
+}
