@@ -36,6 +36,8 @@ interface Import {
   /** Path below the root; absent for packages. */
   target?: string;
   typeOnly: boolean;
+  /** `import("…")`: loaded when it is needed. */
+  lazy: boolean;
 }
 
 export interface Violation {
@@ -107,10 +109,10 @@ function findRoomCycles(files: Map<string, Import[]>): Violation[] {
   });
 }
 
-/** Type-only imports leave no trace at run time and may point back. */
+/** Type-only imports leave no trace at run time, lazy ones wait until everything is loaded: both may point back. */
 function findFileCycles(files: Map<string, Import[]>): Violation[] {
   const next = (file: string) =>
-    (files.get(file) ?? []).filter((i) => !i.typeOnly).flatMap((i) =>
+    (files.get(file) ?? []).filter((i) => !i.typeOnly && !i.lazy).flatMap((i) =>
       i.target === undefined ? [] : [i.target]
     );
   return cycles([...files.keys()], next).map((path) => {
@@ -165,9 +167,15 @@ function cycles(nodes: string[], next: (node: string) => string[]): string[][] {
 /** `import … from`, `export … from`, `import "…"`, `import("…")`, `new URL("….ts", import.meta.url)`, `workerUrl("…")`. */
 function findImports(file: string, code: string): Import[] {
   const found: Import[] = [];
-  const add = (index: number, specifier: string, typeOnly: boolean, target = resolve(file, specifier)) => {
+  const add = (
+    index: number,
+    specifier: string,
+    typeOnly: boolean,
+    lazy = false,
+    target = resolve(file, specifier),
+  ) => {
     const line = lineAt(code, index);
-    found.push({ from: file, line, specifier, typeOnly, ...(target === undefined ? {} : { target }) });
+    found.push({ from: file, line, specifier, typeOnly, lazy, ...(target === undefined ? {} : { target }) });
   };
   const statement = /^[ \t]*(?:import|export)\b((?:[^"'`;()=]|=>)*?)\bfrom\s*["']([^"']+)["']/gm;
   for (const m of code.matchAll(statement)) {
@@ -179,14 +187,14 @@ function findImports(file: string, code: string): Import[] {
   }
   for (const m of code.matchAll(/^[ \t]*import\s*["']([^"']+)["']/gm)) add(m.index, m[1] ?? "", false);
   for (const m of code.matchAll(/\b(?:type\s[^\n]*|typeof\s+)?import\(\s*["']([^"']+)["']/g)) {
-    add(m.index, m[1] ?? "", /^type/.test(m[0]));
+    add(m.index, m[1] ?? "", /^type/.test(m[0]), true);
   }
   for (const m of code.matchAll(/\bnew URL\(\s*["']([^"']+\.ts)["']\s*,\s*import\.meta\.url/g)) {
     add(m.index, m[1] ?? "", false);
   }
   for (const m of code.matchAll(/\bworkerUrl\(\s*["']([^"']+)["']/g)) {
     // A worker is a program of its own: what it loads is not loaded by who starts it.
-    add(m.index, m[1] ?? "", true, m[1]);
+    add(m.index, m[1] ?? "", true, true, m[1]);
   }
   return found;
 }

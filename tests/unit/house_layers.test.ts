@@ -52,7 +52,7 @@ describe("checkLayers()", () => {
     expect(found.map((f) => f.split(" ")[0])).toEqual(["cli/a.ts:1:", "cli/b.ts:1:", "ffi/c.ts:1:"]);
   });
 
-  it("reports files that import in a circle, but not a circle of types", () => {
+  it("reports files that import in a circle, but not a circle of types or of lazy imports", () => {
     const cycle = check({
       "engine/a.ts": `import { b } from "./b.ts";\nexport const a = b;\n`,
       "engine/b.ts": `import { a } from "./a.ts";\nexport const b = a;\n`,
@@ -61,6 +61,10 @@ describe("checkLayers()", () => {
     expect(check({
       "engine/a.ts": `import { type B } from "./b.ts";\nexport type A = B;\n`,
       "engine/b.ts": `import type { A } from "./a.ts";\nexport type B = A | 1;\n`,
+    })).toEqual([]);
+    expect(check({
+      "cli/a.ts": `export const commands = { b: () => import("./b.ts") };\n`,
+      "cli/b.ts": `import { commands } from "./a.ts";\nexport const b = () => Object.keys(commands);\n`,
     })).toEqual([]);
   });
 
