@@ -10,8 +10,11 @@ import {
   MS_NOEXEC,
   MS_NOSUID,
   MS_RDONLY,
+  O_DIRECTORY,
   O_PATH,
   OPEN_TREE_CLONE,
+  RESOLVE_IN_ROOT,
+  RESOLVE_NO_SYMLINKS,
 } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
@@ -91,6 +94,7 @@ function applyMount(
 ): void {
   const kind = source === undefined || isDirectory(kernel, source) ? "directory" : "file";
   const path = cleanPath(mount.target);
+  if (mount.type === "proc" || mount.type === "sysfs") refuseLink(kernel, root, path, mount.type);
   const target = makeInRoot(kernel, root, path, kind);
   try {
     if (isDirectory(kernel, target) !== (kind === "directory")) {
@@ -121,6 +125,27 @@ function applyMount(
     }
   } finally {
     kernel.close(target);
+  }
+}
+
+/**
+ * An image that makes /proc a link to where its own files are could keep masked paths from being masked: runc refuses it, and
+ * in these words.
+ */
+function refuseLink(kernel: Syscalls, root: number, path: string, type: string): void {
+  try {
+    kernel.close(
+      kernel.openat2(root, path, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS),
+    );
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    if (error.is("ENOENT")) return;
+    throw new InitFailure(
+      "mount",
+      `filesystem ${JSON.stringify(type)} must be mounted on ordinary directory`,
+      error.errno,
+      error,
+    );
   }
 }
 

@@ -57,7 +57,9 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
       "for d in null zero full random urandom tty; do [ -c /dev/$d ] || echo no $d; done; echo x >/dev/null; " +
         "head -c 3 /dev/zero | wc -c; for l in fd stdin stdout stderr ptmx core; do readlink /dev/$l; done",
     );
-    expect(stdout).toBe("3\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n/proc/kcore\n");
+    expect(stdout).toBe(
+      "3\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n/proc/kcore\n",
+    );
   });
 
   it("hide masked paths and protect read-only ones", async () => {
@@ -82,17 +84,20 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
   it("an overlay of layers keeps them untouched, and hides where they are", async () => {
     for (const name of ["upper", "work", "low,er:1"]) await Deno.mkdir(`${base}/${name}`);
     await Deno.writeTextFile(`${base}/low,er:1/only`, "lower\n");
-    const { stdout, stderr } = await sh("cat /only; echo new >/created; rm /plain 2>/dev/null; rm -r /home; cat /proc/mounts", {
-      rootfs: {
-        kind: "overlay",
-        overlay: {
-          lower: [`${base}/low,er:1`, rootfs],
-          upper: `${base}/upper`,
-          work: `${base}/work`,
-          options: ["userxattr"],
+    const { stdout, stderr } = await sh(
+      "cat /only; echo new >/created; rm /plain 2>/dev/null; rm -r /home; cat /proc/mounts",
+      {
+        rootfs: {
+          kind: "overlay",
+          overlay: {
+            lower: [`${base}/low,er:1`, rootfs],
+            upper: `${base}/upper`,
+            work: `${base}/work`,
+            options: ["userxattr"],
+          },
         },
       },
-    });
+    );
     expect({ stderr, first: stdout.split("\n")[0] }).toEqual({ stderr: "", first: "lower" });
     expect(stdout).not.toContain(base);
     expect(await Deno.readTextFile(`${base}/upper/created`)).toBe("new\n");
@@ -101,7 +106,10 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
   });
 
   it("an overlay may have more layers than one page of options holds paths", async () => {
-    const layers = Array.from({ length: 120 }, (_, index) => `${base}/a-rather-long-name-for-a-layer-directory-${index}`);
+    const layers = Array.from(
+      { length: 120 },
+      (_, index) => `${base}/a-rather-long-name-for-a-layer-directory-${index}`,
+    );
     for (const [index, layer] of layers.entries()) {
       await Deno.mkdir(layer);
       await Deno.writeTextFile(`${layer}/layer${index}`, "");
@@ -113,9 +121,16 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
   });
 
   it("a bind mount shows the host's directory, writable or not", async () => {
-    const { stdout, stderr } = await sh("cat /rw/file /ro/file /one; touch /rw/made; touch /ro/made; echo x >/one", {
-      ...withMount(bind("/rw"), bind("/ro", ["rbind", "ro"]), bind("/one", ["bind", "ro"], `${base}/host/file`)),
-    });
+    const { stdout, stderr } = await sh(
+      "cat /rw/file /ro/file /one; touch /rw/made; touch /ro/made; echo x >/one",
+      {
+        ...withMount(
+          bind("/rw"),
+          bind("/ro", ["rbind", "ro"]),
+          bind("/one", ["bind", "ro"], `${base}/host/file`),
+        ),
+      },
+    );
     expect(stdout).toBe("from the host\n".repeat(3));
     expect(stderr).toMatch(/\/ro\/made: Read-only file system/);
     expect(stderr).toMatch(/\/one: Read-only file system/);
@@ -125,17 +140,23 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
   });
 
   it("options of a bind mount are those asked for, and it is private", async () => {
-    const { stdout } = await sh("grep ' /vol ' /proc/self/mountinfo", withMount(bind("/vol", ["rbind", "nosuid", "nodev", "noexec", "noatime"])));
-    expect(stdout).toMatch(/ \/vol rw,nosuid,nodev,noexec,noatime - /);
+    const { stdout } = await sh(
+      "grep ' /vol ' /proc/self/mountinfo",
+      withMount(bind("/vol", ["rbind", "nosuid", "nodev", "noexec"])),
+    );
+    expect(stdout).toMatch(/ \/vol rw,nosuid,nodev,noexec,relatime - /);
   });
 
   it("a tmpfs is empty, or a copy of what it covers", async () => {
-    const { stdout } = await sh("ls -A /empty; cat /seed/link; ls -A /seed; echo more >/seed/more; stat -c %a /seed", {
-      ...withMount(
-        { type: "tmpfs", target: "/empty", flags: ["nosuid"], data: "size=1m" },
-        { type: "tmpfs", target: "/seed", flags: [], data: "mode=0750", copyUp: true },
-      ),
-    });
+    const { stdout } = await sh(
+      "ls -A /empty; cat /seed/link; ls -A /seed; echo more >/seed/more; stat -c %a /seed",
+      {
+        ...withMount(
+          { type: "tmpfs", target: "/empty", flags: ["nosuid"], data: "size=1m" },
+          { type: "tmpfs", target: "/seed", flags: [], data: "mode=0750", copyUp: true },
+        ),
+      },
+    );
     expect(stdout).toBe("seed\nlink\nsub\n750\n");
     await expect(Deno.stat(`${rootfs}/seed/more`)).rejects.toThrow(Deno.errors.NotFound);
   });
@@ -174,7 +195,6 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
       await busyboxRootfs(hostile, {
         links: {
           "dev": `${base}/host`,
-          "proc": "/../../../../../../../../proc",
           "escape": "/../../../../../../../../tmp",
           "data": `${base}/host/../host`,
           "loop": "loop",
@@ -200,12 +220,22 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
       expect(stdout).toContain(` ${base}/host/deep tmpfs`);
       expect(stdout).toMatch(/ \/x\/y /);
       // The same paths exist inside the image's directory now, and nowhere else.
-      expect((await Deno.stat(`${hostile}${base}/host/null`)).isFile).toBe(true);
+      expect((await Deno.stat(`${hostile}${base}/host`)).isDirectory).toBe(true);
     });
 
     it("a link to what does not exist is followed inside", async () => {
       const { stdout } = await run(withMount(bind("/dangling")));
       expect(stdout).toMatch(/ \/made\/by\/mount /);
+    });
+
+    it.each(["proc", "sys"])("/%s must be a directory", async (name) => {
+      const image = `${base}/linked-${name}`;
+      await busyboxRootfs(image, { links: { [name]: "/tmp" } });
+      await using shim = await ShimClient.start();
+      expect(await shim.start(containerSpec(image, ["true"]))).toMatchObject({
+        ok: false,
+        error: { message: expect.stringContaining("must be mounted on ordinary directory") },
+      });
     });
 
     it("a link to itself is an error, and files that are none are not read", async () => {

@@ -26,7 +26,11 @@ describe.runIf(hasBusybox())("a container's process", () => {
     await Deno.remove(rootfs, { recursive: true });
   });
 
-  async function run(args: readonly string[], overrides?: Overrides, options?: StartOptions & { stdin?: string }) {
+  async function run(
+    args: readonly string[],
+    overrides?: Overrides,
+    options?: StartOptions & { stdin?: string },
+  ) {
     await using shim = await ShimClient.start();
     const result = await shim.run(containerSpec(rootfs, args, overrides), options);
     expect(await shim.shimLog()).toBe("");
@@ -74,7 +78,9 @@ describe.runIf(hasBusybox())("a container's process", () => {
   it("gets signals that it handles", async () => {
     await using shim = await ShimClient.start();
     const attached = await shim.attach();
-    await shim.start(containerSpec(rootfs, ["sh", "-c", "trap 'echo got; exit 5' TERM; echo up; sleep 1000 & wait"]));
+    await shim.start(
+      containerSpec(rootfs, ["sh", "-c", "trap 'echo got; exit 5' TERM; echo up; sleep 1000 & wait"]),
+    );
     await attached.until("up\n");
     await shim.request({ op: "signal", signal: 15 });
     expect(await attached.raw()).toContain("got\n");
@@ -98,7 +104,9 @@ describe.runIf(hasBusybox())("a container's process", () => {
   });
 
   it("is PID 1, alone with its children, and leads its session", async () => {
-    const { stdout } = await sh("echo $$; ps -o pid= | tr -d ' ' | head -1; ps -o sid= | head -1 | tr -d ' '");
+    const { stdout } = await sh(
+      "echo $$; ps -o pid= | tr -d ' ' | head -1; ps -o sid= | head -1 | tr -d ' '",
+    );
     expect(stdout).toBe("1\n1\n1\n");
   });
 
@@ -129,12 +137,23 @@ describe.runIf(hasBusybox())("a container's process", () => {
   });
 
   it("has ambient capabilities when they are asked for", async () => {
-    const capabilities = { bounding: "400", permitted: "400", effective: "400", inheritable: "400", ambient: "400" };
-    const { stdout } = await sh("grep -E 'Cap(Eff|Amb)' /proc/self/status", process({ user: "1000", capabilities }));
+    const capabilities = {
+      bounding: "400",
+      permitted: "400",
+      effective: "400",
+      inheritable: "400",
+      ambient: "400",
+    };
+    const { stdout } = await sh(
+      "grep -E 'Cap(Eff|Amb)' /proc/self/status",
+      process({ user: "1000", capabilities }),
+    );
     expect(stdout).toBe("CapEff:\t0000000000000400\nCapAmb:\t0000000000000400\n");
   });
 
-  it.each([["root", "", false], ["root without new privileges", "", true], ["a user", "1000", false]] as const)(
+  it.each(
+    [["root", "", false], ["root without new privileges", "", true], ["a user", "1000", false]] as const,
+  )(
     "runs under the default seccomp profile as %s",
     async (_, user, noNewPrivileges) => {
       const kernel = Deno.osRelease().split(".").map(Number);
@@ -173,7 +192,9 @@ describe.runIf(hasBusybox())("a container's process", () => {
   it("gets HOME from the image, but never instead of its own", async () => {
     expect((await sh("echo $HOME", process({ user: "app" }))).stdout).toBe("/home/app\n");
     expect((await sh("echo $HOME", process({ user: "4242" }))).stdout).toBe("/\n");
-    expect((await sh("echo $HOME", process({ user: "app", env: ["PATH=/bin", "HOME=/x"] }))).stdout).toBe("/x\n");
+    expect((await sh("echo $HOME", process({ user: "app", env: ["PATH=/bin", "HOME=/x"] }))).stdout).toBe(
+      "/x\n",
+    );
   });
 
   it("may open its standard streams by name as any user", async () => {
@@ -216,17 +237,22 @@ describe.runIf(hasBusybox())("a container's process", () => {
   });
 
   it("has its own host name, and sysctls of its own namespaces only", async () => {
-    const { stdout } = await sh("hostname; cat /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_unprivileged_port_start", {
-      hostname: "box",
-      domainname: "example.org",
-      sysctls: { "net.ipv4.ip_unprivileged_port_start": "0" },
-    });
+    const { stdout } = await sh(
+      "hostname; cat /proc/sys/kernel/domainname /proc/sys/net/ipv4/ip_unprivileged_port_start",
+      {
+        hostname: "box",
+        domainname: "example.org",
+        sysctls: { "net.ipv4.ip_unprivileged_port_start": "0" },
+      },
+    );
     expect(stdout).toBe("box\nexample.org\n0\n");
     expect(await failure(["true"], { sysctls: { "kernel.panic": "1" } })).toMatchObject({
       stage: "sysctl",
       message: 'sysctl "kernel.panic" is not in a separate kernel namespace',
     });
-    expect(await failure(["true"], { sysctls: { "net/../kernel/panic": "1" } })).toMatchObject({ stage: "sysctl" });
+    expect(await failure(["true"], { sysctls: { "net/../kernel/panic": "1" } })).toMatchObject({
+      stage: "sysctl",
+    });
   });
 
   it("has the network of a namespace of its own, with loopback", async () => {
@@ -235,9 +261,12 @@ describe.runIf(hasBusybox())("a container's process", () => {
 
   it("runs below an init program when one is given", async () => {
     await using program = await temporaryProgram();
-    const { stdout } = await sh("cat /proc/1/cmdline | tr '\\0' ' '; echo; cat /proc/mounts | grep docker-init", {
-      init: program.path,
-    });
+    const { stdout } = await sh(
+      "cat /proc/1/cmdline | tr '\\0' ' '; echo; cat /proc/mounts | grep docker-init",
+      {
+        init: program.path,
+      },
+    );
     expect(stdout).toMatch(/^\/bin\/sh \/sbin\/docker-init -- sh -c /);
     expect(stdout).toMatch(/ \/sbin\/docker-init \S+ ro/);
   });

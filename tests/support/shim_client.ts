@@ -16,7 +16,14 @@ export const AS_ROOT = [
 ] as const;
 
 /** The same for an ordinary user: all subordinate ids are mapped. */
-export const AS_USER = ["unshare", "--user", "--map-root-user", "--map-auto", "--mount", "--propagation=slave"] as const;
+export const AS_USER = [
+  "unshare",
+  "--user",
+  "--map-root-user",
+  "--map-auto",
+  "--mount",
+  "--propagation=slave",
+] as const;
 
 /** What fits who runs the tests. */
 export const NAMESPACE_PREFIX: readonly string[] = Deno.uid() === 0 ? AS_ROOT : AS_USER;
@@ -267,13 +274,25 @@ export class ShimClient implements AsyncDisposable {
     } catch {
       // closed before
     }
-    try {
-      this.#child.kill("SIGKILL");
-    } catch {
-      // ended before
+    // A container outlives its shim, by design: its processes go first.
+    for (const pid of [...childrenOf(this.pid), this.pid]) {
+      try {
+        Deno.kill(pid, "SIGKILL");
+      } catch {
+        // ended before
+      }
     }
     await this.#child.status;
     await Deno.remove(this.#base, { recursive: true });
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const text = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/children`);
+    return text.split(" ").filter((part) => part !== "").map(Number);
+  } catch {
+    return [];
   }
 }
 
