@@ -39,7 +39,7 @@ export function countCpuList(list: string): number {
   let count = 0;
   for (const range of list.trim().split(",")) {
     const [first = NaN, last = first] = range.split("-").map(Number);
-    if (!Number.isNaN(first)) count += last - first + 1;
+    if (range !== "" && !Number.isNaN(first)) count += last - first + 1;
   }
   return count;
 }

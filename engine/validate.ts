@@ -279,6 +279,13 @@ export function parsePort(text: string): { first: number; last: number; protocol
   return { first, last, protocol };
 }
 
+/** An IPv4 or IPv6 address; the latter with or without brackets. */
+function isAddress(text: string): boolean {
+  const bare = text.replace(/^\[(.*)\]$/, "$1");
+  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(bare)) return bare.split(".").every((part) => Number(part) < 256);
+  return /^[0-9a-fA-F:.]+$/.test(bare) && bare.includes(":") && URL.canParse(`http://[${bare}]/`);
+}
+
 /** Checks PortBindings; true when there is at least one. */
 function publishedPorts(host: HostConfig): boolean {
   let any = false;
@@ -288,7 +295,7 @@ function publishedPorts(host: HostConfig): boolean {
     for (const binding of bindings ?? []) {
       if (binding.HostPort) parsePort(binding.HostPort);
       const ip = binding.HostIp ?? "";
-      if (ip !== "" && !/^\[?[0-9a-fA-F.:]+\]?$/.test(ip)) throw invalid(`invalid IP address: ${ip}`);
+      if (ip !== "" && !isAddress(ip)) throw invalid(`invalid IP address: ${ip}`);
     }
   }
   return any;
@@ -329,7 +336,7 @@ function validateExtraHost(entry: string): void {
   if (at <= 0 || ip === "" || /[\s#]/.test(entry)) {
     throw invalid(`bad format for add-host: ${JSON.stringify(entry)}`);
   }
-  if (ip !== "host-gateway" && !/^\[?[0-9a-fA-F.:]+\]?$/.test(ip)) {
+  if (ip !== "host-gateway" && !isAddress(ip)) {
     throw invalid(`invalid IP address in add-host: ${JSON.stringify(ip)}`);
   }
   validateHostName("add-host name", name);

@@ -1,0 +1,225 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type CgroupProbe, detectCgroups } from "../../cgroups/detect.ts";
+import { countCpuList, kernelVersion, readHostFacts } from "../../engine/host_facts.ts";
+import { infoView, parseOsRelease, versionView } from "../../engine/info.ts";
+import { containerProcesses, parseStat, readProcesses } from "../../engine/process_list.ts";
+import { parsePsOutput, topView } from "../../engine/top.ts";
+import { containerRecord, FACTS } from "../support/records.ts";
+
+function probe(files: Record<string, string>, writable: readonly string[] = []): CgroupProbe {
+  return {
+    read: (path) => files[path],
+    writable: (path) => writable.includes(path),
+    exists: (path) => files[path] !== undefined,
+  };
+}
+
+const V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+
+describe("detectCgroups()", () => {
+  it("has nothing to delegate on version 1", () => {
+    const hybrid =
+      "30 23 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 x rw\n";
+    expect(detectCgroups(1000, "/run/user/1000", probe({ "/proc/self/mountinfo": hybrid }))).toMatchObject({
+      version: "1",
+      driver: "none",
+      controllers: [],
+    });
+  });
+
+  it("finds the user's systemd", () => {
+    const service = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+    const files = {
+      "/proc/self/mountinfo": V2,
+      [`${service}/cgroup.controllers`]: "cpu memory pids\n",
+      "/run/user/1000/systemd/private": "",
+    };
+    expect(detectCgroups(1000, "/run/user/1000", probe(files))).toMatchObject({
+      version: "2",
+      driver: "systemd",
+      controllers: ["cpu", "memory", "pids"],
+      path: service,
+    });
+  });
+
+  it("finds a cgroup that may be written, and says when it may not", () => {
+    const files = {
+      "/proc/self/mountinfo": V2,
+      "/proc/self/cgroup": "0::/box\n",
+      "/sys/fs/cgroup/box/cgroup.controllers": "pids\n",
+    };
+    const writable = ["/sys/fs/cgroup/box/cgroup.procs", "/sys/fs/cgroup/box/cgroup.subtree_control"];
+    expect(detectCgroups(1000, undefined, probe(files, writable))).toMatchObject({
+      driver: "cgroupfs",
+      controllers: ["pids"],
+      path: "/sys/fs/cgroup/box",
+    });
+    expect(detectCgroups(1000, undefined, probe(files, writable.slice(0, 1)))).toMatchObject({
+      version: "2",
+      driver: "none",
+      reason: "the cgroup /box is not delegated to this user",
+    });
+  });
+});
+
+describe("host facts", () => {
+  it("reads this machine", () => {
+    const facts = readHostFacts({ uid: 0, idMap: "root" });
+    expect(facts.ncpu).toBeGreaterThan(0);
+    expect(facts.memTotal).toBeGreaterThan(1e8);
+    expect(facts.kernel).toMatch(/^\d+\.\d+/);
+    expect(facts.cgroupControllers).toEqual([]);
+  });
+
+  it("counts CPUs and reads versions", () => {
+    expect(countCpuList("0-3,8\n")).toBe(5);
+    expect(countCpuList("0")).toBe(1);
+    expect(countCpuList("")).toBe(0);
+    expect(kernelVersion("6.18.1-generic")).toEqual([6, 18]);
+  });
+
+  it("parseOsRelease() removes quotes", () => {
+    expect(parseOsRelease("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nX='a b'\n")).toEqual({
+      PRETTY_NAME: "Debian GNU/Linux 12 (bookworm)",
+      ID: "debian",
+      X: "a b",
+    });
+  });
+});
+
+describe("infoView()", () => {
+  const view = infoView({
+    facts: FACTS,
+    id: "engine-1",
+    driver: { name: "overlay", reason: "works", status: [["Backing Filesystem", "ext4"]] },
+    dataRoot: "/data",
+    containers: { running: 1, paused: 0, stopped: 2 },
+    images: 3,
+    debug: false,
+    logDriver: "json-file",
+    eventListeners: 0,
+    warnings: ["only your own id is mapped"],
+  });
+
+  it("has what clients look for", () => {
+    expect(view).toMatchObject({
+      ID: "engine-1",
+      Containers: 3,
+      ContainersRunning: 1,
+      ContainersStopped: 2,
+      Images: 3,
+      Driver: "overlay",
+      DriverStatus: [["Backing Filesystem", "ext4"], ["Chosen because", "works"]],
+      CgroupDriver: "none",
+      CgroupVersion: "2",
+      MemoryLimit: false,
+      OSType: "linux",
+      Architecture: "x86_64",
+      NCPU: 2,
+      IndexServerAddress: "https://index.docker.io/v1/",
+      SecurityOptions: ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"],
+      DefaultRuntime: "berth",
+      Swarm: { LocalNodeState: "inactive" },
+      DockerRootDir: "/data",
+    });
+    expect(view["Warnings"]).toContain("WARNING: only your own id is mapped");
+    expect(JSON.parse(JSON.stringify(view))).toEqual(view);
+  });
+
+  it("versionView() has Docker's fields", () => {
+    expect(versionView(FACTS)).toMatchObject({
+      Platform: { Name: "berth" },
+      ApiVersion: "1.51",
+      MinAPIVersion: "1.24",
+      Os: "linux",
+      Arch: "amd64",
+      KernelVersion: FACTS.kernel,
+      Components: [{ Name: "Engine" }, { Name: "Deno" }],
+    });
+  });
+});
+
+describe("top", () => {
+  let child: Deno.ChildProcess;
+  beforeAll(async () => {
+    // A PID namespace with a shell that has a child, as a container is.
+    child = new Deno.Command("unshare", {
+      args: [
+        "--user",
+        "--map-root-user",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        "sleep 300 & echo; wait",
+      ],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    await reader.read();
+    reader.releaseLock();
+  });
+  afterAll(async () => {
+    child.kill("SIGKILL");
+    await child.stdout.cancel();
+    await child.status;
+  });
+
+  /** Pid of the shell, the first process of the namespace. */
+  const shell = () => readProcesses().find(({ ppid }) => ppid === child.pid)?.pid ?? 0;
+  const running = () => containerRecord({ state: { status: "running", pid: shell(), hasBeenStarted: true } });
+
+  it("parseStat() copes with any name", () => {
+    const text = "7 (a) b (c) S 3 7 7 34817 7 0 0 0 0 0 11 22 0 0 20 0 1 0 999 0 0";
+    expect(parseStat(text)).toEqual({
+      pid: 7,
+      ppid: 3,
+      tty: 34817,
+      cpuTicks: 33,
+      startTicks: 999,
+      name: "a) b (c",
+    });
+  });
+
+  it("containerProcesses() finds the namespace's processes and no others", () => {
+    const names = containerProcesses(shell()).map(({ name }) => name);
+    expect(names).toEqual(["sh", "sleep"]);
+  });
+
+  it("shows ps's columns", async () => {
+    const view = await topView(running(), undefined);
+    expect(view.Titles).toEqual(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    expect(view.Processes.map((row) => row.at(-1))).toEqual(["sh -c sleep 300 & echo; wait", "sleep 300"]);
+    const own = await topView(running(), "-o pid,args");
+    expect(own.Titles).toEqual(["PID", "COMMAND"]);
+  });
+
+  it("reads /proc itself when ps is missing", async () => {
+    const view = await topView(running(), undefined, "/nonexistent/ps");
+    expect(view.Titles).toEqual(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    expect(view.Processes.map((row) => row.at(-1))).toEqual(["sh -c sleep 300 & echo; wait", "sleep 300"]);
+    expect(view.Processes[1]?.[2]).toBe(String(shell()));
+    for (const row of view.Processes) expect(row).toHaveLength(8);
+    await expect(topView(running(), "aux", "/nonexistent/ps")).rejects.toThrow(
+      "ps: executable file not found",
+    );
+  });
+
+  it("refuses what it cannot show", async () => {
+    await expect(topView(containerRecord(), undefined)).rejects.toMatchObject({ kind: "conflict" });
+    await expect(topView(running(), "-o comm")).rejects.toThrow("Couldn't find PID field in ps output");
+    await expect(topView(running(), "-o args=PID,pid")).rejects.toThrow("is not allowed");
+    await expect(topView(running(), "--nonsense")).rejects.toThrow(/^ps: error: unknown gnu long option/);
+  });
+
+  it("parsePsOutput() keeps the last column whole and threads with their process", () => {
+    const output = "PID TTY CMD\n  1 ?   a b  c\n  - -   -\n  2 ?   x\n  - -   -\n";
+    expect(parsePsOutput(output, new Set([1]))).toEqual({
+      Titles: ["PID", "TTY", "CMD"],
+      Processes: [["1", "?", "a b c"], ["-", "-", "-"]],
+    });
+  });
+});
