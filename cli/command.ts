@@ -140,6 +140,6 @@ function checkCount(
     : `requires at least ${min} and at most ${arguments_(max)}`;
   throw new CliError(
     `berth: 'berth ${path}' ${rule}\n\nUsage:  ${usageLine(path, flags, usage)}\n\n` +
-      `See 'berth ${path} --help' for more information`,
+      `${max === undefined ? "See" : "Run"} 'berth ${path} --help' for more information`,
   );
 }

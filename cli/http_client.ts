@@ -40,6 +40,8 @@ interface Connection {
   readonly reader: BufferedReader;
   /** Has served a request before, so that the peer may have closed it meanwhile. */
   used: boolean;
+  /** Listens to the signal of the request that is being served. */
+  abort?: () => void;
 }
 
 /** Writes all of `bytes`. */
@@ -142,9 +144,10 @@ export class HttpClient implements Disposable {
     for (;;) {
       request.signal?.throwIfAborted();
       const connection = await this.#connect();
-      const abort = () => this.#close(connection);
-      request.signal?.addEventListener("abort", abort, { once: true });
+      connection.abort = () => this.#close(connection);
+      request.signal?.addEventListener("abort", connection.abort, { once: true });
       try {
+        request.signal?.throwIfAborted();
         return { connection, head: await this.#roundTrip(connection, request, headers) };
       } catch (error) {
         this.#close(connection);
@@ -215,7 +218,7 @@ export class HttpClient implements Disposable {
       return kept;
     }
     const conn = await this.#dial();
-    const connection = { conn, reader: new BufferedReader(conn), used: false };
+    const connection: Connection = { conn, reader: new BufferedReader(conn), used: false };
     this.#busy.add(connection);
     return connection;
   }
@@ -233,6 +236,7 @@ export class HttpClient implements Disposable {
       request.signal?.throwIfAborted();
       throw error;
     } finally {
+      if (connection.abort) request.signal?.removeEventListener("abort", connection.abort);
       if (whole) {
         this.#busy.delete(connection);
         connection.used = true;

@@ -61,10 +61,10 @@ async function followSize(client: ApiClient, path: string): Promise<Disposable> 
 
 async function running(client: ApiClient, name: string): Promise<ContainerDetails> {
   const details = await client.json<ContainerDetails>("GET", `/containers/${segment(name)}/json`);
-  if (!details.State?.Running) throw new CliError("cannot attach to a stopped container, start it first");
-  if (details.State.Paused) throw new CliError("cannot attach to a paused container, unpause it first");
+  if (!details.State?.Running) throw new CliError("You cannot attach to a stopped container, start it first");
+  if (details.State.Paused) throw new CliError("You cannot attach to a paused container, unpause it first");
   if (details.State.Restarting) {
-    throw new CliError("cannot attach to a restarting container, wait until it is running");
+    throw new CliError("You cannot attach to a restarting container, wait until it is running");
   }
   return details;
 }

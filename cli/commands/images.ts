@@ -48,13 +48,13 @@ export const command = defineCommand({
     const filters = reference === undefined
       ? flags.filter
       : { ...flags.filter, reference: { ...flags.filter.reference, [reference]: true as const } };
-    const images = await client.json<ImageSummary[]>("GET", "/images/json", {
+    const images = await client.json<ImageSummary[] | null>("GET", "/images/json", {
       query: { all: flags.all || undefined, filters: filterQuery(filters) },
     });
     const digests = flags.digests || flags.format.includes("{{.Digest}}");
     print(
       await formatList({
-        items: images.flatMap((image) => lines(image, digests)),
+        items: (images ?? []).flatMap((image) => lines(image, digests)),
         row: (line) => row(line, !flags["no-trunc"]),
         headers: HEADERS,
         columns: flags.digests

@@ -54,7 +54,7 @@ export const command = defineCommand({
     const limit = flags.latest && flags.last === -1 ? 1 : flags.last;
     // Sizes are costly: they are asked for only when they are shown.
     const size = flags.size || !flags.quiet && !changed.has("size") && /\.Size\b/.test(format);
-    const items = await client.json<ContainerSummary[]>("GET", "/containers/json", {
+    const items = await client.json<ContainerSummary[] | null>("GET", "/containers/json", {
       query: {
         all: flags.all || undefined,
         limit: limit > 0 ? limit : undefined,
@@ -64,7 +64,7 @@ export const command = defineCommand({
     });
     print(
       await formatList({
-        items,
+        items: items ?? [],
         row: (item) => row(item, !flags["no-trunc"]),
         methods: ({ Labels }) => ({ Label: (name: string) => Labels?.[name] ?? "" }),
         headers: HEADERS,

@@ -1,7 +1,8 @@
 import { segment } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
-import { ApiError, CliError } from "../errors.ts";
+import { ApiError, CliError, describeError } from "../errors.ts";
 import { bool } from "../flags/spec.ts";
+import { printError } from "../stdio.ts";
 import { forEach } from "./each.ts";
 
 export const command = defineCommand({
@@ -25,8 +26,9 @@ export const command = defineCommand({
       try {
         await client.send("DELETE", `/containers/${segment(container)}`, { query });
       } catch (error) {
-        // With --force a container that is not there is what was asked for.
+        // With --force a container that is not there is what was asked for: said, but no failure.
         if (!flags.force || !(error instanceof ApiError) || error.status !== 404) throw error;
+        printError(describeError(error));
         return undefined;
       }
       return name;

@@ -37,7 +37,7 @@ export const command = defineCommand({
         failed.push(name);
       }
     }
-    if (failed.length > 0) throw new CliError(`failed to start containers: ${failed.join(", ")}`);
+    if (failed.length > 0) throw new CliError(`Error: failed to start containers: ${failed.join(", ")}`);
   },
 });
 

@@ -52,21 +52,22 @@ async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   const isTable = options.format.startsWith("table ");
   const source = asTemplateText(isTable ? options.format.slice("table ".length).trimStart() : options.format);
   const template = new Template(source);
-  const lines = options.items.map((item) => {
-    const methods = options.methods?.(item) ?? {};
+  const render = (data: unknown): string => {
     try {
-      return template.render(lazyFields(options.row(item), methods));
+      return template.render(data);
     } catch (error) {
       throw executionError(error);
     }
-  });
-  if (!isTable) return lines.map((line) => `${line}\n`).join("");
-  const labels = Object.fromEntries(
-    Object.keys({ ...options.headers }).map((name) => [name, options.headers[name] ?? name]),
+  };
+  // The headers are rendered in any case: an unknown field is an error even when there is nothing to list. A method has
+  // its first argument as header: {{.Label "com.example"}}.
+  const header = render({ ...options.headers, Label: (name: string) => labelHeader(name) });
+  const lines = options.items.map((item) =>
+    render(lazyFields(options.row(item), options.methods?.(item) ?? {}))
   );
-  // A method has its first argument as header: {{.Label "com.example"}}.
-  const header = template.render({ ...labels, Label: (name: string) => labelHeader(name) });
-  return alignTabs([header, ...lines].join("\n")) + "\n";
+  return isTable
+    ? alignTabs([header, ...lines].join("\n")) + "\n"
+    : lines.map((line) => `${line}\n`).join("");
 }
 
 function labelHeader(name: string): string {
