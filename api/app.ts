@@ -52,8 +52,8 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   app.use(async (c, next) => {
     const [version, path] = splitVersion(pathOf(c.req.url));
     c.set("apiVersion", negotiate(version));
-    // Hono would answer any HEAD as a GET without body; Docker has it for this one (and for archives, later).
-    if (c.req.method === "HEAD" && path !== "/_ping") return c.notFound();
+    // Hono would answer any HEAD as a GET without body; Docker has it for these two.
+    if (c.req.method === "HEAD" && path !== "/_ping" && !path.endsWith("/archive")) return c.notFound();
     await next();
   });
   app.options("*", () => bare(200));

@@ -228,7 +228,7 @@ export class Connection {
     const rest = !body.done && body.chunked && !head.upgrade ? body : undefined;
     if (!body.done && !body.chunked) await body.drain(DRAIN_LIMIT);
     let ending: Promise<void> | undefined;
-    const end = () => ending ??= this.#linger().catch(() => {}).finally(() => this.close());
+    const end = () => ending ??= this.#linger(stream.settled()).catch(() => {}).finally(() => this.close());
     const stream = new RawStream(this.#conn, this.#source, rest, () => void end());
     try {
       await stream.write(joinHead(takeOver.head, EMPTY));
@@ -247,10 +247,11 @@ export class Connection {
     await this.#linger();
   }
 
-  /** Closes in a way that lets the client read our last words: a reset would discard them. */
-  async #linger(): Promise<void> {
+  /** Closes in a way that lets the client read our last words: a reset would discard them. `written`: they are out. */
+  async #linger(written?: Promise<void>): Promise<void> {
     const timer = setTimeout(() => this.close(), LINGER_MS);
     try {
+      await written;
       await this.#conn.closeWrite();
       while (await this.#source.fill()) this.#source.skip(this.#source.length);
     } finally {

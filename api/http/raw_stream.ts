@@ -44,6 +44,11 @@ export class RawStream implements ClientStream {
     }
   }
 
+  /** Resolves when everything that was to be written is out, or failed. */
+  async settled(): Promise<void> {
+    await this.#writing?.catch(() => {});
+  }
+
   close(): void {
     this.#onClose();
   }

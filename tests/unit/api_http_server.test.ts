@@ -61,6 +61,12 @@ const routes: Handler = async (req, exchange) => {
         await stream.write(new TextEncoder().encode("last words"));
         stream.close();
       });
+    case "/take/large":
+      return exchange.takeOver("HTTP/1.1 200 OK\r\n\r\n", (stream) => {
+        for (let i = 0; i < 50; i++) void stream.write(new Uint8Array(100_000).fill(97 + i % 26));
+        stream.close();
+        return Promise.resolve();
+      });
     default:
       return reply(`${req.method} ${pathname}`);
   }
@@ -295,6 +301,16 @@ describe("taken-over connections", () => {
     );
     await client.head();
     expect(await client.toEnd()).toBe("<hi>input ended");
+    client.close();
+  });
+
+  test("RawStream writes in order, and close() cuts nothing off", async () => {
+    const client = await RawClient.connect(socket);
+    await client.send("POST /take/large HTTP/1.1\r\nHost: x\r\n\r\n");
+    await client.head();
+    const text = await client.toEnd();
+    expect(text.length).toBe(5_000_000);
+    expect(text.replace(/(.)\1*/g, "$1")).toBe("abcdefghijklmnopqrstuvwxyz".repeat(2).slice(0, 50));
     client.close();
   });
 
