@@ -1,6 +1,7 @@
 /** How long `run --rm` takes: berth, podman, and the docker command line on berth's engine. */
 
 import type { Engine } from "../tests/support/engine.ts";
+import { leftovers, waitFor } from "../tests/support/processes.ts";
 import type { RunResult } from "../tests/support/users.ts";
 import type { Podman } from "./peers.ts";
 import { type Row, timed } from "./stats.ts";
@@ -17,7 +18,12 @@ function must(result: Promise<RunResult>): Promise<RunResult> {
 export async function coldStarts(engine: Engine, image: string, runs: number): Promise<Row> {
   const times: number[] = [];
   for (let i = 0; i < runs; i++) {
+    await engine.warm();
+    await engine.stop();
+    await waitFor(() => leftovers(engine.dir).length === 0, 10_000, () => "warm shims do not end");
     await engine.restart();
+    // A user's first command comes later still.
+    await engine.warm();
     times.push(await timed(() => must(engine.berth(["run", "--rm", "--network", "none", image, "true"]))));
   }
   return { name: "berth run, first after engine start", times };
@@ -54,8 +60,16 @@ export async function warmStarts(
   return rows;
 }
 
-/** What a runtime does, through berth's API on a connection that stays open: start a created container, wait, remove. */
-export async function apiStarts(engine: Engine, image: string, runs: number): Promise<number[]> {
+/**
+ * What a runtime does, through berth's API on a connection that stays open: start a created container, wait, remove.
+ * `warm`: each time only after a warm shim has come, as it is unless containers start faster than shims boot.
+ */
+export async function apiStarts(
+  engine: Engine,
+  image: string,
+  runs: number,
+  warm: boolean,
+): Promise<number[]> {
   using client = Deno.createHttpClient({ proxy: { transport: "unix", path: engine.socket } });
   const call = async (method: string, path: string, body?: unknown): Promise<unknown> => {
     const answer = await fetch(`http://berth/v1.51${path}`, {
@@ -76,6 +90,7 @@ export async function apiStarts(engine: Engine, image: string, runs: number): Pr
       Cmd: ["true"],
       HostConfig: { NetworkMode: "none" },
     }) as { Id: string };
+    if (warm) await engine.warm();
     times.push(
       await timed(async () => {
         await call("POST", `/containers/${made.Id}/start`);

@@ -48,6 +48,8 @@ export interface Engine extends AsyncDisposable {
   kill9(): Promise<void>;
   /** Starts an engine again on the same directories, after stop() or kill9(). */
   restart(): Promise<void>;
+  /** Waits until the engine has a shim at hand: the pool's, when no container runs. */
+  warm(): Promise<void>;
   /** berth's command line as the engine's user. */
   berth(args: string[], options?: RunOptions): Promise<RunResult>;
   /** The docker command line as the engine's user. */
@@ -161,13 +163,17 @@ class TestEngine implements Engine {
   async stop(): Promise<number> {
     const child = this.#child;
     if (child === undefined) return 0;
-    child.kill("SIGTERM");
+    try {
+      child.kill("SIGTERM");
+    } catch {
+      // It has ended by itself; its exit code says how.
+    }
     let ended = false;
     const status = child.status.finally(() => ended = true);
     try {
       await waitFor(() => ended, 30_000, () => `the engine does not end on SIGTERM: ${this.log()}`);
     } catch (error) {
-      child.kill("SIGKILL");
+      if (!ended) child.kill("SIGKILL");
       throw error;
     } finally {
       this.#child = undefined;
@@ -186,6 +192,17 @@ class TestEngine implements Engine {
   async restart(): Promise<void> {
     await this.stop();
     await this.start();
+  }
+
+  async warm(): Promise<void> {
+    const shims = `${this.execRoot}/shims/`;
+    // Columns: Num RefCount Protocol Flags Type St Inode Path; state 03 is an accepted connection.
+    const connected = () =>
+      Deno.readTextFileSync("/proc/net/unix").split("\n").some((line) => {
+        const [, , , , , state, , path = ""] = line.trim().split(/\s+/);
+        return state === "03" && path.startsWith(shims) && path.endsWith("/ctl.sock");
+      });
+    await waitFor(connected, 15_000, () => `no shim gets warm: ${this.log()}`);
   }
 
   berth(args: string[], options: RunOptions = {}): Promise<RunResult> {
