@@ -1,5 +1,5 @@
 /** Turns a container's record into the spec that its shim and init carry out. */
-import { invalid } from "../base/errors.ts";
+import { invalid, notFound } from "../base/errors.ts";
 import { capabilityHex, type ContainerCapabilities, resolveCapabilities } from "../runtime/capabilities.ts";
 import type { ContainerSpec, MountSpec, NamespaceMode, ProcessSpec, RootfsSpec } from "../runtime/spec.ts";
 import { processEnv, replaceOrAppendEnv } from "./container_config.ts";
@@ -48,12 +48,14 @@ const RLIM_MAX = 2n ** 64n;
 /**
  * Spells a container out. Makes missing bind sources; changes nothing else.
  *
- * @throws EngineError invalid: a bind source or a device is missing, no init program, a bad seccomp profile.
+ * @throws EngineError not-found: a network that does not exist; invalid: a bind source or a device is missing, no
+ * init program, a bad seccomp profile.
  */
 export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
   const { record, facts, namespaces } = input;
   const { config, hostConfig } = record;
   const privileged = hostConfig.Privileged ?? false;
+  refuseUnknownNetworks(record);
   const mounts = containerMounts({
     record,
     hostMounts: input.hostMounts,
@@ -92,6 +94,16 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
     ...(useInit ? { init: findInitProgram() } : {}),
     process: containerProcess(input),
   };
+}
+
+/** There are no networks but Docker's fixed ones yet. */
+function refuseUnknownNetworks(record: ContainerRecord): void {
+  const mode = record.hostConfig.NetworkMode || "bridge";
+  const asked = [mode, ...Object.keys(record.networkingConfig?.EndpointsConfig ?? {})];
+  for (const name of asked) {
+    const known = ["default", "bridge", "none", "host"].includes(name) || name.startsWith("container:");
+    if (!known) throw notFound(`network ${name} not found`);
+  }
 }
 
 function exists(path: string): boolean {

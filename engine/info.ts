@@ -2,6 +2,7 @@
 import { API_VERSION, buildTime, gitCommit, MIN_API_VERSION, packaging, VERSION } from "../base/version.ts";
 import type { GraphDriver } from "../fs/graph_driver.ts";
 import { goArch, type HostFacts } from "./host_facts.ts";
+import { findInitProgram } from "./init_program.ts";
 
 export { type HostFacts, readHostFacts } from "./host_facts.ts";
 
@@ -125,7 +126,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     },
     LiveRestoreEnabled: true,
     Isolation: "",
-    InitBinary: "tini",
+    InitBinary: initBinary(),
     ContainerdCommit: { ID: "" },
     RuncCommit: { ID: "" },
     InitCommit: { ID: "" },
@@ -145,6 +146,15 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       ...input.warnings.map((warning) => warning.startsWith("WARNING") ? warning : `WARNING: ${warning}`),
     ],
   };
+}
+
+/** Name of the program that `--init` takes, "" when there is none. */
+function initBinary(): string {
+  try {
+    return findInitProgram().replace(/^.*\//, "");
+  } catch {
+    return "";
+  }
 }
 
 /** A proxy as the environment has it, without the password in it. */

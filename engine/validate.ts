@@ -2,7 +2,7 @@
  * Checks of a create request that need no other container and no file: what is wrong is said at create, not at
  * start, in the words of moby (daemon/container.go, daemon/daemon_unix.go, runconfig/).
  */
-import { invalid, notFound } from "../base/errors.ts";
+import { invalid } from "../base/errors.ts";
 import { signalNumber } from "../ffi/signals.ts";
 import { resolveCapabilities } from "../runtime/capabilities.ts";
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from "./default_paths.ts";
@@ -23,7 +23,7 @@ const RUNTIMES = ["", "berth", "runc", "io.containerd.runc.v2"];
 /**
  * Checks a create request and fills in the host configuration's defaults, as inspect shows them after create.
  *
- * @throws EngineError invalid (400) or not-found (404) in Docker's words.
+ * @throws EngineError invalid (400) in Docker's words.
  */
 export function validateCreate(
   request: CreateRequest,
@@ -254,11 +254,9 @@ function validateNetwork(request: CreateRequest, warnings: string[]): void {
     }
     return;
   }
-  if (mode !== "none" && mode !== "bridge") throw notFound(`network ${mode} not found`);
-  for (const name of Object.keys(request.networkingConfig?.EndpointsConfig ?? {})) {
-    if (!["default", "bridge", "none", "host", mode].includes(name)) {
-      throw notFound(`network ${name} not found`);
-    }
+  // Whether a network exists is found at start, as in Docker: a 404 at create makes its command line pull the image.
+  if (mode !== "none" && mode !== "bridge" && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(mode)) {
+    throw invalid(`invalid network mode: ${mode}`);
   }
   if (mode === "bridge" && published) warnings.push(PUBLISHED_LATER);
   if (links.length > 0) {

@@ -286,16 +286,20 @@ describe("validateCreate()", () => {
     expect(() => create({}, config)).toThrow(message);
   });
 
-  it("does not know other networks", () => {
+  it("takes any network name, which start then looks for", () => {
+    for (const mode of ["", "default", "bridge", "none", "host", "container:x"]) {
+      const hostConfig = { NetworkMode: mode };
+      create(hostConfig);
+      spec(hostConfig);
+    }
     try {
       create({ NetworkMode: "backend" });
+      spec({ NetworkMode: "backend" });
       expect.unreachable();
     } catch (error) {
       expect(error).toMatchObject({ kind: "not-found", message: "network backend not found" });
     }
-    for (const mode of ["", "default", "bridge", "none", "host", "container:x"]) {
-      create({ NetworkMode: mode });
-    }
+    expect(() => create({ NetworkMode: "a/b" })).toThrow("invalid network mode: a/b");
   });
 
   it("drops limits it cannot apply, with Docker's warnings", () => {
