@@ -5,11 +5,12 @@
  * was taken for one call is intact during it (a call takes at most a few paths of 4 KiB). Larger pieces get a buffer of
  * their own, the last few of which are kept alive for the same reason.
  */
+import { decodePath, encodePath } from "../base/path_text.ts";
+
 const RING = 64 * 1024;
 const LARGE = 8 * 1024;
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
 
 let ring: Uint8Array<ArrayBuffer> | undefined;
 let base = 0;
@@ -60,9 +61,12 @@ export function block(size: number): Block {
  */
 export function cString(text: string): number {
   if (text.includes("\0")) throw new TypeError(`String holds a NUL: ${JSON.stringify(text)}`);
+  // names that are no UTF-8, see base/path_text.ts
+  const strange = text.isWellFormed() ? undefined : encodePath(text);
   // a UTF-16 unit needs three bytes at most
   const { address, bytes } = take(text.length * 3 + 1);
-  const { written } = encoder.encodeInto(text, bytes);
+  if (strange) bytes.set(strange);
+  const written = strange?.length ?? encoder.encodeInto(text, bytes).written;
   bytes[written] = 0;
   return address;
 }
@@ -75,7 +79,7 @@ export function cStringOrNull(text: string | null): number {
 /** Bytes up to the first NUL, as text. */
 export function fromCString(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
-  return decoder.decode(end < 0 ? bytes : bytes.subarray(0, end));
+  return decodePath(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
 /** A `char *[]` with its strings behind it in one buffer; keep the answer referenced while the kernel reads it. */

@@ -1,5 +1,5 @@
 import type { Transform } from "node:stream";
-import { EngineError, messageOf } from "../../base/errors.ts";
+import { EngineError, invalid, messageOf } from "../../base/errors.ts";
 import { type Compression, detectCompression, MAGIC_BYTES } from "./detect.ts";
 import { ZstdFrames, type ZstdPiece } from "./zstd_frames.ts";
 
@@ -80,25 +80,16 @@ async function* through(
   source: Chunks,
   what: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let feedError: unknown;
+  let sourceError: { readonly error: unknown } | undefined;
   const feed = async () => {
     try {
       for await (const chunk of source) {
-        if (transform.destroyed) return;
-        // the callback comes when the chunk is consumed
-        await new Promise<void>((resolve, reject) => {
-          transform.once("close", resolve);
-          transform.write(chunk, (error) => {
-            transform.off("close", resolve);
-            if (error) reject(error);
-            else resolve();
-          });
-        });
+        if (transform.destroyed || !(await consumed(transform, chunk))) return;
       }
       transform.end();
     } catch (error) {
-      feedError = error;
-      transform.destroy(error instanceof Error ? error : new Error(messageOf(error)));
+      sourceError = { error };
+      transform.destroy();
     }
   };
   // never rejects; not awaited when the reader stops early, because the source may be silent for long
@@ -106,27 +97,33 @@ async function* through(
   try {
     for await (const chunk of transform) yield chunk as Uint8Array;
   } catch (error) {
-    throw damaged(what, error);
+    throw sourceError ? sourceError.error : damaged(what, error);
   } finally {
     transform.destroy();
   }
   await feeding;
-  if (feedError !== undefined) throw damaged(what, feedError);
+  if (sourceError) throw sourceError.error;
 }
 
-/** An error of the decoder becomes `invalid`; one of the source goes on as it is. */
-function damaged(what: string, error: unknown): unknown {
-  const code = (error as { code?: unknown } | null)?.code;
-  if (typeof code !== "string" || !/^(Z_|ZSTD_|ERR_)/.test(code)) return error;
+/** Gives a transform one chunk; true once it has taken it, false when it has failed (its reader is told why). */
+function consumed(transform: Transform, chunk: Uint8Array): Promise<boolean> {
+  return new Promise((resolve) => {
+    const closed = () => resolve(false);
+    transform.once("close", closed);
+    transform.write(chunk, (error) => {
+      transform.off("close", closed);
+      resolve(!error);
+    });
+  });
+}
+
+/** What a decoder says, as an error of the archive. */
+function damaged(what: string, error: unknown): EngineError {
   const text = messageOf(error);
-  const cut = code === "Z_BUF_ERROR" || /unexpected end of file/i.test(text);
-  return new EngineError(
-    "invalid",
-    cut ? `truncated ${what} stream: unexpected EOF` : `invalid ${what} stream: ${text}`,
-    {
-      cause: error,
-    },
-  );
+  const cut = (error as { code?: unknown } | null)?.code === "Z_BUF_ERROR" ||
+    /unexpected end of file/i.test(text);
+  const message = cut ? `truncated ${what} stream: unexpected EOF` : `invalid ${what} stream: ${text}`;
+  return invalid(message, error);
 }
 
 async function* unzstd(source: Chunks): AsyncGenerator<Uint8Array, void, undefined> {
