@@ -67,6 +67,11 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
   const ownName = namespaces.uts.kind === "private";
   const masked = hostConfig.MaskedPaths ?? [];
   const useInit = hostConfig.Init ?? input.defaultInit ?? false;
+  const initProgram = useInit ? findInitProgram() : undefined;
+  // An image made of this machine's directories has the program already, and may be read-only where it would be bound.
+  const initInside = initProgram !== undefined &&
+    input.hostMounts.some(({ target }) => initProgram.startsWith(`${target}/`));
+  const process = containerProcess(input);
   return {
     id: record.id,
     hostname: ownName ? config.Hostname ?? "" : "",
@@ -91,8 +96,8 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
     readonlyPaths: hostConfig.ReadonlyPaths ?? [],
     sysctls: sysctls(hostConfig, namespaces.net),
     namespaces,
-    ...(useInit ? { init: findInitProgram() } : {}),
-    process: containerProcess(input),
+    ...(initProgram !== undefined && !initInside ? { init: initProgram } : {}),
+    process: initInside ? { ...process, args: [initProgram, "--", ...process.args] } : process,
   };
 }
 

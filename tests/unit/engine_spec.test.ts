@@ -8,7 +8,7 @@ import {
   type ContainerSpecInput,
 } from "../../engine/container_spec.ts";
 import { devicesBelow } from "../../engine/host_devices.ts";
-import { isStaticElf } from "../../engine/init_program.ts";
+import { findInitProgram, isStaticElf } from "../../engine/init_program.ts";
 import { buildLogSpec } from "../../engine/log_options.ts";
 import { mergeTmpfsOptions, mountPoints, parseBind } from "../../engine/mount_points.ts";
 import type { ContainerConfig, HostConfig } from "../../engine/types.ts";
@@ -614,6 +614,28 @@ describe("buildContainerSpec()", () => {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
     }
+  });
+
+  it("puts the machine's init program first, or names it for binding", (context) => {
+    let program: string;
+    try {
+      program = findInitProgram();
+    } catch {
+      context.skip("no static init program on this machine");
+      return;
+    }
+    const bound = spec({ Init: true }, { Cmd: ["true"] });
+    expect(bound.init).toBe(program);
+    expect(bound.process.args).toEqual(["true"]);
+    expect(spec({ Init: false }, {}, { defaultInit: true }).init).toBeUndefined();
+    expect(spec({}, {}, { defaultInit: true }).init).toBe(program);
+    const hostMounts = [{ type: "image-dir", source: "/usr", target: "/usr", flags: ["ro"] }] as const;
+    const inside = spec({ Init: true }, { Cmd: ["true"] }, { hostMounts });
+    if (program.startsWith("/usr/")) {
+      expect(inside.init).toBeUndefined();
+      expect(inside.process.args).toEqual([program, "--", "true"]);
+    }
+    expect(() => findInitProgram(["/etc/passwd", "/nonexistent"])).toThrow("no static init program found");
   });
 
   it("lists devices without the terminals", () => {
