@@ -143,10 +143,10 @@ describe.runIf(hasBusybox())("a container with a terminal", () => {
     const attached = await shim.attach({ stdin: true });
     const script =
       "stty size; for n in 0 1 2; do readlink /proc/1/fd/$n; done; echo via console >/dev/console; " +
-      "echo via tty >/dev/tty; ls -l /proc/1/fd | wc -l; read line; echo got $line";
+      "echo via tty >/dev/tty; ls -1 /proc/1/fd; echo listed; read line; echo got $line";
     expect((await shim.start(spec(script), { openStdin: true })).ok).toBe(true);
-    const text = await attached.until("\r\n4\r\n");
-    expect(text).toContain("24 80\r\n/dev/pts/0\r\n/dev/pts/0\r\n/dev/pts/0\r\nvia console\r\nvia tty\r\n");
+    const text = await attached.until("\r\n2\r\nlisted\r\n");
+    expect(text).toContain("24 80\r\n/dev/pts/0\r\n/dev/pts/0\r\n/dev/pts/0\r\nvia console\r\nvia tty\r\n0\r\n1\r\n2\r\nlisted");
     await attached.write("typed\n");
     expect(await attached.raw()).toContain("got typed\r\n");
     expect((await shim.exit()).exitCode).toBe(0);
