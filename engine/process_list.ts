@@ -46,30 +46,23 @@ export function readProcesses(): ProcessStat[] {
   return found;
 }
 
-function pidNamespace(pid: number | "self"): string | undefined {
-  try {
-    return Deno.readLinkSync(`/proc/${pid}/ns/pid`);
-  } catch {
-    return undefined;
-  }
-}
-
 /**
- * The container's processes: those in its PID namespace (execs too, whose parent is the shim) and their descendants
- * (which may live in further namespaces). With the host's PID namespace only descendants tell.
+ * The container's processes: everything below its first process, and below its shim, whose children are the execs.
+ * Who has only joined the container's PID namespace has another shim and does not count.
  *
  * @param init pid of the container's first process.
+ * @param shim the container's shim; its start time (field 22 of stat) tells it from a later process of that pid.
  */
 export function containerProcesses(
   init: number,
+  shim?: { readonly pid: number; readonly startTime: string } | null,
   all: readonly ProcessStat[] = readProcesses(),
 ): ProcessStat[] {
-  const namespace = pidNamespace(init);
-  const shared = namespace === undefined || namespace === pidNamespace("self");
-  const members = new Set<number>([init]);
-  if (!shared) {
-    for (const { pid } of all) if (pidNamespace(pid) === namespace) members.add(pid);
+  const roots = new Set<number>([init]);
+  if (shim && all.some((p) => p.pid === shim.pid && String(p.startTicks) === shim.startTime)) {
+    roots.add(shim.pid);
   }
+  const members = new Set(roots);
   for (let grown = true; grown;) {
     grown = false;
     for (const { pid, ppid } of all) {
@@ -79,5 +72,6 @@ export function containerProcesses(
       }
     }
   }
+  if (shim && shim.pid !== init) members.delete(shim.pid);
   return all.filter(({ pid }) => members.has(pid)).sort((a, b) => a.pid - b.pid);
 }

@@ -28,7 +28,7 @@ export async function topView(
   if (record.state.status !== "running") throw conflict(`container ${record.id} is not running`);
   const args = psArgs || DEFAULT_PS_ARGS;
   checkPsArgs(args);
-  const processes = containerProcesses(record.state.pid);
+  const processes = containerProcesses(record.state.pid, record.shim);
   let output: Deno.CommandOutput;
   try {
     output = await new Deno.Command(ps, {

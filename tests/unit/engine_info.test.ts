@@ -184,9 +184,26 @@ describe("top", () => {
     });
   });
 
-  it("containerProcesses() finds the namespace's processes and no others", () => {
+  it("containerProcesses() finds what is below the first process", () => {
     const names = containerProcesses(shell()).map(({ name }) => name);
     expect(names).toEqual(["sh", "sleep"]);
+  });
+
+  it("containerProcesses() finds what is below the shim, but not the shim or who came after it", () => {
+    const process = (pid: number, ppid: number) => ({
+      pid,
+      ppid,
+      tty: 0,
+      cpuTicks: 0,
+      startTicks: pid * 10,
+      name: `p${pid}`,
+    });
+    const all = [process(9, 8), process(8, 5), process(7, 6), process(6, 5), process(5, 1), process(4, 1)];
+    const pids = (shim: { pid: number; startTime: string } | null) =>
+      containerProcesses(6, shim, all).map(({ pid }) => pid);
+    expect(pids({ pid: 5, startTime: "50" })).toEqual([6, 7, 8, 9]);
+    expect(pids({ pid: 5, startTime: "51" })).toEqual([6, 7]);
+    expect(pids(null)).toEqual([6, 7]);
   });
 
   it("shows ps's columns", async () => {
