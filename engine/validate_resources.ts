@@ -1,6 +1,5 @@
 /** Limits of a container: checked, and turned into Docker's warnings where berth cannot apply them (moby: verifyPlatformContainerResources). */
-import { invalid } from "../base/errors.ts";
-import { EngineError } from "../base/errors.ts";
+import { EngineError, invalid } from "../base/errors.ts";
 import type { HostFacts } from "./host_facts.ts";
 import type { HostConfig } from "./types.ts";
 
