@@ -78,6 +78,8 @@ export function imageRoutes(app: App, { engine }: Services): void {
     return bare(201);
   });
 
+  app.post("/images/:name/push", async (c) => await engine.imagePush(imageName(c)));
+
   app.delete("/images/:name", async (c) => {
     const { force, noprune } = readQuery(c, removeQuery);
     return json(await engine.imageRemove(imageName(c), { force, noPrune: noprune }));

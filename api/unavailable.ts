@@ -1,5 +1,5 @@
 /** Routes of the Engine API that this version does not serve, each with the reason as its answer. */
-import { EngineError } from "../base/errors.ts";
+import { EngineError, notFound } from "../base/errors.ts";
 import { type App } from "./context.ts";
 
 const LATER: readonly [method: string, path: string, what: string][] = [
@@ -27,16 +27,15 @@ const LATER: readonly [method: string, path: string, what: string][] = [
   ["POST", "/images/prune", "docker image prune"],
   ["GET", "/images/get", "docker save"],
   ["GET", "/images/:name/get", "docker save"],
-  ["POST", "/images/:name/push", "docker push"],
   ["GET", "/distribution/*", "docker manifest"],
-  ["*", "/networks", "docker network"],
-  ["*", "/networks/*", "docker network"],
+  ["POST", "/networks/*", "docker network"],
+  ["DELETE", "/networks/:name", "docker network"],
   ["POST", "/volumes/create", "docker volume create"],
   ["POST", "/volumes/prune", "docker volume prune"],
-  ["*", "/volumes/:name", "docker volume"],
+  ["DELETE", "/volumes/:name", "docker volume"],
   ["GET", "/system/df", "docker system df"],
-  ["*", "/plugins", "docker plugin"],
-  ["*", "/plugins/*", "docker plugin"],
+  ["POST", "/plugins/*", "docker plugin"],
+  ["DELETE", "/plugins/:name", "docker plugin"],
 ];
 
 const SWARM = ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"];
@@ -52,6 +51,18 @@ export function unavailableRoutes(app: App): void {
     if (method === "*") app.all(path, refuse);
     else app.on(method, path, refuse);
   }
+  // `docker inspect NAME` asks every kind of object in turn, and goes on only after a 404.
+  app.get("/networks", (c) => c.json([]));
+  app.get("/plugins", (c) => c.json([]));
+  app.get("/networks/:name", (c) => {
+    throw notFound(`network ${c.req.param("name")} not found`);
+  });
+  app.get("/volumes/:name", (c) => {
+    throw notFound(`get ${c.req.param("name")}: no such volume`);
+  });
+  app.get("/plugins/:name/json", (c) => {
+    throw notFound(`plugin ${JSON.stringify(c.req.param("name"))} not found`);
+  });
   for (const path of SWARM) {
     const refuse = (): never => {
       throw new EngineError("unavailable", NO_SWARM);

@@ -62,8 +62,8 @@ export class Container {
 
   /** How the last run ended, as `wait` reports it. */
   outcome(): WaitResult {
-    const { exitCode, error } = this.record.state;
-    return error === "" ? { StatusCode: exitCode } : { StatusCode: exitCode, Error: { Message: error } };
+    // A failed start is no failed wait: `start` itself has told the reason, and clients print `Error` as their own.
+    return { StatusCode: this.record.state.exitCode };
   }
 
   /** Settles at the next exit, or at the removal. Never rejects; a wait that is given up stays silent. */

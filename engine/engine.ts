@@ -49,6 +49,7 @@ export class BerthEngine implements Engine {
   readonly imageInspect: Engine["imageInspect"];
   readonly imageHistory: Engine["imageHistory"];
   readonly imageTag: Engine["imageTag"];
+  readonly imagePush: Engine["imagePush"];
   readonly imageRemove: Engine["imageRemove"];
 
   constructor(ctx: EngineContext, images: ImageStore, description: EngineDescription) {
@@ -62,6 +63,7 @@ export class BerthEngine implements Engine {
     this.imageInspect = operations.imageInspect;
     this.imageHistory = operations.imageHistory;
     this.imageTag = operations.imageTag;
+    this.imagePush = operations.imagePush;
     this.imageRemove = operations.imageRemove;
   }
 

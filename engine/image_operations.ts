@@ -1,3 +1,4 @@
+import { EngineError } from "../base/errors.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { EngineContext } from "./context.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
@@ -5,7 +6,14 @@ import type { Engine } from "./types.ts";
 
 type ImageOperations = Pick<
   Engine,
-  "imageLoad" | "imageImport" | "imageList" | "imageInspect" | "imageHistory" | "imageTag" | "imageRemove"
+  | "imageLoad"
+  | "imageImport"
+  | "imageList"
+  | "imageInspect"
+  | "imageHistory"
+  | "imageTag"
+  | "imagePush"
+  | "imageRemove"
 >;
 
 /** The part of {@link Engine} that is about images: the image store, with Docker's messages and events. */
@@ -61,6 +69,21 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
       return attempt(() => {
         images.tag(reference, target);
         publish("tag", images.get(reference).id, target);
+      });
+    },
+
+    imagePush(reference) {
+      return attempt(() => {
+        const image = images.get(reference);
+        if (image.hostDirs.length > 0) {
+          throw new EngineError(
+            "forbidden",
+            `${reference} cannot be pushed: it is made of this machine's own ${
+              image.hostDirs.join(", ")
+            }, which no registry can hold`,
+          );
+        }
+        throw new EngineError("not-implemented", "docker push is not available yet in this version of berth");
       });
     },
 

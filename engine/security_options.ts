@@ -1,5 +1,6 @@
 /** `SecurityOpt` (moby: daemon.parseSecurityOpt). */
 import { invalid } from "../base/errors.ts";
+import { parseSeccompProfile } from "../runtime/seccomp/mod.ts";
 
 export interface SecurityOptions {
   readonly noNewPrivileges: boolean;
@@ -34,6 +35,8 @@ export function parseSecurityOptions(options: readonly string[]): SecurityOption
         break;
       case "seccomp":
         seccomp = value === "builtin" || value === "" ? undefined : value;
+        // Refused now, not at the start: nobody would create a container that can never run.
+        if (seccomp !== undefined && seccomp !== "unconfined") parseSeccompProfile(seccomp);
         break;
       case "no-new-privileges":
         if (!/^(1|t|true|0|f|false)$/i.test(value)) throw badOption(option);

@@ -272,6 +272,8 @@ export interface Engine {
   imageInspect(ref: string): Promise<Record<string, unknown>>;
   imageHistory(ref: string): Promise<Record<string, unknown>[]>;
   imageTag(ref: string, target: string): Promise<void>;
+  /** Refuses: an image with system directories of this machine for good, any other until registries are spoken to. */
+  imagePush(ref: string): Promise<never>;
   imageRemove(ref: string, options: { force: boolean; noPrune: boolean }): Promise<Record<string, string>[]>;
   // system
   info(): Promise<Record<string, unknown>>;

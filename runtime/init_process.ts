@@ -73,7 +73,21 @@ export function becomeProcess(kernel: Syscalls, process: ProcessSpec, setup: Pro
   if (process.noNewPrivileges) kernel.prctl(PR_SET_NO_NEW_PRIVS, 1);
   // The filter is the last step but one, so that it has to permit execve alone.
   if (program !== undefined) inStage("seccomp", "", () => kernel.seccompSetFilter(program, 0));
-  return inStage("exec", "", () => kernel.execve(path, args, env));
+  return inStage("exec", "", () => execute(kernel, path, args, env));
+}
+
+/** Exit code of a process whose program the kernel cannot run, as runc's. */
+const NOT_A_PROGRAM = 255;
+
+/** execve(2). As with runc, a file that is no program is found out by the started container: it says so and ends. */
+function execute(kernel: Syscalls, path: string, args: readonly string[], env: readonly string[]): never {
+  try {
+    return kernel.execve(path, args, env);
+  } catch (error) {
+    if (!(error instanceof SysError && error.is("ENOEXEC"))) throw error;
+    kernel.write(2, new TextEncoder().encode(`exec ${path}: exec format error\n`));
+    Deno.exit(NOT_A_PROGRAM);
+  }
 }
 
 function openTerminal(kernel: Syscalls, process: ProcessSpec, setup: ProcessSetup): readonly number[] {

@@ -1,9 +1,9 @@
 /** kill -9 of the engine, at any moment: containers go on, nothing is lost, nothing is left behind. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
-import { type Engine, startEngine } from "../support/engine.ts";
+import { berthExecutable, type Engine, startEngine } from "../support/engine.ts";
 import { leftovers, waitFor } from "../support/processes.ts";
-import { spawnAs, testDir, usersToTest } from "../support/users.ts";
+import { runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
 
 /** Rounds of the random loop; the acceptance run sets 100. */
 const ROUNDS = Number(Deno.env.get("BERTH_CRASH_ROUNDS") ?? "15");
@@ -40,9 +40,15 @@ describe.runIf(hasBusybox()).each(usersToTest())("kill -9 of the engine of $name
     );
     const expected = Array.from({ length: 4000 }, (_, i) => `line ${i + 1}`).join("\n") + "\n";
     expect((await engine.berth(["logs", "writer"])).stdout).toBe(expected);
-    const attach = await engine.berth(["attach", "writer"], { stdin: "still here\n" });
-    expect(attach).toMatchObject({ code: 0, stdout: "still here\n" });
-    expect(await state("writer")).toBe("exited 0");
+    const words = [
+      "sh",
+      "-c",
+      '(echo still here; sleep 1) | "$0" -H "$1" attach writer',
+      berthExecutable(),
+      engine.host,
+    ];
+    expect(await runAs(user, words)).toMatchObject({ code: 0, stdout: "still here\n" });
+    expect(await state("writer")).toBe("running 0");
     const exec = await engine.berth(["start", "brief"]);
     expect(exec.code).toBe(0);
     expect((await engine.berth(["wait", "brief"])).stdout).toBe("23\n");

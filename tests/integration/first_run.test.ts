@@ -118,7 +118,7 @@ describe.each(usersToTest())("first run as $name", (user) => {
     await tmux("new-session", "-d", "-s", "s", "-x", "100", "-y", "30", "sh");
     try {
       await type(`${berth} run -it --name term -e PS1='in> ' berth/host sh`, "Enter");
-      await see("in> ");
+      await see(/^in>/m);
       await type("stty size; tty", "Enter");
       await see("30 100");
       await see("/dev/pts/0");

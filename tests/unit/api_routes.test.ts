@@ -121,15 +121,13 @@ describe("system", () => {
   test("what is not served says so", async () => {
     for (
       const [method, path] of [
-        ["GET", "/networks"],
-        ["GET", "/networks/x"],
+        ["POST", "/networks/create"],
         ["POST", "/auth"],
         ["POST", "/build"],
         [
           "GET",
           "/system/df",
         ],
-        ["POST", "/images/a/b/c:d/push"],
         ["GET", "/distribution/a/b/json"],
       ] as const
     ) {
@@ -141,6 +139,17 @@ describe("system", () => {
       const { status, body } = await ask({}, "GET", path);
       expect(status).toBe(503);
       expect(body).toContain("This node is not a swarm manager.");
+    }
+    for (
+      const [path, message] of [
+        ["/networks/x", "network x not found"],
+        ["/volumes/x", "get x: no such volume"],
+        ["/plugins/x/json", 'plugin "x" not found'],
+      ] as const
+    ) {
+      const answer = await ask({}, "GET", path);
+      expect(answer.status).toBe(404);
+      expect(answer.json()).toEqual({ message });
     }
     expect((await ask({}, "GET", "/volumes")).json()).toEqual({ Volumes: [], Warnings: [] });
     expect((await ask({}, "OPTIONS", "/anything")).status).toBe(200);
