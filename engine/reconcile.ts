@@ -8,11 +8,13 @@ import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from ".
 import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
 import { removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
-import { ShimClient } from "./shim_client.ts";
+import { ShimClient, ShimFailure } from "./shim_client.ts";
 import { startContainer, startLocked } from "./start.ts";
 
 /** A shim answers at once unless it is in the middle of a start. */
 const STATUS_DEADLINE_MS = 15_000;
+/** Between two questions to a shim that is in the middle of a start. */
+const POLL_MS = 5;
 
 /**
  * Brings the store in line with what is there, before the engine serves anybody: containers that ran on are taken over,
@@ -93,31 +95,26 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
       if (ref !== null) await dismissShim(ctx, ref.dir);
     });
   }
-  const answer = ref === null ? undefined : await askShim(ref.dir);
-  if (ref !== null && answer !== undefined) {
-    const { client, state } = answer;
-    if (state.containerId === record.id && state.pid !== null) {
-      const wasStarting = record.state.status === "starting";
-      ctx.containers.saveState(container, {
-        status: "running",
-        pid: state.pid,
-        pidStartTime: state.startTime ?? "",
-        startedAt: state.startedAt ?? nowRfc3339(),
-        hasBeenStarted: true,
-        ...(wasStarting ? { exitCode: 0, error: "", oomKilled: false } : {}),
-      });
-      container.shim = client;
-      followShim(ctx, container, { ref, client }, startLocked);
-      if (wasStarting) containerEvent(ctx, container.record, "start");
-      ctx.log.info("container runs on", { id: record.id, pid: state.pid });
-      return;
-    }
-    // The order to start never reached it, or failed.
-    await client.request({ op: "shutdown" }).catch(() => {});
-    client.close();
-  } else if (ref !== null) {
-    endOrphan(ctx.kernel, ref);
+  const held = ref === null ? undefined : await askShim(ref.dir);
+  if (ref !== null && held !== undefined && held.state.containerId === record.id) {
+    const { client, state } = held;
+    const wasStarting = record.state.status === "starting";
+    ctx.containers.saveState(container, {
+      status: "running",
+      pid: state.pid ?? 0,
+      pidStartTime: state.startTime ?? "",
+      startedAt: state.startedAt ?? nowRfc3339(),
+      hasBeenStarted: true,
+      ...(wasStarting ? { exitCode: 0, error: "", oomKilled: false } : {}),
+    });
+    container.shim = client;
+    followShim(ctx, container, { ref, client }, startLocked);
+    if (wasStarting) containerEvent(ctx, container.record, "start");
+    ctx.log.info("container runs on", { id: record.id, pid: state.pid ?? 0 });
+    return;
   }
+  held?.client.close();
+  if (ref !== null) endOrphan(ctx.kernel, ref);
   if (record.state.status === "running") {
     return await endRun(ctx, container, lostEnding(), startLocked, () => Promise.resolve());
   }
@@ -130,7 +127,10 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
   if (record.hostConfig.AutoRemove) await removeLocked(ctx, container);
 }
 
-/** Connects to a shim and asks what it holds; undefined when nobody answers. */
+/**
+ * Connects to a shim that has a container. One that has none is dismissed on the way; undefined then, and when nobody
+ * answers. A shim in the middle of a start, whose order the last engine gave, has a container or not a moment later.
+ */
 async function askShim(dir: string): Promise<{ client: ShimClient; state: ShimState } | undefined> {
   let client: ShimClient;
   try {
@@ -140,8 +140,12 @@ async function askShim(dir: string): Promise<{ client: ShimClient; state: ShimSt
   }
   const timer = setTimeout(() => client.close(), STATUS_DEADLINE_MS);
   try {
-    const { state } = await client.request({ op: "status" });
-    if (state !== undefined) return { client, state };
+    while (true) {
+      const { state } = await client.request({ op: "status" });
+      if (state !== undefined && state.containerId !== null) return { client, state };
+      if (await dismissed(client)) break;
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
   } catch {
     // It hangs or died: the caller ends it.
   } finally {
@@ -151,22 +155,28 @@ async function askShim(dir: string): Promise<{ client: ShimClient; state: ShimSt
   return undefined;
 }
 
-async function dismissShim(ctx: EngineContext, dir: string): Promise<void> {
-  const answer = await askShim(dir);
-  if (answer !== undefined) {
-    await answer.client.request({ op: "shutdown" }).catch(() => {});
-    answer.client.close();
-    return;
+/** True when the shim goes; false when it refuses, because it has a container or is starting one. */
+async function dismissed(client: ShimClient): Promise<boolean> {
+  try {
+    await client.request({ op: "shutdown" });
+    return true;
+  } catch (error) {
+    if (error instanceof ShimFailure) return false;
+    throw error;
   }
-  const state = readShimState(dir);
-  if (state !== undefined) {
-    endOrphan(ctx.kernel, {
-      id: "",
-      dir,
-      pid: state.shimPid,
-      startTime: state.shimStartTime,
-    });
-  } else removeShimDir(dir);
+}
+
+/** Ends a shim, and its container if that still runs. */
+async function dismissShim(ctx: EngineContext, dir: string): Promise<void> {
+  const held = await askShim(dir);
+  if (held !== undefined) {
+    const gone = await dismissed(held.client).catch(() => false);
+    held.client.close();
+    if (gone) return;
+  }
+  const state = held?.state ?? readShimState(dir);
+  if (state === undefined) return removeShimDir(dir);
+  endOrphan(ctx.kernel, { id: "", dir, pid: state.shimPid, startTime: state.shimStartTime });
 }
 
 /** Shims that no container names: idle ones of the last engine, and those whose container's exit is recorded already. */
