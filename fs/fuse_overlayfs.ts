@@ -41,16 +41,20 @@ export class FuseOverlayfsDriver implements GraphDriver {
   }
 
   async create(containerId: string, layers: readonly LayerRef[]): Promise<void> {
+    if (mountedAt(this.#graph.container(containerId).merged) !== undefined) return;
     await this.#graph.createContainer(containerId, layers);
   }
 
   async acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec> {
-    const dirs = await this.#graph.createContainer(containerId, layers);
+    const dirs = this.#graph.container(containerId);
     const mounted = mountedAt(dirs.merged) !== undefined;
     const daemon = readDaemon(dirs);
-    if (mounted && daemon && isAlive(daemon)) return { kind: "directory", path: dirs.merged };
-    // a mount without its process answers ENOTCONN to everything
+    if (mounted && daemon && isAlive(daemon) && answers(dirs.merged)) {
+      return { kind: "directory", path: dirs.merged };
+    }
+    // a mount without its process answers ENOTCONN to everything, so it goes before its directory is looked at
     if (mounted || daemon) await this.release(containerId);
+    await this.#graph.createContainer(containerId, layers);
     await this.#mount(dirs, layers);
     return { kind: "directory", path: dirs.merged };
   }
@@ -125,6 +129,15 @@ export class FuseOverlayfsDriver implements GraphDriver {
 
   async usage(containerId: string): Promise<number> {
     return await this.#graph.usage(containerId);
+  }
+}
+
+function answers(mountPoint: string): boolean {
+  try {
+    Deno.statSync(mountPoint);
+    return true;
+  } catch {
+    return false;
   }
 }
 
