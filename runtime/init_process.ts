@@ -178,9 +178,16 @@ function applyUser(kernel: Syscalls, process: ProcessSpec, user: ExecUser, forFi
   const { bounding, effective, inheritable, ambient } = process.capabilities;
   dropBounding(kernel, mask(bounding));
   kernel.prctl(PR_SET_KEEPCAPS, 1);
-  setGroups(kernel, user);
-  kernel.setresgid(user.gid, user.gid, user.gid);
-  kernel.setresuid(user.uid, user.uid, user.uid);
+  // Refused when the ids are not mapped: a user without subordinate ids has only one.
+  inStage(
+    "user",
+    `switching to uid ${user.uid}, gid ${user.gid} (are they mapped in the user namespace?)`,
+    () => {
+      setGroups(kernel, user);
+      kernel.setresgid(user.gid, user.gid, user.gid);
+      kernel.setresuid(user.uid, user.uid, user.uid);
+    },
+  );
   const { permitted } = kernel.capget();
   const own = (user.uid === 0 ? mask(effective) : mask(ambient)) & permitted;
   kernel.capset({

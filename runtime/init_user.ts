@@ -31,24 +31,22 @@ function lines(text: string): string[] {
   return text.split("\n").map((line) => line.trim()).filter((line) => line !== "");
 }
 
-/** A field that should be a number; what is none counts as 0, as in Go's parser. */
-function id(text: string | undefined): number {
-  return text !== undefined && /^\d+$/.test(text) ? Number(text) : 0;
-}
-
+/** Entries with numbers where numbers belong; comments and broken lines are passed over, as libc does. */
 export function parsePasswd(text: string): PasswdEntry[] {
-  return lines(text).map((line) => {
-    const [name = "", , uid, gid, , home = ""] = line.split(":");
-    return { name, uid: id(uid), gid: id(gid), home };
+  return lines(text).flatMap((line) => {
+    const [name = "", , uid = "", gid = "", , home = ""] = line.split(":");
+    return isId(uid) && isId(gid) ? [{ name, uid: Number(uid), gid: Number(gid), home }] : [];
   });
 }
 
 export function parseGroup(text: string): GroupEntry[] {
-  return lines(text).map((line) => {
-    const [name = "", , gid, members = ""] = line.split(":");
-    return { name, gid: id(gid), members: members === "" ? [] : members.split(",") };
+  return lines(text).flatMap((line) => {
+    const [name = "", , gid = "", members = ""] = line.split(":");
+    return isId(gid) ? [{ name, gid: Number(gid), members: members === "" ? [] : members.split(",") }] : [];
   });
 }
+
+const isId = (text: string): boolean => /^\d+$/.test(text);
 
 /** Go's strconv.Atoi: undefined when the text is no number. */
 function number(text: string): number | undefined {

@@ -146,7 +146,9 @@ describe.runIf(hasBusybox())("a container with a terminal", () => {
       "echo via tty >/dev/tty; ls -1 /proc/1/fd; echo listed; read line; echo got $line";
     expect((await shim.start(spec(script), { openStdin: true })).ok).toBe(true);
     const text = await attached.until("\r\n2\r\nlisted\r\n");
-    expect(text).toContain("24 80\r\n/dev/pts/0\r\n/dev/pts/0\r\n/dev/pts/0\r\nvia console\r\nvia tty\r\n0\r\n1\r\n2\r\nlisted");
+    expect(text).toContain(
+      "24 80\r\n/dev/pts/0\r\n/dev/pts/0\r\n/dev/pts/0\r\nvia console\r\nvia tty\r\n0\r\n1\r\n2\r\nlisted",
+    );
     await attached.write("typed\n");
     expect(await attached.raw()).toContain("got typed\r\n");
     expect((await shim.exit()).exitCode).toBe(0);

@@ -360,7 +360,7 @@ export function demultiplex(bytes: Uint8Array): Output {
 
 /** Rejects when `promise` takes longer than any healthy run. */
 export async function withDeadline<T>(promise: Promise<T>, what: string, ms = 30_000): Promise<T> {
-  let timer = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms);
   });
