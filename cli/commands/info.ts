@@ -6,9 +6,6 @@ import { describeInfo, type Info } from "../output/info_text.ts";
 import { FORMAT_HELP } from "../output/help_texts.ts";
 import { print, printError } from "../stdio.ts";
 
-/** Exit code for a template that cannot be parsed. */
-const TEMPLATE_EXIT = 64;
-
 export const command = defineCommand({
   flags: { format: text(FORMAT_HELP, { short: "f" }) },
   usage: "",
@@ -57,6 +54,6 @@ async function formatted(info: object, format: string): Promise<void> {
   try {
     print(`${new Template(asTemplateText(format)).render(asGoTypes(info))}\n`);
   } catch (error) {
-    throw new CliError(error instanceof Error ? error.message : String(error), TEMPLATE_EXIT);
+    throw new CliError(error instanceof Error ? error.message : String(error));
   }
 }

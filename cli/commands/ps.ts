@@ -53,7 +53,8 @@ export const command = defineCommand({
     }
     const limit = flags.latest && flags.last === -1 ? 1 : flags.last;
     // Sizes are costly: they are asked for only when they are shown.
-    const size = flags.size || !flags.quiet && !changed.has("size") && /\.Size\b/.test(format);
+    const size = flags.size ||
+      !flags.quiet && !changed.has("size") && /\.Size\b|\bjson\s+\.\s*\}\}/.test(format);
     const items = await client.json<ContainerSummary[] | null>("GET", "/containers/json", {
       query: {
         all: flags.all || undefined,
@@ -92,7 +93,7 @@ function row(item: ContainerSummary, short: boolean): Row {
     Networks: () => Object.keys(item.NetworkSettings?.Networks ?? {}).join(","),
     Platform: () => {
       const { os, architecture, variant } = item.ImageManifestDescriptor?.platform ?? {};
-      return [os, architecture, variant].filter(Boolean).join("/");
+      return os === undefined ? null : [os, architecture, variant].filter(Boolean).join("/");
     },
     Ports: () => displayPorts(item.Ports ?? []),
     RunningFor: () => `${humanDuration(Date.now() / 1000 - item.Created)} ago`,

@@ -1,6 +1,7 @@
 import { segment } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
-import { CliError } from "../errors.ts";
+import { ApiError, CliError, describeError } from "../errors.ts";
+import { printError } from "../stdio.ts";
 
 export const command = defineCommand({
   flags: {},
@@ -11,6 +12,14 @@ export const command = defineCommand({
     if (oldName.trim() === "" || newName.trim() === "") {
       throw new CliError("Error: Neither old nor new names may be empty");
     }
-    await client.send("POST", `/containers/${segment(oldName)}/rename`, { query: { name: newName.trim() } });
+    try {
+      await client.send("POST", `/containers/${segment(oldName)}/rename`, {
+        query: { name: newName.trim() },
+      });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      printError(describeError(error));
+      throw new CliError(`Error: failed to rename container named ${oldName}`);
+    }
   },
 });

@@ -7,9 +7,6 @@ import { FORMAT_HELP } from "../output/help_texts.ts";
 import { alignTabs } from "../output/table.ts";
 import { print, printError } from "../stdio.ts";
 
-/** Exit code for a template that cannot be parsed. */
-const TEMPLATE_EXIT = 64;
-
 interface ServerVersion {
   Platform?: { Name?: string };
   Components?: { Name: string; Version: string; Details?: Record<string, string> | null }[] | null;
@@ -87,7 +84,7 @@ async function show(versions: Versions, format: string, apiVersion: string): Pro
   try {
     print(`${new Template(asTemplateText(format)).render(asGoTypes(withGoNames))}\n`);
   } catch (error) {
-    throw new CliError(error instanceof Error ? error.message : String(error), TEMPLATE_EXIT);
+    throw new CliError(error instanceof Error ? error.message : String(error));
   }
 }
 

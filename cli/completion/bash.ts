@@ -1,5 +1,5 @@
 import type { FlagTable } from "../flags/spec.ts";
-import { type CompletionTables, flagWords, LISTS } from "./script.ts";
+import { type CompletionTables, flagWords, LISTS } from "./tables.ts";
 
 /** A function for bash's programmable completion; needs nothing but bash. */
 export function bashScript({ commands, groups, globals }: CompletionTables): string {

@@ -1,4 +1,4 @@
-import { type CompletionTables, LISTS } from "./script.ts";
+import { type CompletionTables, LISTS } from "./tables.ts";
 
 /** One `complete` line for each command and flag. */
 export function fishScript({ commands, groups, globals }: CompletionTables): string {

@@ -1,5 +1,5 @@
 import { bashScript } from "./bash.ts";
-import type { CompletionTables } from "./script.ts";
+import type { CompletionTables } from "./tables.ts";
 
 /** The same function for zsh, through its emulation of bash's completion. */
 export function zshScript(tables: CompletionTables): string {

@@ -93,7 +93,7 @@ export function rfc3339Nano(epochNs: bigint): string {
  * What `--since` and `--until` send: seconds since 1970 with up to nine decimals. Takes a duration before now ("10m"),
  * an RFC 3339 time with or without its parts ("2024-05-01T10:00", local when it names no zone), or a Unix time.
  *
- * @throws when the text looks like a date but is none; anything else is passed on for the engine to judge.
+ * @throws Error with docker's text when it is none of them.
  */
 export function apiTimestamp(text: string, now: Date = new Date()): string {
   if (/^[+-]?(\d|\.)/.test(text)) {
@@ -114,8 +114,5 @@ export function apiTimestamp(text: string, now: Date = new Date()): string {
     return `${Math.trunc(millis / 1000)}.${fraction.padEnd(9, "0")}`;
   }
   if (/^\d+(\.\d{1,9})?$/.test(text)) return text;
-  if (text.includes("-")) {
-    throw new Error(`failed to parse value as time or duration: ${JSON.stringify(text)}`);
-  }
-  return text;
+  throw new Error(`failed to parse value as time or duration: ${JSON.stringify(text)}`);
 }

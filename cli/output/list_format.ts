@@ -1,9 +1,10 @@
 /** Lists as `ps` and `images` print them: a table, JSON lines, identifiers only, or a template. */
 
+import { CliError } from "../errors.ts";
 import { table } from "./table.ts";
 
-/** One line's fields: texts, computed when they are asked for; a function of arguments is a method (`.Label "x"`). */
-export type Row = Readonly<Record<string, () => string>>;
+/** One line's fields: texts, computed when they are asked for, null when there is nothing to say; a function of arguments is a method (`.Label "x"`). */
+export type Row = Readonly<Record<string, () => string | null>>;
 
 export interface ListOptions<T> {
   readonly items: readonly T[];
@@ -41,8 +42,8 @@ export async function formatList<T>(options: ListOptions<T>): Promise<string> {
 }
 
 /** All fields of a row, by name. */
-function texts(row: Row): Record<string, string> {
-  return Object.fromEntries(Object.keys(row).sort().map((name) => [name, row[name]?.() ?? ""]));
+function texts(row: Row): Record<string, string | null> {
+  return Object.fromEntries(Object.keys(row).sort().map((name) => [name, row[name]?.() ?? null]));
 }
 
 async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
@@ -51,7 +52,7 @@ async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   const { asTemplateText, executionError } = await import("./template_text.ts");
   const isTable = options.format.startsWith("table ");
   const source = asTemplateText(isTable ? options.format.slice("table ".length).trimStart() : options.format);
-  const template = new Template(source);
+  const template = parse(() => new Template(source));
   const render = (data: unknown): string => {
     try {
       return template.render(data);
@@ -70,6 +71,15 @@ async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
     : lines.map((line) => `${line}\n`).join("");
 }
 
+function parse<T>(body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CliError(reason.replace(/^template parsing error: /, "failed to parse template: "));
+  }
+}
+
 function labelHeader(name: string): string {
   return name.split(/[._-]/).at(-1) ?? name;
 }
@@ -78,7 +88,7 @@ function labelHeader(name: string): string {
 function lazyFields(row: Row, methods: object): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   for (const name of Object.keys(row).sort()) {
-    Object.defineProperty(fields, name, { enumerable: true, get: () => row[name]?.() ?? "" });
+    Object.defineProperty(fields, name, { enumerable: true, get: () => row[name]?.() ?? null });
   }
   for (const [name, method] of Object.entries(methods)) {
     Object.defineProperty(fields, name, { enumerable: false, value: method });
