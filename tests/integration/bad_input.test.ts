@@ -88,12 +88,6 @@ describe.runIf(hasBusybox()).each(usersToTest())("bad input to the engine of $na
       /destination can't be '\/'|can't be/,
     ],
     [
-      "an unknown network",
-      { Image: "busybox", HostConfig: { NetworkMode: "nowhere" } },
-      404,
-      /network nowhere not found/,
-    ],
-    [
       "auto-remove with restart",
       { Image: "busybox", HostConfig: { AutoRemove: true, RestartPolicy: { Name: "always" } } },
       400,
@@ -128,6 +122,13 @@ describe.runIf(hasBusybox()).each(usersToTest())("bad input to the engine of $na
     const answer = await create(body);
     expect(answer.message).toMatch(message);
     expect(answer.status).toBe(status);
+    await nothingMade();
+  });
+
+  it("an unknown network: found out at the start, as by Docker, which would pull an image for a 404 at create", async () => {
+    const run = await engine.berth(["run", "--rm", "--network", "nowhere", "busybox", "true"]);
+    expect(run).toMatchObject({ code: 125 });
+    expect(run.stderr).toContain("network nowhere not found");
     await nothingMade();
   });
 

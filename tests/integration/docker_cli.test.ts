@@ -34,7 +34,9 @@ describe.runIf(missing.length === 0).each(usersToTest())("docker command line as
     const info = await docker("info");
     expect(info.code).toBe(0);
     expect(info.stdout).toMatch(/Storage Driver: (overlay|fuse-overlayfs)/);
-    expect((await docker("info", "--format", "{{json .SecurityOptions}}")).stdout).toContain("name=rootless");
+    const security = (await docker("info", "--format", "{{json .SecurityOptions}}")).stdout;
+    expect(security).toContain("name=seccomp,profile=builtin");
+    expect(security.includes("name=rootless")).toBe(user.uid !== 0);
   });
 
   it("run gives back the container's exit code and Docker's own for what cannot run", async () => {

@@ -117,8 +117,8 @@ describe.each(usersToTest())("first run as $name", (user) => {
     const berth = `${berthExecutable()} -H ${engine.host}`;
     await tmux("new-session", "-d", "-s", "s", "-x", "100", "-y", "30", "sh");
     try {
-      await type(`${berth} run -it --name term -e PS1='in> ' berth/host sh`, "Enter");
-      await see(/^in>/m);
+      await type(`${berth} run -it --name term -e PS1='i''n> ' berth/host sh`, "Enter");
+      await see(/in>/);
       await type("stty size; tty", "Enter");
       await see("30 100");
       await see("/dev/pts/0");
@@ -135,7 +135,7 @@ describe.each(usersToTest())("first run as $name", (user) => {
       await type(`${berth} attach term`, "Enter");
       await type("Enter");
       await type("echo again; exit 3", "Enter");
-      await see(/^again$/m);
+      await see(/(^|> )again$/m);
       await type("echo left=$?", "Enter");
       await see("left=3");
       expect((await engine.berth(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "term"])).stdout)
