@@ -11,6 +11,7 @@ import { GLOBAL_FLAGS } from "./global_flags.ts";
 import { print, printError } from "./stdio.ts";
 
 const FLAG_ERROR_EXIT = 125;
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
 
 /** Runs one command line (without the program's own name). Never throws; returns the exit code. */
 export async function runCli(args: string[]): Promise<number> {
@@ -18,6 +19,8 @@ export async function runCli(args: string[]): Promise<number> {
   try {
     const parsed = parseFlags(GLOBAL_FLAGS, args, { interspersed: false });
     debug = parsed.values.debug;
+    const level = parsed.values["log-level"];
+    if (!LOG_LEVELS.includes(level)) throw new CliError(`Unable to parse logging level: ${level}`);
     if (parsed.values.version) {
       print(`berth version ${VERSION}, build ${gitCommit()}\n`);
       return 0;

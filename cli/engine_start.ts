@@ -49,11 +49,9 @@ export async function startEngine(endpoint: Endpoint): Promise<Deno.Conn> {
         throw error;
       }
     }
-    if (gone || Date.now() > deadline) {
-      // Another command's engine may hold the data root and be about to listen: its socket is the one we want.
-      if (gone && Date.now() < deadline && /\b(already|lock)/i.test(tail(log, before))) ended = true;
-      else throw failure(log, before, gone);
-    }
+    // When another command's engine holds the data root, ours has ended, and it is the other's socket that we want.
+    const another = gone && /\b(already|lock)/i.test(tail(log, before));
+    if (gone && !another || Date.now() > deadline) throw failure(log, before, gone);
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
 }

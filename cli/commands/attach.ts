@@ -24,7 +24,9 @@ export const command = defineCommand({
     const path = `/containers/${segment(details.Id)}`;
     // Asked before attaching, so that an end in between is not missed.
     const wait = await client.request("POST", `${path}/wait`);
-    using _signals = flags["sig-proxy"] && !tty
+    using _signals = tty && Deno.stdin.isTerminal()
+      ? (await import("../terminal/restore_on_signal.ts")).restoreOnSignal()
+      : flags["sig-proxy"] && !tty
       ? (await import("../terminal/forward_signals.ts")).forwardSignals(client, details.Id)
       : undefined;
     using connection = await client.hijack(`${path}/attach`, {

@@ -58,6 +58,9 @@ export const command = defineCommand({
     using _size = flags.tty && Deno.stdin.isTerminal()
       ? (await import("../terminal/resize.ts")).followSize(client, path)
       : undefined;
+    using _guard = flags.tty && Deno.stdin.isTerminal()
+      ? (await import("../terminal/restore_on_signal.ts")).restoreOnSignal()
+      : undefined;
     const end = await runSession(connection, {
       stdin,
       stdout: true,

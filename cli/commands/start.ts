@@ -47,7 +47,9 @@ async function startAttached({ flags, client }: Invocation<typeof FLAGS>, name: 
   const stdin = flags.interactive && (details.Config?.OpenStdin ?? false);
   const path = `/containers/${segment(details.Id)}`;
   using _signals = tty
-    ? undefined
+    ? Deno.stdin.isTerminal()
+      ? (await import("../terminal/restore_on_signal.ts")).restoreOnSignal()
+      : undefined
     : (await import("../terminal/forward_signals.ts")).forwardSignals(client, details.Id);
   using connection = await client.hijack(`${path}/attach`, {
     query: {

@@ -269,6 +269,32 @@ describe("berth run -it", () => {
     expect(body.HostConfig.ConsoleSize).toEqual([30, 100]);
   });
 
+  test("exec gives the terminal back when a signal ends it", async () => {
+    const upgraded = Promise.withResolvers<void>();
+    await using engine = scriptedEngine(async (request, connection) => {
+      if (request.target === "/_ping") return await connection.answer(200, "OK", { "Api-Version": "1.51" });
+      if (request.target.endsWith("/containers/c/exec")) return await connection.answer(201, { Id: "e1" });
+      if (!request.target.endsWith("/exec/e1/start")) return await connection.answer(200);
+      await connection.send(`${UPGRADE}prompt# `);
+      upgraded.resolve();
+      while (await connection.read() !== null) { /* until the other side goes */ }
+    });
+    const file = Deno.makeTempFileSync();
+    try {
+      const argv = [...berth, "-H", engine.host, "exec", "-it", "c", "sh"];
+      const shell = `echo $$ >${file}; exec ${argv.map((word) => `"${word}"`).join(" ")}`;
+      const session = onTerminal(["sh", "-c", shell], "no such prompt", "");
+      await upgraded.promise;
+      // The session is raw once a key is not echoed; the signal may come at any moment before as well.
+      Deno.kill(Number(Deno.readTextFileSync(file)), "SIGTERM");
+      const { code, output } = await session;
+      expect(code).toBe(143);
+      expect(output.match(/-*icanon|-*opost/g)).toEqual(["opost", "icanon"]);
+    } finally {
+      Deno.removeSync(file);
+    }
+  });
+
   test("leaves the container running at the detach keys", async () => {
     await using engine = containerEngine({
       async main(attached) {
