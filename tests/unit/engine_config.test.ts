@@ -1,0 +1,140 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { mergeSettings } from "../../engine/daemon_config.ts";
+import { lockDataRoot } from "../../engine/data_root_lock.ts";
+import type { EngineOptions } from "../../engine/serve_options.ts";
+import { kernel } from "../../ffi/kernel.ts";
+
+let dir: string;
+beforeEach(() => {
+  dir = Deno.makeTempDirSync({ prefix: "berth-config-" });
+});
+afterEach(() => Deno.removeSync(dir, { recursive: true }));
+
+function options(changes: Partial<EngineOptions> = {}): EngineOptions {
+  return {
+    hosts: [],
+    dataRoot: "/data",
+    execRoot: "/run/berth",
+    socket: "/run/berth.sock",
+    configFile: `${dir}/daemon.json`,
+    configFileGiven: false,
+    flagsGiven: [],
+    debug: false,
+    logLevel: "info",
+    uid: 0,
+    gid: 0,
+    idMap: "root",
+    warnings: [],
+    nofile: { soft: "1024", hard: "4096" },
+    ...changes,
+  };
+}
+
+const withFile = (content: unknown, changes: Partial<EngineOptions> = {}) => {
+  Deno.writeTextFileSync(
+    `${dir}/daemon.json`,
+    typeof content === "string" ? content : JSON.stringify(content),
+  );
+  return () => mergeSettings(options(changes));
+};
+
+describe("mergeSettings", () => {
+  it("has defaults without a file, and needs the file when it was named", () => {
+    expect(mergeSettings(options())).toMatchObject({
+      shimPool: 1,
+      logLevel: "info",
+      dataRoot: "/data",
+      hosts: [],
+    });
+    expect(() => mergeSettings(options({ configFileGiven: true }))).toThrow(
+      `unable to configure the berth engine with file ${dir}/daemon.json: No such file`,
+    );
+  });
+
+  it("takes what the file says", () => {
+    const settings = withFile({
+      hosts: ["unix:///x.sock", "tcp://127.0.0.1:2375"],
+      "data-root": "/srv/berth/",
+      debug: true,
+      "shim-pool": 0,
+      "default-shm-size": "128M",
+      "default-ulimits": { nofile: { Name: "nofile", Soft: 10, Hard: 20 } },
+      "log-opts": { "max-size": "10m", "max-file": "3" },
+      init: true,
+      "registry-mirrors": [],
+    })();
+    expect(settings).toMatchObject({
+      hosts: ["unix:///x.sock", "tcp://127.0.0.1:2375"],
+      dataRoot: "/srv/berth",
+      logLevel: "debug",
+      shimPool: 0,
+      defaults: {
+        shmSize: 128 * 1024 * 1024,
+        ulimits: [{ Name: "nofile", Soft: 10, Hard: 20 }],
+        init: true,
+        logOpts: { "max-size": "10m", "max-file": "3" },
+      },
+    });
+    expect(settings.warnings).toEqual([
+      `no effect in this version of berth (${dir}/daemon.json): registry-mirrors`,
+    ]);
+  });
+
+  it("refuses unknown directives, and those that were given as a flag too, in dockerd's words", () => {
+    expect(withFile({ "data-rot": "/x", wrong: 1 })).toThrow(
+      "the following directives don't match any configuration option: data-rot, wrong",
+    );
+    const both = { flagsGiven: ["host", "data-root"], hosts: ["unix:///a"] };
+    expect(withFile({ hosts: ["unix:///b"], debug: true }, both)).toThrow(
+      "the following directives are specified both as a flag and in the configuration file: " +
+        "hosts: (from flag: [unix:///a], from file: [unix:///b])",
+    );
+  });
+
+  it("refuses wrong types, sizes, levels and broken JSON", () => {
+    expect(withFile('{"debug": tru}')).toThrow("unable to configure the berth engine with file");
+    expect(withFile("[]")).toThrow("must be a JSON object");
+    expect(withFile({ debug: "yes" })).toThrow('debug: must be true or false, not "yes"');
+    expect(withFile({ hosts: "unix:///x" })).toThrow("hosts: must be a list of strings");
+    expect(withFile({ "data-root": "relative" })).toThrow("data-root must be an absolute path: relative");
+    expect(withFile({ "shim-pool": 1.5 })).toThrow("shim-pool: must be a whole number from 0 to 64, not 1.5");
+    expect(withFile({ "default-shm-size": "lots" })).toThrow("default-shm-size: invalid size: 'lots'");
+    expect(withFile({ "log-level": "loud" })).toThrow("invalid logging level: loud");
+    expect(withFile({ "log-opts": { "max-size": "x" } })).toThrow("invalid size: 'x'");
+  });
+});
+
+describe("lockDataRoot", () => {
+  it("lets one process in, names it to the next, and opens again when that one is killed", async () => {
+    const script = `
+      import { kernel } from ${JSON.stringify(new URL("../../ffi/kernel.ts", import.meta.url).href)};
+      import { lockDataRoot } from ${
+      JSON.stringify(new URL("../../engine/data_root_lock.ts", import.meta.url).href)
+    };
+      globalThis.lock = lockDataRoot(kernel, ${JSON.stringify(dir)});
+      console.log("locked");
+      setInterval(() => {}, 1000);
+    `;
+    Deno.writeTextFileSync(`${dir}/holder.ts`, script);
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-config", "--no-lock", "--no-check", `${dir}/holder.ts`],
+      stdin: "null",
+      stdout: "piped",
+      stderr: "null",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    try {
+      expect(new TextDecoder().decode((await reader.read()).value)).toBe("locked\n");
+      expect(() => lockDataRoot(kernel, dir)).toThrow(
+        `another berth engine (pid ${child.pid}) already uses ${dir}`,
+      );
+    } finally {
+      child.kill("SIGKILL");
+      await child.status;
+      await reader.cancel();
+    }
+    using lock = lockDataRoot(kernel, dir);
+    expect(lock).toBeDefined();
+    expect(Deno.readTextFileSync(`${dir}/berth.lock`)).toBe(`${Deno.pid}\n`);
+  });
+});
