@@ -7,9 +7,10 @@ import type { Syscalls } from "./syscalls.ts";
 
 type Calls = Pick<
   Syscalls,
-  "capget" | "capset" | "seccompSetFilter" | "setresuid" | "setresgid" | "setgroups"
+  "newSessionKeyring" | "capget" | "capset" | "seccompSetFilter" | "setresuid" | "setresgid" | "setgroups"
 >;
 
+const KEYCTL_JOIN_SESSION_KEYRING = 1;
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
 
 function capHeader(): number {
@@ -23,6 +24,9 @@ function capHeader(): number {
  * signal every other thread to follow, these do not.
  */
 export const credentialCalls: Calls = {
+  newSessionKeyring() {
+    check(raw(NR.keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0), "keyctl");
+  },
   capget() {
     const data = block(2 * SIZEOF.capData);
     check(raw(NR.capget, capHeader(), data.address), "capget");

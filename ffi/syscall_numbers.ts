@@ -34,6 +34,7 @@ const NUMBERS = {
   pidfd_getfd: [438, 438],
   pidfd_send_signal: [424, 424],
   prctl: [157, 167],
+  keyctl: [250, 219],
   capget: [125, 90],
   capset: [126, 91],
   seccomp: [317, 277],

@@ -136,6 +136,8 @@ export interface Syscalls {
     a4?: number | bigint,
     a5?: number | bigint,
   ): number;
+  /** keyctl(KEYCTL_JOIN_SESSION_KEYRING) without a name: a new, empty session keyring for the calling thread. */
+  newSessionKeyring(): void;
   capget(): CapSets;
   capset(sets: CapSets): void;
   /** seccomp(SECCOMP_SET_MODE_FILTER): `program` is an array of struct sock_filter, 8 bytes each. */

@@ -30,6 +30,7 @@ export function runInit(kernel: Syscalls, channel: number): number {
   const { message: order, fds } = received;
   try {
     kernel.umask(0);
+    newKeyring(kernel);
     if (order.kind === "container") startContainer(kernel, channel, order, fds);
     else enterContainer(kernel, channel, order, fds);
   } catch (error) {
@@ -72,6 +73,15 @@ function enterContainer(kernel: Syscalls, channel: number, order: ExecOrder, fds
     kernel.close(mountNamespace);
   });
   becomeProcess(kernel, order.process, { channel, stdio, prefix: [], ownsConsole: false });
+}
+
+/** Or the container would hold the keys of the engine's session. A user's quota of keys is small, and no reason not to start. */
+function newKeyring(kernel: Syscalls): void {
+  try {
+    kernel.newSessionKeyring();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+  }
 }
 
 function joinNamespace(kernel: Syscalls, path: string, type: number): void {

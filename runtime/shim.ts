@@ -10,7 +10,7 @@ import { AttachServer } from "./shim_attach.ts";
 import { ControlServer } from "./shim_control.ts";
 import { endDescendants, reapAdopted } from "./shim_descendants.ts";
 import { Execs, whenDrained } from "./shim_exec.ts";
-import { exitCode, InitProcess } from "./shim_init_process.ts";
+import { childReaped, exitCode, InitProcess, isOwnChild } from "./shim_init_process.ts";
 import { LogWriter } from "./shim_log.ts";
 import { EventLoop, note } from "./shim_loop.ts";
 import { enterNamespaces } from "./shim_namespaces.ts";
@@ -185,7 +185,7 @@ export class Shim {
     const container = this.#container;
     if (container === undefined) return;
     const finishedAt = timestamp();
-    if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel);
+    if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel, childReaped);
     whenDrained(this.#loop, this.#streams, () => this.#recordExit(container, exit, finishedAt));
   }
 
@@ -272,7 +272,7 @@ export class Shim {
 
   #reapRegularly(): void {
     this.#loop.after(REAP_INTERVAL_MS, () => {
-      reapAdopted(this.#kernel);
+      reapAdopted(this.#kernel, isOwnChild);
       this.#reapRegularly();
     });
   }

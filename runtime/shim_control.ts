@@ -7,7 +7,8 @@ import { type EventLoop, note } from "./shim_loop.ts";
 import { OutQueue } from "./shim_queue.ts";
 
 const NEWLINE = 0x0a;
-const CHUNK = 64 * 1024;
+const CHUNK = 16 * 1024;
+let buffer: Uint8Array | undefined;
 /** Longest request. A spec is some tens of kilobytes. */
 const MAX_REQUEST = 32 * 1024 * 1024;
 
@@ -86,7 +87,7 @@ export class ControlServer {
   }
 
   #read(connection: Connection): void {
-    const chunk = new Uint8Array(CHUNK);
+    const chunk = buffer ??= new Uint8Array(CHUNK);
     const count = readSome(this.#kernel, connection.fd, chunk);
     if (count === WOULD_BLOCK) return;
     connection.size += count;
@@ -101,7 +102,7 @@ export class ControlServer {
       this.#handle(line);
       if (this.#connection !== connection) return;
     }
-    if (rest.length > 0) connection.parts.push(rest);
+    if (rest.length > 0) connection.parts.push(rest.slice());
   }
 
   #handle(line: string): void {

@@ -4,26 +4,31 @@
  */
 import { SysError } from "../ffi/errno.ts";
 import { SIGKILL } from "../ffi/signals.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { readText } from "./files.ts";
 
 /** Rounds of killing: each one can only uncover children of those it has killed. */
 const MAX_ROUNDS = 1000;
 
-/** Ends all children and what they leave, until there are none. */
-export function endDescendants(kernel: Syscalls): void {
+/** Ends all children and what they leave, until there are none. Execs are among them: `reaped` is told of each. */
+export function endDescendants(kernel: Syscalls, reaped: (exit: ChildExit) => void): void {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const children = childrenOf(kernel);
     if (children.length === 0) return;
     for (const pid of children) quietly(() => kernel.kill(pid, SIGKILL));
-    for (const pid of children) quietly(() => kernel.wait(pid, false));
+    for (const pid of children) {
+      quietly(() => {
+        const exit = kernel.wait(pid, false);
+        if (exit !== undefined) reaped(exit);
+      });
+    }
   }
 }
 
-/** Takes away the zombies among adopted children. Those that the shim has started itself are waited for by pid. */
-export function reapAdopted(kernel: Syscalls, own: ReadonlySet<number> = new Set()): void {
+/** Takes away the zombies among adopted children. Those that the shim has started itself (`isOwn`) are waited for by pidfd. */
+export function reapAdopted(kernel: Syscalls, isOwn: (pid: number) => boolean): void {
   for (const pid of childrenOf(kernel)) {
-    if (!own.has(pid)) quietly(() => kernel.wait(pid, true));
+    if (!isOwn(pid)) quietly(() => kernel.wait(pid, true));
   }
 }
 

@@ -19,6 +19,17 @@ export type LaunchResult =
   | { readonly ok: true; readonly master: number | undefined }
   | { readonly ok: false; readonly error: StartFailure };
 
+/** Those that run, by pid: whoever reaps children in bulk must leave these alone, or pass on what it has learned. */
+const running = new Map<number, InitProcess>();
+
+/** Whether a child is one of the shim's own, not an orphan that it has adopted. */
+export const isOwnChild = (pid: number): boolean => running.has(pid);
+
+/** Passes on that a child has been reaped. Nothing happens when it was an adopted one. */
+export function childReaped(exit: ChildExit): void {
+  running.get(exit.pid)?.reaped(exit);
+}
+
 export class InitProcess {
   readonly pid: number;
   readonly startTime: string;
@@ -64,7 +75,11 @@ export class InitProcess {
     this.#pidfd = kernel.pidfdOpen(this.pid, 0);
     this.#channel = ours;
     this.#reader = new ChannelReader(kernel, ours);
-    loop.add(this.#pidfd, EPOLLIN, () => this.#onEnd());
+    running.set(this.pid, this);
+    loop.add(this.#pidfd, EPOLLIN, () => {
+      const exit = kernel.wait(this.pid, true);
+      if (exit !== undefined) this.reaped(exit);
+    });
   }
 
   /** Gives the order; the descriptors stay the caller's. `onResult` is called once, from the loop. */
@@ -137,9 +152,9 @@ export class InitProcess {
     }
   }
 
-  #onEnd(): void {
-    const exit = this.#kernel.wait(this.pid, true);
-    if (exit === undefined) return;
+  /** It has ended and is no more. */
+  reaped(exit: ChildExit): void {
+    running.delete(this.pid);
     // A short-lived program may have ended before the end of its channel was looked at.
     this.#pump();
     this.#closeChannel();

@@ -307,6 +307,24 @@ describe.runIf(hasBusybox())("a shim", () => {
     expect(await shim.shutdown()).toBe(true);
   });
 
+  it("tells of execs that end with such a container, and of adopted children takes leave in time", async () => {
+    await using shim = await ShimClient.start(undefined, { pid: { kind: "host" } });
+    const spec = containerSpec(rootfs, ["sleep", "1000"]);
+    await shim.start({ ...spec, namespaces: { ...spec.namespaces, pid: { kind: "host" } } });
+    await shim.runExec(processSpec(["sh", "-c", "(sleep 0.1 &) >/dev/null 2>&1 </dev/null"]));
+    await shim.exec("e1", processSpec(["sh", "-c", "sleep 1000 & wait"]));
+    const children = () =>
+      Deno.readTextFileSync(`/proc/${shim.pid}/task/${shim.pid}/children`).trim().split(" ");
+    await until("reaping of the orphan", () => children().length === 2);
+    await shim.request({ op: "signal", signal: 15, execId: "e1" });
+    expect(await shim.event("exec-exit", ({ execId }) => execId === "e1")).toMatchObject({ exitCode: 143 });
+    await shim.exec("e2", processSpec(["sh", "-c", "sleep 1000 & wait"]));
+    await shim.request({ op: "signal", signal: 9 });
+    expect(await shim.event("exec-exit", ({ execId }) => execId === "e2")).toMatchObject({ exitCode: 137 });
+    await shim.exit();
+    expect(children()).toEqual([""]);
+  });
+
   it("shares namespaces of another container", async () => {
     await using first = await ShimClient.start();
     const started = await first.start(containerSpec(rootfs, ["sleep", "1000"], { hostname: "first" }));
