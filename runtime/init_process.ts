@@ -76,16 +76,19 @@ export function becomeProcess(kernel: Syscalls, process: ProcessSpec, setup: Pro
   return inStage("exec", "", () => execute(kernel, path, args, env));
 }
 
-/** Exit code of a process whose program the kernel cannot run, as runc's. */
+/** Exit code of a process whose program the kernel does not run, as runc's. */
 const NOT_A_PROGRAM = 255;
 
-/** execve(2). As with runc, a file that is no program is found out by the started container: it says so and ends. */
+/**
+ * execve(2). What is found out only now (no format that the kernel knows, a script whose interpreter is missing) is the started
+ * container's own failure, as with runc: it says so on stderr and ends.
+ */
 function execute(kernel: Syscalls, path: string, args: readonly string[], env: readonly string[]): never {
   try {
     return kernel.execve(path, args, env);
   } catch (error) {
-    if (!(error instanceof SysError && error.is("ENOEXEC"))) throw error;
-    kernel.write(2, new TextEncoder().encode(`exec ${path}: exec format error\n`));
+    if (!(error instanceof SysError)) throw error;
+    kernel.write(2, new TextEncoder().encode(`${error.message}\n`));
     Deno.exit(NOT_A_PROGRAM);
   }
 }

@@ -213,12 +213,18 @@ describe.runIf(hasBusybox())("a container's process", () => {
     [["/etc"], {}, 21, 'exec: "/etc": is a directory'],
     [["/plain"], {}, 13, 'exec: "/plain": permission denied'],
     [["/etc/passwd/x"], {}, 20, 'exec: "/etc/passwd/x": stat /etc/passwd/x: not a directory'],
-    [["/noexec"], {}, 8, "exec /noexec: exec format error"],
-    [["/nointerp"], {}, 2, "exec /nointerp: no such file or directory"],
     [["/rootonly"], { user: "1000" }, 13, 'exec: "/rootonly": permission denied'],
     [["true"], { env: ["HOME=/"] }, 2, 'exec: "true": executable file not found in $PATH'],
   ])("%j fails with Docker's words", async (args, overrides, errno, message) => {
     expect(await failure(args, process(overrides))).toEqual({ stage: "exec", errno, message });
+  });
+
+  it.each([
+    ["/noexec", "exec /noexec: exec format error\n"],
+    ["/nointerp", "exec /nointerp: no such file or directory\n"],
+  ])("%s is started, and fails by itself as with runc", async (path, message) => {
+    const { stdout, stderr, record } = await run([path]);
+    expect({ stdout, stderr, code: record.exitCode }).toEqual({ stdout: "", stderr: message, code: 255 });
   });
 
   it.each([
