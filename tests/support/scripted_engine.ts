@@ -141,7 +141,8 @@ async function serve(
         const text = value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
         const all = { "Content-Length": String(encoder.encode(text).length), ...extra };
         const head = Object.entries(all).map(([name, header]) => `${name}: ${header}\r\n`).join("");
-        await send(`HTTP/1.1 ${status} X\r\n${head}\r\n${text}`);
+        // A body after the answer to HEAD would be taken for the start of the next answer.
+        await send(`HTTP/1.1 ${status} X\r\n${head}\r\n${method === "HEAD" ? "" : text}`);
       },
       async read() {
         if (pending.length === 0 && !await more()) return null;

@@ -239,6 +239,7 @@ describe("berth run -it", () => {
 
   test("passes keys raw, sends the size, and restores the terminal", async () => {
     let typed = "";
+    const resized = Promise.withResolvers<void>();
     await using engine = containerEngine({
       exitCode: 5,
       async main(attached) {
@@ -247,8 +248,12 @@ describe("berth run -it", () => {
           typed += new TextDecoder().decode(await attached.read() ?? new Uint8Array());
         }
         await attached.send("line\n");
+        await resized.promise;
       },
-      others: (_request, connection) => connection.answer(200),
+      async others(request, connection) {
+        await connection.answer(200);
+        if (request.target.includes("/resize?")) resized.resolve();
+      },
     });
     const { code, output } = await onTerminal(
       [...berth, "-H", engine.host, "run", "-it", "image"],
