@@ -226,7 +226,10 @@ export class LayerStore {
     for (const id of unnamed) this.#published.delete(id);
     const gone = new Set([...doomed, ...unnamed.filter((id) => tables.layer(id) === undefined)]);
     for (const id of gone) moveToTrash(this.#layerDir(id), this.#trash);
-    if (gone.size > 0) void this.emptyTrash();
+    if (gone.size > 0) {
+      this.#removeDeadLinks();
+      void this.emptyTrash();
+    }
     return sorted.map(({ id }) => id);
   }
 

@@ -61,7 +61,8 @@ function verifyChecksum(block: Uint8Array): void {
     unsigned += byte;
     signed += byte < 128 ? byte : byte - 256;
   }
-  const stored = parseNumber(block, 148, 8, "checksum");
+  // text where a number should be: no tar archive at all
+  const stored = octal(block, 148, 8);
   if (stored !== unsigned && stored !== signed) {
     throw new TarError("invalid tar header: the checksum does not match");
   }
