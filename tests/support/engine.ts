@@ -17,7 +17,7 @@ import {
   testDir,
   type User,
 } from "./users.ts";
-import { leftovers, processExists, waitFor } from "./processes.ts";
+import { leftovers, waitFor } from "./processes.ts";
 
 export interface StartOptions {
   /** Default: who runs the tests. */
@@ -135,10 +135,13 @@ class TestEngine implements Engine {
       stdout: "null",
       stderr: "null",
     });
-    const { pid } = this.#child;
+    let ended: Deno.CommandStatus | undefined;
+    this.#child.status.then((status) => ended = status);
     await waitFor(
       () => {
-        if (!processExists(pid)) throw new Error(`the engine ended at once: ${this.log()}`);
+        if (ended !== undefined) {
+          throw new Error(`the engine ended at once (${ended.signal ?? ended.code}): ${this.log()}`);
+        }
         return this.#answers();
       },
       30_000,
@@ -184,7 +187,11 @@ class TestEngine implements Engine {
   async kill9(): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
-    child.kill("SIGKILL");
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It has ended by itself.
+    }
     await child.status;
     this.#child = undefined;
   }
