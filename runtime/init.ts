@@ -57,7 +57,7 @@ function startContainer(kernel: Syscalls, channel: number, order: ContainerOrder
   }
   enterRootfs(kernel, spec, order.mountPoint);
   const prefix = spec.init === undefined || spec.init === "builtin" ? [] : [INIT_PROGRAM, "--"];
-  becomeProcess(kernel, spec.process, { channel, stdio, prefix, ownsConsole: true });
+  becomeProcess(kernel, spec.process, { channel, stdio, prefix, first: true });
 }
 
 function enterContainer(kernel: Syscalls, channel: number, order: ExecOrder, fds: number[]): never {
@@ -72,7 +72,7 @@ function enterContainer(kernel: Syscalls, channel: number, order: ExecOrder, fds
     kernel.close(cgroupNamespace);
     kernel.close(mountNamespace);
   });
-  becomeProcess(kernel, order.process, { channel, stdio, prefix: [], ownsConsole: false });
+  becomeProcess(kernel, order.process, { channel, stdio, prefix: [], first: false });
 }
 
 /** Or the container would hold the keys of the engine's session. A user's quota of keys is small, and no reason not to start. */

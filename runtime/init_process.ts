@@ -8,7 +8,7 @@ import {
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
 } from "../ffi/constants.ts";
-import { SysError } from "../ffi/errno.ts";
+import { errnoText, SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { readText } from "./files.ts";
 import { sendReply } from "./init_channel.ts";
@@ -29,8 +29,8 @@ export interface ProcessSetup {
   readonly stdio: readonly number[];
   /** Put before the arguments: an init program. */
   readonly prefix: readonly string[];
-  /** Whether /dev/console is to be the terminal. */
-  readonly ownsConsole: boolean;
+  /** The container's first process: its terminal is /dev/console, its working directory is made when it is missing. */
+  readonly first: boolean;
 }
 
 /** Becomes the process. Called inside the container's root; returns only by throwing. */
@@ -38,20 +38,14 @@ export function becomeProcess(kernel: Syscalls, process: ProcessSpec, setup: Pro
   const stdio = process.tty ? openTerminal(kernel, process, setup) : setup.stdio;
   const user = inStage("user", "", () => readUser(kernel, process));
   inStage("stdio", "", () => chownStdio(kernel, stdio, user));
-  const entered = enterDirectory(kernel, process.cwd);
+  const entered = enterDirectory(kernel, process.cwd, setup.first);
   const program = process.seccomp === undefined ? undefined : decodeBase64(process.seccomp);
   const effective = inStage(
     "capabilities",
     "",
     () => applyUser(kernel, process, user, program !== undefined && !process.noNewPrivileges),
   );
-  if (!entered) {
-    inStage(
-      "cwd",
-      `chdir to cwd (${JSON.stringify(process.cwd)}) set in config.json failed`,
-      () => kernel.chdir(process.cwd || "/"),
-    );
-  }
+  if (!entered) changeDirectory(kernel, process.cwd);
   refuseOutside();
   const env = withHome(process.env, user.home);
   const args = [...setup.prefix, ...process.args];
@@ -96,7 +90,7 @@ function execute(kernel: Syscalls, path: string, args: readonly string[], env: r
 function openTerminal(kernel: Syscalls, process: ProcessSpec, setup: ProcessSetup): readonly number[] {
   return inStage("console", "", () => {
     const terminal = openConsole(kernel);
-    if (setup.ownsConsole) bindConsole(kernel, terminal);
+    if (setup.first) bindConsole(kernel, terminal);
     const [rows, cols] = process.consoleSize ?? [0, 0];
     if (rows > 0 && cols > 0) kernel.setWindowSize(terminal.master, { rows, cols });
     kernel.setControllingTerminal(terminal.slave);
@@ -125,22 +119,37 @@ function chownStdio(kernel: Syscalls, stdio: readonly number[], user: ExecUser):
   }
 }
 
-/** Makes the working directory when it is missing and enters it. False: only the user itself may enter (a home on NFS, a FUSE mount). */
-function enterDirectory(kernel: Syscalls, cwd: string): boolean {
+/** Enters the working directory. False: only the user itself may enter (a home on NFS, a FUSE mount). */
+function enterDirectory(kernel: Syscalls, cwd: string, make: boolean): boolean {
   if (cwd === "" || cwd === "/") return true;
-  const what = `chdir to cwd (${JSON.stringify(cwd)}) set in config.json failed`;
-  return inStage("cwd", what, () => {
-    try {
-      kernel.chdir(cwd);
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      if (error.is("EACCES", "EPERM")) return false;
-      if (!error.is("ENOENT")) throw error;
-      makeDirectories(kernel, cwd);
-      kernel.chdir(cwd);
-    }
+  try {
+    kernel.chdir(cwd);
     return true;
-  });
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    if (error.is("EACCES", "EPERM")) return false;
+    if (!make || !error.is("ENOENT")) throw cwdFailure(cwd, error);
+  }
+  inStage("cwd", "", () => makeDirectories(kernel, cwd));
+  changeDirectory(kernel, cwd);
+  return true;
+}
+
+function changeDirectory(kernel: Syscalls, cwd: string): void {
+  try {
+    kernel.chdir(cwd);
+  } catch (error) {
+    throw error instanceof SysError ? cwdFailure(cwd, error) : error;
+  }
+}
+
+/** In runc's words. */
+function cwdFailure(cwd: string, { errno }: SysError): InitFailure {
+  return new InitFailure(
+    "cwd",
+    `chdir to cwd (${JSON.stringify(cwd)}) set in config.json failed: ${errnoText(errno)}`,
+    errno,
+  );
 }
 
 function makeDirectories(kernel: Syscalls, path: string): void {

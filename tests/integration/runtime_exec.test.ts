@@ -76,6 +76,16 @@ describe.runIf(hasBusybox())("exec", () => {
     expect((await sh("echo alive")).stdout).toBe("alive\n");
   });
 
+  it("does not make its working directory", async () => {
+    expect(await shim.exec("e1", processSpec(["true"], { cwd: "/nowhere" }))).toMatchObject({
+      ok: false,
+      error: {
+        stage: "cwd",
+        message: 'chdir to cwd ("/nowhere") set in config.json failed: no such file or directory',
+      },
+    });
+  });
+
   it("gets signals by its id", async () => {
     await shim.exec("e1", processSpec(["sleep", "1000"]));
     expect(await shim.request({ op: "signal", signal: 15, execId: "e1" })).toMatchObject({ ok: true });

@@ -1,0 +1,269 @@
+/** What the runtime does when the kernel refuses: by a recorder, because no test machine refuses everything. */
+import { describe, expect, it } from "vitest";
+import { MS_BIND, MS_RDONLY, PR_CAPBSET_READ } from "../../ffi/constants.ts";
+import { ERRNO, SysError } from "../../ffi/errno.ts";
+import { Recorder } from "../../ffi/recorder.ts";
+import type { Stat } from "../../ffi/syscalls.ts";
+import { applyMounts, openMountSources } from "../../runtime/init_mounts.ts";
+import { becomeProcess } from "../../runtime/init_process.ts";
+import { applySysctls } from "../../runtime/init_sysctl.ts";
+import { LogWriter } from "../../runtime/shim_log.ts";
+import { enterNamespaces } from "../../runtime/shim_namespaces.ts";
+import type { MountSpec } from "../../runtime/spec.ts";
+import { containerSpec, processSpec } from "../support/container_spec.ts";
+
+const DIRECTORY: Stat = {
+  dev: 0n,
+  ino: 1n,
+  mode: 0o040755,
+  nlink: 1,
+  uid: 0,
+  gid: 0,
+  rdev: 0n,
+  size: 0,
+  mtimeSec: 0,
+  mtimeNsec: 0,
+};
+
+function mounting(mount: MountSpec, overrides: Parameters<typeof containerSpec>[2] = {}) {
+  const recorder = new Recorder();
+  recorder.answer("fstat", () => DIRECTORY);
+  const run = () => {
+    const kernel = recorder.syscalls;
+    const spec = containerSpec("/", [], { ...overrides, mounts: [mount] });
+    applyMounts(kernel, 3, spec, openMountSources(kernel, spec.mounts));
+  };
+  return { recorder, run };
+}
+
+/** Descriptors that were made and not closed. */
+function leaked(recorder: Recorder): number {
+  const made = recorder.calls.filter(({ name }) => ["open", "openat2", "openTree"].includes(name)).length;
+  return made - recorder.argsOf("close").length;
+}
+
+describe("applyMounts()", () => {
+  it("gives terminals to the user's own group where the group tty is not mapped", () => {
+    const { recorder, run } = mounting({
+      type: "devpts",
+      target: "/dev/pts",
+      flags: [],
+      data: "newinstance,gid=5,mode=0620",
+    });
+    recorder.fail("mount", "EINVAL", ({ args }) => args[4]?.includes("gid=") === true);
+    run();
+    expect(recorder.argsOf("mount").map((args) => args[4])).toEqual([
+      "newinstance,gid=5,mode=0620",
+      "newinstance,mode=0620",
+    ]);
+  });
+
+  it("takes the surrounding /proc only for a container that shares its processes", () => {
+    const shared = { kind: "host" } as const;
+    const refused = mounting({ type: "proc", target: "/proc", flags: [] });
+    refused.recorder.fail("mount", "EPERM");
+    expect(refused.run).toThrow("systempaths=unconfined");
+    expect(leaked(refused.recorder)).toBe(1 - 1);
+    const { namespaces } = containerSpec("/", []);
+    const { recorder, run } = mounting({ type: "proc", target: "/proc", flags: [] }, {
+      namespaces: { ...namespaces, pid: shared },
+    });
+    recorder.fail("mount", "EPERM");
+    run();
+    expect(recorder.argsOf("open")[0]?.[0]).toBe("/proc");
+    expect(recorder.argsOf("moveMount").length).toBe(1);
+  });
+
+  it("takes the host's directory, read-only, where an overlay of it is refused", () => {
+    const { recorder, run } = mounting({
+      type: "overlay",
+      target: "/usr",
+      flags: [],
+      overlay: { lower: ["/usr", "/x"], upper: "/u", work: "/w", options: [] },
+    });
+    recorder.fail("mount", "EPERM", ({ args }) => args[2] === "overlay");
+    run();
+    expect(recorder.argsOf("mountSetattr").some(([, , , attr]) => attr.set === MS_RDONLY)).toBe(true);
+    expect(recorder.argsOf("moveMount").length).toBe(1);
+    expect(leaked(recorder)).toBe(0);
+  });
+
+  it("names overlay layers by descriptor, so that one page of options holds hundreds", () => {
+    const { recorder, run } = mounting({
+      type: "overlay",
+      target: "/usr",
+      flags: ["nodev"],
+      overlay: {
+        lower: Array.from({ length: 400 }, (_, i) => `/${"x".repeat(200)}/${i}`),
+        options: ["userxattr"],
+      },
+    });
+    run();
+    const data = recorder.argsOf("mount")[0]?.[4] ?? "";
+    expect(data).toMatch(/^lowerdir=\d+(:\d+){399},userxattr$/);
+    expect(data.length).toBeLessThan(4096);
+    expect(leaked(recorder)).toBe(0);
+  });
+
+  it("goes on without what may be missing, and names what may not", () => {
+    const mqueue = { type: "mqueue", target: "/dev/mqueue", flags: [] } as const;
+    const optional = mounting({ ...mqueue, onError: "ignore" });
+    optional.recorder.fail("mount", "EPERM");
+    optional.run();
+    const required = mounting(mqueue);
+    required.recorder.fail("mount", "EPERM");
+    expect(required.run).toThrow(
+      /^error mounting "mqueue" to rootfs at "\/dev\/mqueue": .*operation not permitted$/,
+    );
+  });
+
+  it("a bind mount is never asked to allow more than its source", () => {
+    const { recorder, run } = mounting({
+      type: "bind",
+      source: "/h",
+      target: "/x",
+      flags: ["bind", "rw", "suid", "dev", "exec"],
+    });
+    run();
+    expect(recorder.argsOf("mount").filter((args) => (args[3] & MS_BIND) !== 0)).toEqual([]);
+    expect(recorder.argsOf("mountSetattr").every(([, , , attr]) => attr.clear === undefined)).toBe(true);
+  });
+});
+
+describe("becomeProcess()", () => {
+  const setup = { channel: 9, stdio: [20, 21, 22], prefix: [], first: true };
+  function becoming(overrides: Parameters<typeof processSpec>[1]) {
+    const recorder = new Recorder();
+    recorder.answer("prctl", (option) => {
+      if (option === PR_CAPBSET_READ) throw new SysError("prctl", ERRNO.EINVAL);
+      return 0;
+    });
+    recorder.answer("stat", () => ({ ...DIRECTORY, mode: 0o100755 }));
+    recorder.fail("open", "ENOENT");
+    recorder.answer("execve", () => {
+      throw new Error("executed");
+    });
+    const run = () => becomeProcess(recorder.syscalls, processSpec(["/x"], overrides), setup);
+    return { recorder, run };
+  }
+
+  it("loads the filter as the last call before execve, after user and limits", () => {
+    const { recorder, run } = becoming({ seccomp: btoa("12345678"), user: "5" });
+    expect(run).toThrow("executed");
+    const names = recorder.calls.map(({ name }) => name);
+    expect(names.slice(-2)).toEqual(["seccompSetFilter", "execve"]);
+    const order = [
+      "setgroups",
+      "setresgid",
+      "setresuid",
+      "capset",
+      "dup2",
+      "cloexecFrom",
+      "setrlimit",
+      "resetSignals",
+    ];
+    expect(names.filter((name) => order.includes(name) && name !== "dup2")).toEqual(
+      order.filter((name) => name !== "dup2"),
+    );
+  });
+
+  it("keeps CAP_SYS_ADMIN effective for the filter only when nothing else permits it", () => {
+    const all = 0xffff_ffff_ffff_ffffn;
+    const effective = (overrides: Parameters<typeof processSpec>[1]) => {
+      const { recorder, run } = becoming({ user: "5", ...overrides });
+      recorder.answer("capget", () => ({ effective: 0n, permitted: all, inheritable: 0n }));
+      expect(run).toThrow("executed");
+      return recorder.argsOf("capset")[0]?.[0].effective;
+    };
+    expect(effective({ seccomp: btoa("12345678") })).toBe(1n << 21n);
+    expect(effective({ seccomp: btoa("12345678"), noNewPrivileges: true })).toBe(0n);
+    expect(effective({})).toBe(0n);
+  });
+
+  it("goes on without setgroups where there is a single id and no other group", () => {
+    const { recorder, run } = becoming({});
+    recorder.fail("setgroups", "EPERM");
+    expect(run).toThrow("executed");
+    const other = becoming({ additionalGroups: ["7"] });
+    other.recorder.fail("setgroups", "EPERM");
+    expect(other.run).toThrow("switching to uid 0, gid 0");
+  });
+});
+
+describe("LogWriter", () => {
+  const log = { driver: "json-file", path: "/l", maxSize: 0, maxFile: 1, compress: false } as const;
+
+  it("takes back half an entry that a full disk has left", () => {
+    const recorder = new Recorder();
+    const writer = new LogWriter(recorder.syscalls, log);
+    let whole = "";
+    recorder.answer("write", (fd, data) => {
+      if (fd !== 100) return data.length;
+      whole = new TextDecoder().decode(data);
+      return data.length - 5;
+    });
+    writer.write(1, new TextEncoder().encode("one\ntwo\nthree\n"));
+    const kept = recorder.argsOf("ftruncate")[0]?.[1] ?? 0;
+    expect(whole.slice(0, kept).split("\n").map((line) => line.slice(0, 14))).toEqual([
+      '{"log":"one\\n"',
+      '{"log":"two\\n"',
+      "",
+    ]);
+  });
+
+  it("writes once for each piece of output", () => {
+    const recorder = new Recorder();
+    const writer = new LogWriter(recorder.syscalls, log);
+    writer.write(1, new TextEncoder().encode("line\n".repeat(500)));
+    expect(recorder.argsOf("write").length).toBe(1);
+  });
+});
+
+describe("enterNamespaces()", () => {
+  it("opens all that it joins before it leaves the first one", () => {
+    const recorder = new Recorder();
+    const path = (name: string) => ({ kind: "path", path: `/proc/7/ns/${name}` }) as const;
+    enterNamespaces(recorder.syscalls, {
+      pid: path("pid"),
+      net: path("net"),
+      ipc: { kind: "private" },
+      uts: { kind: "host" },
+    });
+    expect(recorder.calls.map(({ name }) => name)).toEqual([
+      "open",
+      "open",
+      "setns",
+      "close",
+      "setns",
+      "close",
+      "unshare",
+    ]);
+  });
+});
+
+describe("applySysctls()", () => {
+  it.each(["net.ipv4.ip_forward", "kernel.shmmax", "kernel.domainname"])(
+    "%s is refused in the host's namespace",
+    (name) => {
+      const { namespaces } = containerSpec("/", []);
+      const host = { kind: "host" } as const;
+      const spec = containerSpec("/", [], {
+        sysctls: { [name]: "1" },
+        namespaces: { ...namespaces, net: host, ipc: host, uts: host },
+      });
+      expect(() => applySysctls(new Recorder().syscalls, 3, spec)).toThrow(
+        "is not in a separate kernel namespace",
+      );
+    },
+  );
+
+  it("keeps the dots of an interface name that is written with slashes", () => {
+    const recorder = new Recorder();
+    applySysctls(
+      recorder.syscalls,
+      3,
+      containerSpec("/", [], { sysctls: { "net/ipv4/conf/eth0.1/forwarding": "1" } }),
+    );
+    expect(recorder.argsOf("openat2")[0]?.[1]).toBe("/proc/sys/net/ipv4/conf/eth0.1/forwarding");
+  });
+});
