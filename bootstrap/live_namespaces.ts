@@ -1,6 +1,8 @@
 /**
  * Finds a process of an earlier engine that still holds the user and mount namespace of this exec root.
  */
+import { SysError } from "../ffi/errno.ts";
+import type { Syscalls } from "../ffi/syscalls.ts";
 
 /** A process for ever: a pid may be used again, a pid with its start time may not. */
 interface Holder {
@@ -19,20 +21,33 @@ export function processStartTime(pid: number): string | undefined {
   }
 }
 
+/** Open descriptors of the namespaces of a live shim: they stay, whatever becomes of it. */
+export interface HeldNamespaces {
+  readonly user: number;
+  readonly mount: number;
+}
+
 /**
- * Pid of a live shim below `<execRoot>/shims` that lives in another user namespace than the caller: the next engine must
- * enter it, because a container's processes and mounts can be reached from their own user namespace only.
+ * The namespaces of a live shim below `<execRoot>/shims` that has a container: the next engine must enter them, because
+ * a container's processes and mounts can be reached from their own user namespace only. Shims without a container end
+ * with their engine. undefined when nobody holds anything.
  */
-export function findNamespaceHolder(execRoot: string): number | undefined {
-  for (const holder of shimsOf(execRoot)) {
-    if (processStartTime(holder.pid) !== holder.startTime) continue;
+export function openHeldNamespaces(kernel: Syscalls, execRoot: string): HeldNamespaces | undefined {
+  for (const { pid, startTime } of shimsOf(execRoot)) {
+    const fds: number[] = [];
     try {
-      if (Deno.readLinkSync(`/proc/${holder.pid}/ns/user`) !== Deno.readLinkSync("/proc/self/ns/user")) {
-        return holder.pid;
-      }
-    } catch {
+      const user = kernel.open(`/proc/${pid}/ns/user`, 0);
+      fds.push(user);
+      const mount = kernel.open(`/proc/${pid}/ns/mnt`, 0);
+      fds.push(mount);
+      const foreign = Deno.readLinkSync(`/proc/self/fd/${user}`) !== Deno.readLinkSync("/proc/self/ns/user");
+      // Asked after the opening: only now it is certain whose namespaces they are.
+      if (foreign && processStartTime(pid) === startTime) return { user, mount };
+    } catch (error) {
       // Ended meanwhile, or not ours.
+      if (!(error instanceof SysError)) throw error;
     }
+    for (const fd of fds) kernel.close(fd);
   }
   return undefined;
 }
@@ -48,8 +63,10 @@ function* shimsOf(execRoot: string): Generator<Holder> {
     try {
       const state: unknown = JSON.parse(Deno.readTextFileSync(`${execRoot}/shims/${entry.name}/state.json`));
       if (typeof state !== "object" || state === null) continue;
-      const { shimPid, shimStartTime } = state as { shimPid?: unknown; shimStartTime?: unknown };
-      if (typeof shimPid === "number" && typeof shimStartTime === "string") {
+      const { shimPid, shimStartTime, containerId } = state as Record<string, unknown>;
+      if (
+        typeof shimPid === "number" && typeof shimStartTime === "string" && typeof containerId === "string"
+      ) {
         yield { pid: shimPid, startTime: shimStartTime };
       }
     } catch {

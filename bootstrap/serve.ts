@@ -14,7 +14,7 @@ import { kernel } from "../ffi/kernel.ts";
 import { SysError } from "../ffi/errno.ts";
 import { explainUserNamespaceRefusal } from "./diagnose.ts";
 import { idMapArguments, parseGetsubids, parseSubordinateIds, type SubordinateRange } from "./id_ranges.ts";
-import { findNamespaceHolder } from "./live_namespaces.ts";
+import { type HeldNamespaces, openHeldNamespaces } from "./live_namespaces.ts";
 
 /** The options of `berth serve` as the command line parses them. */
 export interface ServeRequest {
@@ -58,7 +58,7 @@ export function serve(request: ServeRequest): number {
   const problem = checkPrivateDirectory(execRoot, uid);
   if (problem !== undefined) return refuse(problem, undefined);
 
-  const holder = findNamespaceHolder(execRoot);
+  const holder = openHeldNamespaces(kernel, execRoot);
   const mapping = holder === undefined ? decideMapping(uid, gid) : undefined;
   const options: EngineOptions = {
     hosts: request.hosts,
@@ -223,15 +223,28 @@ function tryUserNamespace(unshare: string): string | undefined {
   return new TextDecoder().decode(stderr).trim().replace(/^unshare: /, "") || "unshare failed";
 }
 
-function enterNamespaces(nsenter: string, pid: number, command: string[], environment: string[]): never {
-  const args = [
-    "nsenter",
-    "--preserve-credentials",
-    `--user=/proc/${pid}/ns/user`,
-    `--mount=/proc/${pid}/ns/mnt`,
-    "--",
-  ];
+/** Enters the namespaces; nsenter opens them anew by name, and a shell closes the descriptors before the engine starts. */
+function enterNamespaces(
+  nsenter: string,
+  namespaces: HeldNamespaces,
+  command: string[],
+  environment: string[],
+): never {
+  moveDescriptors([namespaces.user, namespaces.mount]);
+  const inside = [`--user=/proc/self/fd/${READY_FD}`, `--mount=/proc/self/fd/${ANSWER_FD}`];
+  const close = `exec "$@" ${READY_FD}<&- ${ANSWER_FD}<&-`;
+  const args = ["nsenter", "--preserve-credentials", ...inside, "--", "/bin/sh", "-c", close, "berth"];
   return kernel.execve(nsenter, [...args, ...command], environment);
+}
+
+/**
+ * Makes two descriptors {@link READY_FD} and {@link ANSWER_FD}, to be inherited. From here to execve nothing else may
+ * run: these numbers may have belonged to Deno.
+ */
+function moveDescriptors([first, second]: readonly [number, number]): void {
+  const high = [kernel.dupCloexec(first, ANSWER_FD + 1), kernel.dupCloexec(second, ANSWER_FD + 1)] as const;
+  kernel.dup2(high[0], READY_FD);
+  kernel.dup2(high[1], ANSWER_FD);
 }
 
 /** Descriptors on which the engine-to-be and the helper that maps ids talk. dash takes one digit only. */
@@ -298,10 +311,7 @@ function makeNamespaces(
   kernel.wait(helper, false);
   kernel.close(readyRead);
   kernel.close(answerWrite);
-  // From here to execve nothing else may run: descriptors 8 and 9 may have belonged to Deno.
-  const high = [kernel.dupCloexec(readyWrite), kernel.dupCloexec(answerRead)];
-  kernel.dup2(high[0] ?? -1, READY_FD);
-  kernel.dup2(high[1] ?? -1, ANSWER_FD);
+  moveDescriptors([readyWrite, answerRead]);
   const args = ["unshare", "--user", "--mount", "--propagation", "slave", "--"];
   return kernel.execve(unshare, [...args, "/bin/sh", "-c", INSIDE, "berth", ...command], environment);
 }
