@@ -23,7 +23,7 @@ describe.runIf(hasBusybox()).each(usersToTest())("kill -9 of the engine of $name
 
   it("loses no line of a container that writes 1,000 lines a second, and no exit code", async () => {
     const write =
-      "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && usleep 10000; done; exec cat";
+      "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && usleep 10000; done; exec sh";
     await engine.berth(["run", "-d", "-i", "--name", "writer", "busybox", "sh", "-c", write]);
     await engine.berth(["run", "-d", "--name", "brief", "busybox", "sh", "-c", "sleep 1; exit 23"]);
     await waitFor(async () => (await engine.berth(["logs", "writer"])).stdout.includes("line 100\n"), 20_000);
@@ -40,15 +40,11 @@ describe.runIf(hasBusybox()).each(usersToTest())("kill -9 of the engine of $name
     );
     const expected = Array.from({ length: 4000 }, (_, i) => `line ${i + 1}`).join("\n") + "\n";
     expect((await engine.berth(["logs", "writer"])).stdout).toBe(expected);
-    const words = [
-      "sh",
-      "-c",
-      '(echo still here; sleep 1) | "$0" -H "$1" attach writer',
-      berthExecutable(),
-      engine.host,
-    ];
-    expect(await runAs(user, words)).toMatchObject({ code: 0, stdout: "still here\n" });
-    expect(await state("writer")).toBe("running 0");
+    // As in Docker, the end of an attached client's input ends the attach, and the client waits for the exit.
+    const typed = '(echo \'echo still here; exit 4\'; sleep 1) | "$0" -H "$1" attach writer';
+    const attach = await runAs(user, ["sh", "-c", typed, berthExecutable(), engine.host]);
+    expect(attach).toMatchObject({ code: 4, stdout: "still here\n" });
+    expect(await state("writer")).toBe("exited 4");
     const exec = await engine.berth(["start", "brief"]);
     expect(exec.code).toBe(0);
     expect((await engine.berth(["wait", "brief"])).stdout).toBe("23\n");
