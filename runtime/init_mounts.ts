@@ -30,15 +30,34 @@ export function attachTree(kernel: Syscalls, tree: number, target: number): void
   kernel.moveMount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
-/** What a mount takes from the host's side: opened before anything is mounted, while every host path still means itself. */
+/**
+ * What a mount takes from the host's side, as a detached copy: made before anything is mounted, so that a volume of the host's
+ * root does not hold the container's root as well.
+ */
 export type MountSource = number | undefined;
 
-/** Opens the host paths of all mounts, in order. Their descriptors are closed by {@link applyMounts}. */
+/** Takes the host paths of all mounts, in order. Their descriptors are closed by {@link applyMounts}. */
 export function openMountSources(kernel: Syscalls, mounts: readonly MountSpec[]): MountSource[] {
   return mounts.map((mount) => {
     const path = hostPath(mount);
-    return path === undefined ? undefined : inStage("mount", "", () => kernel.open(path, O_PATH));
+    return path === undefined
+      ? undefined
+      : inStage("mount", "", () => copyTree(kernel, path, isRecursive(mount)));
   });
+}
+
+const isRecursive = ({ flags }: MountSpec): boolean => flags.includes("rbind") || !flags.includes("bind");
+
+/** A detached copy of what is mounted at `path`, a path or an O_PATH descriptor. */
+function copyTree(kernel: Syscalls, path: string | number, recursive: boolean): number {
+  const flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+  if (typeof path === "number") return kernel.openTree(path, "", flags);
+  const found = kernel.open(path, O_PATH);
+  try {
+    return kernel.openTree(found, "", flags);
+  } finally {
+    kernel.close(found);
+  }
 }
 
 function hostPath(mount: MountSpec): string | undefined {
@@ -156,28 +175,18 @@ function fresh(kernel: Syscalls, type: string, mount: MountSpec, target: number)
 }
 
 /**
- * Binds by a detached copy whose attributes are set before it is attached: mount_setattr only adds, so what the
+ * Attaches a detached copy, its attributes set before: mount_setattr only adds, so what the
  * kernel has locked on the source (nosuid, nodev… of a mount that came from outside the user namespace) stays.
  */
-function bind(kernel: Syscalls, mount: MountSpec, source: MountSource, target: number): void {
-  if (source === undefined) throw new InitFailure("mount", "no source");
-  const recursive = mount.flags.includes("rbind") || !mount.flags.includes("bind");
-  const tree = kernel.openTree(
-    source,
-    "",
-    OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
-  );
-  try {
-    const spread = propagation(mount.propagation ?? "rprivate");
-    setTree(kernel, tree, { propagation: spread.type }, spread.recursive);
-    const { set, clear } = mountOptions(mount.flags);
-    const readOnly = set & MOUNT_ATTR_RDONLY;
-    if (readOnly !== 0 && mount.recursiveReadOnly) setTree(kernel, tree, { set: readOnly }, true);
-    if (set !== 0 || clear !== 0) setTree(kernel, tree, { set, clear }, false);
-    attachTree(kernel, tree, target);
-  } finally {
-    kernel.close(tree);
-  }
+function bind(kernel: Syscalls, mount: MountSpec, tree: MountSource, target: number): void {
+  if (tree === undefined) throw new InitFailure("mount", "no source");
+  const spread = propagation(mount.propagation ?? "rprivate");
+  setTree(kernel, tree, { propagation: spread.type }, spread.recursive);
+  const { set, clear } = mountOptions(mount.flags);
+  const readOnly = set & MOUNT_ATTR_RDONLY;
+  if (readOnly !== 0 && mount.recursiveReadOnly) setTree(kernel, tree, { set: readOnly }, true);
+  if (set !== 0 || clear !== 0) setTree(kernel, tree, { set, clear }, false);
+  attachTree(kernel, tree, target);
 }
 
 function setTree(
@@ -259,13 +268,13 @@ function sysfs(kernel: Syscalls, mount: MountSpec, target: number): void {
   }
 }
 
-function bindHost(kernel: Syscalls, path: string, target: number, readOnly = false): void {
-  const source = kernel.open(path, O_PATH);
+function bindHost(kernel: Syscalls, path: string | number, target: number, readOnly = false): void {
+  const tree = copyTree(kernel, path, true);
   try {
     const flags = readOnly ? ["rbind", "ro"] : ["rbind"];
-    bind(kernel, { type: "bind", target: "", flags, recursiveReadOnly: readOnly }, source, target);
+    bind(kernel, { type: "bind", target: "", flags, recursiveReadOnly: readOnly }, tree, target);
   } finally {
-    kernel.close(source);
+    kernel.close(tree);
   }
 }
 
@@ -300,12 +309,7 @@ export function protectPath(kernel: Syscalls, root: number, path: string): void 
   const target = findExisting(kernel, root, path);
   if (target === undefined) return;
   try {
-    bind(
-      kernel,
-      { type: "bind", target: "", flags: ["rbind", "ro"], recursiveReadOnly: true },
-      target,
-      target,
-    );
+    bindHost(kernel, target, target, true);
   } finally {
     kernel.close(target);
   }

@@ -139,6 +139,15 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
     for (const name of ["rw", "ro", "one"]) await Deno.remove(`${rootfs}/${name}`);
   });
 
+  it("a volume of the host's root does not hold the container's root once more", async () => {
+    const { stdout } = await sh(
+      "cat /host/etc/hostname >/dev/null; cat /proc/mounts",
+      withMount(bind("/host", ["rbind", "ro"], "/")),
+    );
+    expect(stdout).not.toContain("berth-shim-");
+    await Deno.remove(`${rootfs}/host`);
+  });
+
   it("options of a bind mount are those asked for, and it is private", async () => {
     const { stdout } = await sh(
       "grep ' /vol ' /proc/self/mountinfo",
