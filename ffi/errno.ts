@@ -105,7 +105,9 @@ export class SysError extends Error {
   readonly path: string | undefined;
 
   constructor(op: string, errno: number, path?: string) {
-    super(path === undefined || path === "" ? `${op}: ${errnoText(errno)}` : `${op} ${path}: ${errnoText(errno)}`);
+    super(
+      path === undefined || path === "" ? `${op}: ${errnoText(errno)}` : `${op} ${path}: ${errnoText(errno)}`,
+    );
     this.op = op;
     this.errno = errno;
     this.path = path;
