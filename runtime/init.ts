@@ -15,6 +15,7 @@ import {
 } from "./init_channel.ts";
 import { inStage, toStartFailure } from "./init_failure.ts";
 import { becomeProcess } from "./init_process.ts";
+import { rehearse } from "./init_rehearsal.ts";
 import { enterRootfs, INIT_PROGRAM } from "./init_rootfs.ts";
 
 /** Exit code of an init that has failed; its shim tells the engine why. */
@@ -25,7 +26,7 @@ export function runInit(kernel: Syscalls, channel: number): number {
   // Processes of a container that an exec enters must not look into this one, which can still reach the host.
   kernel.prctl(PR_SET_DUMPABLE, 0);
   kernel.setCloexec(channel, true);
-  const received = new ChannelReader<InitOrder>(kernel, channel).next();
+  const received = waitForOrder(kernel, channel);
   if (received === "end" || received === "later") return 0;
   const { message: order, fds } = received;
   try {
@@ -37,6 +38,19 @@ export function runInit(kernel: Syscalls, channel: number): number {
     sendReply(kernel, channel, { kind: "error", error: toStartFailure(error) });
   }
   return FAILED;
+}
+
+/** Uses the time until there is an order, if there is any: an exec's is there at once. */
+function waitForOrder(kernel: Syscalls, channel: number): ReturnType<ChannelReader<InitOrder>["next"]> {
+  const reader = new ChannelReader<InitOrder>(kernel, channel);
+  kernel.setNonblocking(channel, true);
+  let received = reader.next();
+  kernel.setNonblocking(channel, false);
+  if (received === "later") {
+    rehearse(kernel);
+    received = reader.next();
+  }
+  return received;
 }
 
 function startContainer(kernel: Syscalls, channel: number, order: ContainerOrder, stdio: number[]): never {

@@ -6,6 +6,7 @@ import { Recorder } from "../../ffi/recorder.ts";
 import type { Stat } from "../../ffi/syscalls.ts";
 import { applyMounts, openMountSources } from "../../runtime/init_mounts.ts";
 import { becomeProcess } from "../../runtime/init_process.ts";
+import { rehearse } from "../../runtime/init_rehearsal.ts";
 import { applySysctls } from "../../runtime/init_sysctl.ts";
 import { LogWriter } from "../../runtime/shim_log.ts";
 import { enterNamespaces } from "../../runtime/shim_namespaces.ts";
@@ -187,6 +188,19 @@ describe("becomeProcess()", () => {
     const other = becoming({ additionalGroups: ["7"] });
     other.recorder.fail("setgroups", "EPERM");
     expect(other.run).toThrow("switching to uid 0, gid 0");
+  });
+});
+
+describe("rehearse()", () => {
+  it("goes through a whole start, and asks the kernel for nothing that it could do", () => {
+    const recorder = new Recorder();
+    expect(rehearse(recorder.syscalls)).toEqual({ root: undefined, process: undefined });
+    const refused = (arg: unknown) =>
+      arg === -1 || arg === "" || (arg instanceof Uint8Array && arg.length === 0);
+    const accepted = recorder.calls.filter(({ args }) => !(args as unknown[]).some(refused)).map(({ name }) =>
+      name
+    );
+    expect(accepted).toEqual(["capget"]);
   });
 });
 
