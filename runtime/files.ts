@@ -12,13 +12,12 @@ export function writeAll(kernel: Syscalls, fd: number, data: Uint8Array): void {
   }
 }
 
-/** Replaces a file as one step: readers, and a crash, see the old content or the new. `sync`: it must survive a power cut. */
-export function replaceFile(kernel: Syscalls, path: string, text: string, mode: number, sync: boolean): void {
+/** Replaces a file as one step: readers, and a crash, see the old content or the new. */
+export function replaceFile(kernel: Syscalls, path: string, text: string, mode: number): void {
   const temporary = `${path}.tmp`;
   const fd = kernel.open(temporary, O_WRONLY | O_CREAT | O_TRUNC, mode);
   try {
     writeAll(kernel, fd, new TextEncoder().encode(text));
-    if (sync) kernel.fsync(fd);
   } finally {
     kernel.close(fd);
   }

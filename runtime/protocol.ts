@@ -6,7 +6,7 @@
  *   engine: connects ctl.sock, and attach.sock for every client that attached before the start.
  *   engine: start → shim: answer {pid,startTime} once init has become the container's process, or an error.
  *   engine: exec / signal / resize / closeStdin … at will.
- *   shim:   writes ExitRecord to `exitFile` (tmp, fsync, rename), then sends the exit event (again to each engine that connects later).
+ *   shim:   writes ExitRecord to `exitFile` (tmp, rename), then sends the exit event (again to each engine that connects later).
  *   engine: shutdown once it has recorded the exit → shim removes its directory and ends.
  *
  * A shim that has no container yet ends by itself when its engine's connection closes; one with a container waits for ever.

@@ -201,7 +201,8 @@ export class Shim {
     };
     this.#exit = record;
     try {
-      replaceFile(this.#kernel, container.request.exitFile, `${JSON.stringify(record)}\n`, 0o600, true);
+      // Whole or not at all, for any process that dies; after a power cut there is no container to ask about.
+      replaceFile(this.#kernel, container.request.exitFile, `${JSON.stringify(record)}\n`, 0o600);
     } catch (error) {
       // A full disk: the record is kept here, and told to each engine that asks.
       if (!(error instanceof SysError)) throw error;
@@ -266,7 +267,6 @@ export class Shim {
       `${this.#options.dir}/state.json`,
       `${JSON.stringify(this.#state())}\n`,
       0o600,
-      false,
     );
   }
 

@@ -44,19 +44,22 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
     requireTerminal(body.AttachStdin, body.Tty);
   }
   parseDetachKeys(flags["detach-keys"]);
+  const foreground = !flags.detach && (body.AttachStdin || body.AttachStdout || body.AttachStderr);
+  // Read while the engine creates.
+  const signals = foreground && flags["sig-proxy"] ? import("../terminal/forward_signals.ts") : undefined;
+  signals?.catch(() => {});
   const id = await createContainer(client, flags, body);
   const path = `/containers/${segment(id)}`;
-  if (flags.detach || !(body.AttachStdin || body.AttachStdout || body.AttachStderr)) {
+  if (!foreground) {
     // The id before the start: whoever waits for it may want to attach first.
     printLine(id);
     await client.send("POST", `${path}/start`);
     return 0;
   }
 
-  using _signals = flags["sig-proxy"]
-    ? (await import("../terminal/forward_signals.ts")).forwardSignals(client, id)
-    : undefined;
-  using connection = await client.hijack(`${path}/attach`, {
+  using _signals = (await signals)?.forwardSignals(client, id);
+  // Neither needs the other's answer; both must be there before the start.
+  const attaching = client.hijack(`${path}/attach`, {
     query: {
       stream: true,
       stdin: body.AttachStdin || undefined,
@@ -65,7 +68,10 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
       detachKeys: flags["detach-keys"] || undefined,
     },
   });
-  const { exitCode } = await watchExit(client, id, flags.rm ? "removed" : "next-exit");
+  const watching = watchExit(client, id, flags.rm ? "removed" : "next-exit");
+  watching.catch(() => {});
+  using connection = await attaching;
+  const { exitCode } = await watching;
   const session = runSession(connection, {
     stdin: body.AttachStdin,
     stdout: body.AttachStdout,
