@@ -21,6 +21,12 @@ const BOOT_DEADLINE_MS = 30_000;
 /** After a shim has failed to boot, the pool waits this long before it tries again by itself. */
 const RETRY_MS = 5_000;
 
+/**
+ * Starting a process stops the engine for some milliseconds and its boot takes a core: not while the client of the start
+ * that took the last shim waits for its answer, and not while a brief container ends and is removed.
+ */
+const REFILL_DELAY_MS = 30;
+
 /** Starts a shim process and answers once it can take an order. */
 export type SpawnShim = (namespaces: ShimNamespaces) => Promise<ReadyShim>;
 
@@ -34,6 +40,9 @@ export class ShimPool {
   readonly #size: number;
   readonly #log: (line: string) => void;
   readonly #idle: ReadyShim[] = [];
+  /** Starts that wait for a shim which is booting for the pool: it is nearer than a new one. */
+  readonly #waiters: ((shim: ReadyShim | undefined) => void)[] = [];
+  #refillTimer: ReturnType<typeof setTimeout> | undefined;
   #booting = 0;
   #closed = false;
   #retryAt = 0;
@@ -48,14 +57,27 @@ export class ShimPool {
     return this.#idle.length;
   }
 
-  /** A shim whose namespaces are as asked. The caller calls {@link refill} when the urgent part of its start is over. */
+  /** A shim whose namespaces are as asked. The caller calls {@link refillSoon} when its start is over. */
   async acquire(namespaces: ShimNamespaces = ALL_PRIVATE): Promise<ReadyShim> {
     if (isAllPrivate(namespaces)) {
       for (let shim = this.#idle.shift(); shim !== undefined; shim = this.#idle.shift()) {
         if (!shim.client.closed) return shim;
       }
+      if (this.#booting > this.#waiters.length) {
+        const shim = await new Promise<ReadyShim | undefined>((resolve) => this.#waiters.push(resolve));
+        if (shim !== undefined && !shim.client.closed) return shim;
+      }
     }
     return await this.#spawn(namespaces);
+  }
+
+  /** Boots what is missing, once the engine has had the time to finish what it is at. */
+  refillSoon(): void {
+    if (this.#closed) return;
+    this.#refillTimer ??= setTimeout(() => {
+      this.#refillTimer = undefined;
+      this.refill();
+    }, REFILL_DELAY_MS);
   }
 
   /** Boots what is missing, in the background. */
@@ -65,11 +87,14 @@ export class ShimPool {
       this.#booting++;
       this.#spawn(ALL_PRIVATE).then((shim) => {
         this.#booting--;
+        const waiter = this.#waiters.shift();
+        if (waiter !== undefined) return waiter(shim);
         if (this.#closed) return shim.client.close();
         shim.client.listen({ onClose: () => this.#drop(shim) });
         this.#idle.push(shim);
       }, (error) => {
         this.#booting--;
+        this.#waiters.shift()?.(undefined);
         this.#retryAt = Date.now() + RETRY_MS;
         this.#log(`cannot keep a warm shim: ${(error as Error).message}`);
       });
@@ -86,6 +111,7 @@ export class ShimPool {
   /** Ends the idle shims; those that are booting end as soon as they are there. */
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#refillTimer);
     for (const shim of this.#idle.splice(0)) shim.client.close();
   }
 }

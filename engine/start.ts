@@ -85,7 +85,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
   } catch (error) {
     throw await failStart(ctx, container, before, shim, error);
   } finally {
-    ctx.pool.refill();
+    ctx.pool.refillSoon();
   }
 }
 
