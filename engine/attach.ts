@@ -50,6 +50,7 @@ export async function attachContainer(
     const how = await relay(conn, client, {
       stdin: header.stdin,
       output: options.stdout || options.stderr,
+      inputEnd: (container.record.config.StdinOnce ?? false) && !tty ? "stdin" : "relay",
       detachKeys: tty ? keys : undefined,
     });
     if (how === "detached") containerEvent(ctx, container.record, "detach");

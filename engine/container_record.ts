@@ -1,7 +1,14 @@
 import type { ContainerConfig, CreateRequest, HostConfig } from "./types.ts";
 
 /** Status as Docker spells it; "starting" is berth's own and shown to clients as "created" or "exited" (what it was before). */
-export type ContainerStatus = "created" | "starting" | "running" | "restarting" | "exited" | "dead" | "removing";
+export type ContainerStatus =
+  | "created"
+  | "starting"
+  | "running"
+  | "restarting"
+  | "exited"
+  | "dead"
+  | "removing";
 
 export interface ContainerState {
   readonly status: ContainerStatus;

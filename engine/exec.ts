@@ -98,6 +98,7 @@ async function runAttached(
     const how = await relay(conn, client, {
       stdin,
       output: stdout || stderr,
+      inputEnd: tty ? "relay" : "stdin",
       detachKeys: tty ? parseDetachKeys(exec.request.DetachKeys) : undefined,
     });
     if (how === "detached") {

@@ -6,6 +6,7 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { sweepContainer } from "./create.ts";
 import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
 import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
+import { isAlive } from "./process_identity.ts";
 import { removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
 import { ShimClient, ShimFailure } from "./shim_client.ts";
@@ -13,6 +14,8 @@ import { startContainer, startLocked } from "./start.ts";
 
 /** A shim answers at once unless it is in the middle of a start. */
 const STATUS_DEADLINE_MS = 15_000;
+/** How long an exit may be on its way. */
+const EXIT_DEADLINE_MS = 2_000;
 /** Between two questions to a shim that is in the middle of a start. */
 const POLL_MS = 5;
 
@@ -29,6 +32,7 @@ export async function reconcile(ctx: EngineContext): Promise<Container[]> {
       ctx.log.error("cannot reconcile container", { id: container.id, error: messageOf(error) });
     }
   }
+  await Promise.all(ctx.containers.all().map(awaitEndingExit));
   await sweepShims(ctx);
   await sweepDirectories(ctx);
   return ctx.containers.all().filter(({ record }) =>
@@ -71,6 +75,18 @@ async function reconcileOne(ctx: EngineContext, container: Container): Promise<v
     default:
       return await ctx.driver.release(record.id);
   }
+}
+
+/** A process that has ended while its shim still drains its output: the exit comes in a moment, and nobody is to see it run. */
+async function awaitEndingExit(container: Container): Promise<void> {
+  const { status, pid, pidStartTime } = container.record.state;
+  if (status !== "running" || isAlive({ pid, startTime: pidStartTime })) return;
+  const giveUp = new AbortController();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, EXIT_DEADLINE_MS));
+  await Promise.race([container.nextExit(giveUp.signal), late]);
+  clearTimeout(timer);
+  giveUp.abort();
 }
 
 function directoryExists(path: string): boolean {

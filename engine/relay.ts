@@ -10,6 +10,11 @@ export interface RelayOptions {
   readonly stdin: boolean;
   /** Pass on what the shim sends. */
   readonly output: boolean;
+  /**
+   * What the end of the client's input means: the end of stdin, or the end of the relay (as in Docker for a terminal, and
+   * for a container whose stdin stays open for the next client).
+   */
+  readonly inputEnd: "stdin" | "relay";
   /** With a terminal: these keys end the relay and leave the container alone. */
   readonly detachKeys: Uint8Array | undefined;
 }
@@ -24,20 +29,19 @@ export async function relay(
   options: RelayOptions,
 ): Promise<"ended" | "detached"> {
   using _shim = shim;
-  const input = options.stdin ? pumpInput(shim, client, options.detachKeys) : undefined;
+  const input = options.stdin ? pumpInput(shim, client, options) : undefined;
   const output = pumpOutput(shim, client, options.output).then(() => "ended" as const);
   if (input === undefined) return await output;
-  // The end of the client's input is no end of the output, but the detach keys are.
-  const detached = input.then((how) => how === "detached" ? how : output);
+  const detached = input.then((how) => how === "ended" && options.inputEnd === "stdin" ? output : how);
   return await Promise.race([output, detached]);
 }
 
 async function pumpInput(
   shim: AttachConn,
   client: ClientStream,
-  keys: Uint8Array | undefined,
+  { detachKeys, inputEnd }: RelayOptions,
 ): Promise<"ended" | "detached"> {
-  const scanner = keys === undefined ? undefined : new DetachScanner(keys);
+  const scanner = detachKeys === undefined ? undefined : new DetachScanner(detachKeys);
   try {
     for await (const chunk of client.input) {
       const { data, detached } = scanner?.push(chunk) ?? { data: chunk, detached: false };
@@ -47,6 +51,7 @@ async function pumpInput(
   } catch {
     // The client broke off, or the process has closed its stdin: neither ends the output.
   }
+  if (inputEnd === "relay") return "ended";
   try {
     await shim.closeWrite();
   } catch {
