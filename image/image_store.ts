@@ -6,6 +6,7 @@ import type { MountSpec } from "../runtime/spec.ts";
 import { chunksOf } from "./abortable.ts";
 import { SpooledArchive } from "./archive_spool.ts";
 import { applyChanges } from "./change.ts";
+import { ContentStore } from "./content_store.ts";
 import { chainIds, digestOf, isDigest } from "./digest.ts";
 import { DOCKER_MANIFEST, planDockerArchive } from "./docker_archive.ts";
 import {
@@ -74,6 +75,8 @@ const NO_TIME = "0001-01-01T00:00:00Z";
 export class ImageStore {
   readonly #tables: ImageTables;
   readonly #layers: LayerStore;
+  /** Layers and manifests as they came, for whoever gives images away. */
+  readonly content: ContentStore;
   readonly #log: (line: string) => void;
   #buildingHost: Promise<Image> | undefined;
 
@@ -87,6 +90,7 @@ export class ImageStore {
       singleId: options.singleId,
       log: this.#log,
     });
+    this.content = new ContentStore(options.root, options.db, this.#log);
   }
 
   static open(options: ImageStoreOptions): ImageStore {
@@ -96,6 +100,7 @@ export class ImageStore {
   /** To be called once, before anything else: removes what a crash has left half-made. */
   async sweep(): Promise<void> {
     await this.#layers.sweep();
+    this.content.sweep();
   }
 
   // --- looking up
@@ -193,6 +198,7 @@ export class ImageStore {
     const removal = new ImageRemoval(this.#tables, options);
     this.#tables.change(() => removal.run(row, refOrId));
     const layers = this.#layers.collect().map((Deleted) => ({ Deleted }));
+    this.content.collect();
     return [...removal.items, ...layers];
   }
 
@@ -202,6 +208,7 @@ export class ImageStore {
     if (unused.length === 0) return;
     this.#tables.change(() => unused.forEach(({ id }) => this.#tables.deleteImage(id)));
     this.#layers.collect();
+    this.content.collect();
   }
 
   /** Resolves when removed layers are gone from the disk. */

@@ -1,0 +1,127 @@
+import { EngineError } from "../../base/errors.ts";
+import { type Challenge, parseChallenges } from "./challenge.ts";
+import { errorOf } from "./errors.ts";
+import type { RegistryAuth } from "./settings.ts";
+import type { Transport } from "./transport.ts";
+
+/** How berth calls itself to token servers; it may stand in their logs. */
+const CLIENT_ID = "berth";
+
+/**
+ * Earns the right to use a registry: basic authentication, or a token of the server that the registry names
+ * (distribution, docs/spec/auth). One for each registry and operation.
+ */
+export class Authorization {
+  readonly #transport: Transport;
+  readonly #auth: RegistryAuth;
+  /** `repository:library/busybox:pull` */
+  readonly #scopes: readonly string[];
+  #header: string | undefined;
+  #renewing: Promise<void> | undefined;
+  /** What a login must remember instead of the password, when the server gave one. */
+  identityToken: string | undefined;
+
+  constructor(transport: Transport, auth: RegistryAuth | undefined, scopes: readonly string[]) {
+    this.#transport = transport;
+    this.#auth = auth ?? {};
+    this.#scopes = scopes;
+    if (auth?.registryToken) this.#header = `Bearer ${auth.registryToken}`;
+  }
+
+  /** Value of the Authorization header; undefined until the registry has asked for one. */
+  get header(): string | undefined {
+    return this.#header;
+  }
+
+  /**
+   * Answers a 401.
+   *
+   * @param used the header that the refused request had.
+   * @returns whether trying again makes sense.
+   * @throws {EngineError} when the token server refuses.
+   */
+  async renew(response: Response, used: string | undefined, signal?: AbortSignal): Promise<boolean> {
+    if (used !== this.#header) return true;
+    const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
+    const bearer = challenges.find(({ scheme }) => scheme === "bearer");
+    if (bearer !== undefined) {
+      this.#renewing ??= this.#token(bearer, signal).then((token) => {
+        this.#header = `Bearer ${token}`;
+      }).finally(() => this.#renewing = undefined);
+      await this.#renewing;
+      return true;
+    }
+    if (!challenges.some(({ scheme }) => scheme === "basic")) return false;
+    const { username, password } = this.#auth;
+    if (!username && !password) {
+      throw new EngineError(
+        "unauthorized",
+        `${new URL(response.url || "http://registry").host}: no basic auth credentials`,
+      );
+    }
+    const header = basic(username ?? "", password ?? "");
+    if (header === used) return false;
+    this.#header = header;
+    return true;
+  }
+
+  async #token({ parameters }: Challenge, signal: AbortSignal | undefined): Promise<string> {
+    const { realm = "", service, scope } = parameters;
+    const url = URL.parse(realm);
+    if (url === null || !/^https?:$/.test(url.protocol)) {
+      throw new EngineError("system", `invalid token auth challenge realm: ${JSON.stringify(realm)}`);
+    }
+    const scopes = [...new Set([...scope?.split(" ") ?? [], ...this.#scopes])].filter((one) => one !== "");
+    const { identityToken } = this.#auth;
+    const response = identityToken
+      ? await this.#refresh(url, service, scopes, identityToken, signal)
+      : await this.#ask(url, service, scopes, signal);
+    if (!response.ok) throw await errorOf(response);
+    const answer = await response.json() as Record<string, unknown>;
+    const token = answer["token"] || answer["access_token"];
+    if (typeof token !== "string") {
+      throw new EngineError("system", "authorization server did not include a token in the response");
+    }
+    if (typeof answer["refresh_token"] === "string") this.identityToken = answer["refresh_token"];
+    return token;
+  }
+
+  async #ask(
+    url: URL,
+    service: string | undefined,
+    scopes: readonly string[],
+    signal: AbortSignal | undefined,
+  ) {
+    const { username, password } = this.#auth;
+    if (service) url.searchParams.set("service", service);
+    for (const scope of scopes) url.searchParams.append("scope", scope);
+    if (username) url.searchParams.set("account", username);
+    const headers = username || password ? { Authorization: basic(username ?? "", password ?? "") } : {};
+    return await this.#transport.fetch(url.href, { headers, signal });
+  }
+
+  async #refresh(
+    url: URL,
+    service: string | undefined,
+    scopes: readonly string[],
+    refreshToken: string,
+    signal: AbortSignal | undefined,
+  ) {
+    const form = new URLSearchParams({
+      grant_type: "refresh_token",
+      refresh_token: refreshToken,
+      client_id: CLIENT_ID,
+      service: service ?? "",
+      scope: scopes.join(" "),
+    });
+    return await this.#transport.fetch(url.href, {
+      method: "POST",
+      headers: { "Content-Type": "application/x-www-form-urlencoded" },
+      body: form.toString(),
+      signal,
+    });
+  }
+}
+
+const basic = (username: string, password: string): string =>
+  `Basic ${new TextEncoder().encode(`${username}:${password}`).toBase64()}`;
