@@ -19,6 +19,7 @@ type Calls = Pick<
   | "unlink"
   | "rmdir"
   | "readlink"
+  | "readDirectory"
   | "chmod"
   | "lchown"
   | "fchown"
@@ -59,6 +60,9 @@ function bytesOrThrow(answer: Uint8Array | number, op: string, path: string): Ui
   if (typeof answer === "number") check(answer, op, path);
   return answer as Uint8Array;
 }
+
+/** Bytes of directory entries asked for at once, as glibc does. */
+const DIRECTORY_BUFFER = 32 * 1024;
 
 /** File names, inodes and extended attributes. */
 export const fileCalls: Calls = {
@@ -110,6 +114,20 @@ export const fileCalls: Calls = {
       path,
     );
     return fromCString(memory.bytes.subarray(0, length));
+  },
+  readDirectory(fd) {
+    const { address, bytes, view } = block(DIRECTORY_BUFFER);
+    const names: string[] = [];
+    for (;;) {
+      const length = check(raw(NR.getdents64, fd, address, DIRECTORY_BUFFER), "getdents64");
+      if (length === 0) return names;
+      // struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name
+      for (let at = 0; at < length; at += view.getUint16(at + 16, true)) {
+        const end = at + view.getUint16(at + 16, true);
+        const name = fromCString(bytes.subarray(at + 19, end));
+        if (name !== "." && name !== "..") names.push(name);
+      }
+    }
   },
   chmod(path, mode) {
     check(raw(NR.fchmodat, AT_FDCWD, cString(path), mode), "chmod", path);

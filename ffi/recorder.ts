@@ -136,6 +136,7 @@ export class Recorder {
         return { length: 0, fds: [] };
       case "epollWait":
       case "llistxattr":
+      case "readDirectory":
         return [];
       case "readlink":
         return "";

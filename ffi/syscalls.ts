@@ -191,6 +191,8 @@ export interface Syscalls {
   unlink(path: string): void;
   rmdir(path: string): void;
   readlink(path: string): string;
+  /** Names in an open directory, without `.` and `..`, from where the descriptor stands to the end. */
+  readDirectory(fd: number): string[];
   chmod(path: string, mode: number): void;
   lchown(path: string, uid: number, gid: number): void;
   fchown(fd: number, uid: number, gid: number): void;
