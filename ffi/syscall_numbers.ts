@@ -66,6 +66,7 @@ const NUMBERS = {
   renameat2: [316, 276],
   unlinkat: [263, 35],
   readlinkat: [267, 78],
+  getdents64: [217, 61],
   fchmodat: [268, 53],
   fchmod: [91, 52],
   fchownat: [260, 54],
