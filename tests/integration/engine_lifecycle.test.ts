@@ -1,0 +1,105 @@
+/** What the engine does with a container's life beyond what a command line shows: lost shims, policies, events, its lock. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { berthExecutable, type Engine, startEngine } from "../support/engine.ts";
+import { waitFor } from "../support/processes.ts";
+import { runAs, testDir, usersToTest } from "../support/users.ts";
+
+if (!hasBusybox()) it.skip("engine lifecycle: busybox-static is not installed", () => {});
+describe.runIf(hasBusybox()).each(usersToTest())("life of containers as $name", (user) => {
+  let engine: Engine;
+  const berth = (...args: string[]) => engine.berth(args);
+  const state = async (name: string) =>
+    (await berth("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}", name)).stdout
+      .trim();
+  beforeAll(async () => {
+    engine = await startEngine({ user });
+    await berth("load", "-q", "-i", await busyboxArchive(testDir()));
+  });
+  afterAll(async () => {
+    await engine?.[Symbol.asyncDispose]();
+  });
+
+  it("a container whose shim is killed is reported as killed, and can be started again", async () => {
+    await berth("run", "-d", "--name", "lost", "busybox", "sleep", "1000");
+    const shims = [...Deno.readDirSync(`${engine.execRoot}/shims`)].map(({ name }) =>
+      JSON.parse(Deno.readTextFileSync(`${engine.execRoot}/shims/${name}/state.json`))
+    );
+    const [holder] = shims.filter(({ containerId }) => containerId !== null);
+    Deno.kill(holder.shimPid, "SIGKILL");
+    await waitFor(async () => await state("lost") === "exited 137 0", 10_000);
+    const error = await berth("inspect", "-f", "{{.State.Error}}", "lost");
+    expect(error.stdout).toContain("shim has ended unexpectedly");
+    expect((await berth("start", "lost")).code).toBe(0);
+    expect(await state("lost")).toBe("running 0 0");
+    await berth("rm", "-f", "lost");
+  });
+
+  it("on-failure restarts as often as asked, and never after a stop", async () => {
+    await berth("run", "-d", "--name", "again", "--restart", "on-failure:2", "busybox", "sh", "-c", "exit 3");
+    await waitFor(async () => await state("again") === "exited 3 2", 15_000);
+    await berth("run", "-d", "--name", "held", "--restart", "always", "busybox", "sleep", "1000");
+    await berth("stop", "-t", "0", "held");
+    expect(await state("held")).toBe("exited 137 0");
+    await berth("rm", "again", "held");
+  });
+
+  it("names are taken once, and a running container is removed by force only", async () => {
+    await berth("run", "-d", "--name", "one", "busybox", "sleep", "1000");
+    const twice = await berth("create", "--name", "one", "busybox", "true");
+    expect(twice.stderr).toContain('The container name "/one" is already in use by container');
+    const removal = await berth("rm", "one");
+    expect([removal.code, removal.stderr]).toEqual([
+      1,
+      expect.stringContaining(
+        'cannot remove container "/one": container is running: stop the container before removing or force remove',
+      ),
+    ]);
+    expect((await berth("rename", "one", "two")).code).toBe(0);
+    expect((await berth("rm", "-f", "two")).code).toBe(0);
+  });
+
+  it("events come in Docker's order", async () => {
+    const since = String(Date.now() / 1000);
+    await berth("run", "-d", "--name", "seen", "busybox", "sleep", "1000");
+    await berth("stop", "-t", "0", "seen");
+    await berth("rm", "seen");
+    const events = await berth(
+      "events",
+      "--since",
+      since,
+      "--until",
+      String(Date.now() / 1000),
+      "--filter",
+      "container=seen",
+      "--format",
+      "{{.Action}}",
+    );
+    expect(events.stdout.trim().split("\n")).toEqual([
+      "create",
+      "start",
+      "kill",
+      "kill",
+      "die",
+      "stop",
+      "destroy",
+    ]);
+  });
+
+  it("a second engine does not get the data root", async () => {
+    const second = await runAs(user, [
+      berthExecutable(),
+      "serve",
+      "-H",
+      `unix://${engine.dir}/s2`,
+      "--data-root",
+      engine.dataRoot,
+      "--exec-root",
+      engine.execRoot,
+    ]);
+    expect(second.code).toBe(125);
+    expect(second.stderr).toContain(
+      `another berth engine (pid ${engine.pid}) already uses ${engine.dataRoot}`,
+    );
+  });
+});
