@@ -91,7 +91,8 @@ export function environmentOf(user: User): Record<string, string> {
 /** Words that run a program as `user`; root needs setpriv (util-linux) for anybody else. */
 export function argvAs(user: User, argv: readonly string[]): string[] {
   if (user.uid === Deno.uid()) return [...argv];
-  return ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, "--init-groups", "--", ...argv];
+  const groups = findUser(user.name) === undefined ? "--clear-groups" : "--init-groups";
+  return ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, groups, "--", ...argv];
 }
 
 /** Starts a program as `user`, with standard streams of its own. */
