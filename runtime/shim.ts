@@ -19,6 +19,8 @@ import type { ShimOptions } from "./spec.ts";
 
 /** A shim that no engine has spoken to for so long has been forgotten by one that died. */
 const FIRST_CONTACT_MS = 60_000;
+/** An engine that has heard "ready" connects within this time. */
+const CONNECT_MS = 2_000;
 /** How long a shim that is dismissed still serves clients that have not read everything. */
 const LINGER_MS = 10_000;
 /** Orphans of a container without a PID namespace of its own become the shim's children. */
@@ -87,6 +89,21 @@ export class Shim {
       if (!this.#control.connected) this.#onDisconnect();
     });
     if (options.namespaces.pid.kind !== "private") this.#reapRegularly();
+  }
+
+  /**
+   * `pipe` is the engine's ear for the word "ready": when it closes and no connection comes, the engine has died between
+   * the two.
+   */
+  watchStarter(pipe: number): void {
+    // No events: a closed reader is reported all the same.
+    this.#loop.add(pipe, 0, () => {
+      this.#loop.remove(pipe);
+      this.#kernel.close(pipe);
+      this.#loop.after(CONNECT_MS, () => {
+        if (!this.#control.connected) this.#onDisconnect();
+      });
+    });
   }
 
   /** Serves until it is dismissed. */

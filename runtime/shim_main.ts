@@ -1,5 +1,6 @@
 /** Role `@shim`: argument is a ShimOptions as JSON. Writes "ready" to stdout once it can be spoken to. */
 import { kernel } from "../ffi/kernel.ts";
+import { SysError } from "../ffi/errno.ts";
 import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } from "../ffi/constants.ts";
 import { SIGHUP, SIGINT, SIGPIPE, SIGTERM } from "../ffi/signals.ts";
 import { Shim } from "./shim.ts";
@@ -14,7 +15,13 @@ function main(options: ShimOptions): void {
   kernel.dup2(log, 2);
   kernel.close(log);
   const shim = new Shim(kernel, options);
-  kernel.write(1, new TextEncoder().encode("ready\n"));
+  shim.watchStarter(kernel.dupCloexec(1));
+  try {
+    kernel.write(1, new TextEncoder().encode("ready\n"));
+  } catch (error) {
+    // EPIPE: the engine is gone already, which the watch on the pipe finds out.
+    if (!(error instanceof SysError)) throw error;
+  }
   const nothing = kernel.open("/dev/null", O_RDWR);
   kernel.dup2(nothing, 0);
   kernel.dup2(nothing, 1);
