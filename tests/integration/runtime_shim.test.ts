@@ -213,6 +213,11 @@ describe.runIf(hasBusybox())("attach", () => {
 });
 
 describe.runIf(hasBusybox())("a shim", () => {
+  it("ends when its engine has died between hearing that it is ready and connecting", async () => {
+    await using shim = await ShimClient.start(undefined, undefined, false);
+    await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`) && !exists(shim.dir));
+  });
+
   it("outlives its engine, and tells the next one what has happened", async () => {
     await using shim = await ShimClient.start();
     const started = await shim.start(sh("sleep 0.2; echo later; exit 4"));

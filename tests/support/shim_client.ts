@@ -89,6 +89,7 @@ export class ShimClient implements AsyncDisposable {
   static async start(
     prefix: readonly string[] = NAMESPACE_PREFIX,
     namespaces: Partial<ShimOptions["namespaces"]> = {},
+    connect = true,
   ): Promise<ShimClient> {
     const base = await Deno.makeTempDir({ prefix: "berth-shim-" });
     const dir = `${base}/shim`;
@@ -110,7 +111,7 @@ export class ShimClient implements AsyncDisposable {
     if (new TextDecoder().decode(value) !== "ready\n") throw new Error(`shim: ${await stderr}`);
     await reader.cancel();
     const client = new ShimClient(base, dir, child);
-    await client.connect();
+    if (connect) await client.connect();
     return client;
   }
 
