@@ -1,8 +1,10 @@
 import { EngineError, messageOf } from "../base/errors.ts";
 import { workerUrl } from "../base/self.ts";
+import { O_CLOEXEC, O_RDONLY } from "../ffi/constants.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { decompress, detectCompression, MAGIC_BYTES, sniff } from "./compression/mod.ts";
 import type { WhiteoutFormat } from "./graph_driver.ts";
+import type { GrowingFile } from "./growing_file.ts";
 import {
   DEFAULT_LIMITS,
   type UnpackLimits,
@@ -13,10 +15,11 @@ import {
 } from "./unpack_job.ts";
 
 export interface UnpackOptions {
-  /** The archive, compressed or not: a part of a file, or a stream. */
+  /** The archive, compressed or not: a part of a file, a stream, or a file that is being written. */
   readonly source:
     | { readonly path: string; readonly offset?: number; readonly length?: number }
-    | { readonly stream: AsyncIterable<Uint8Array> };
+    | { readonly stream: AsyncIterable<Uint8Array> }
+    | { readonly growing: GrowingFile };
   /** Existing empty directory, mode and owner as the layer's root shall have them by default. */
   readonly dir: string;
   readonly whiteouts: WhiteoutFormat;
@@ -127,6 +130,7 @@ export class UnpackPool implements Disposable {
     try {
       const { source } = options;
       if ("stream" in source) return await runWithStream(thread, job, source.stream, giveUp);
+      if ("growing" in source) return await runWithGrowing(thread, job, source.growing);
       const part = partOf(source);
       const compression = await compressionAt(part);
       if (compression === "xz" || compression === "bzip2") {
@@ -176,6 +180,21 @@ async function* readPart({ path, offset, length }: FilePart): AsyncGenerator<Uin
     if (read === null) return;
     left -= read;
     yield chunk.subarray(0, read);
+  }
+}
+
+/** The thread reads what there is and sleeps until there is more. */
+async function runWithGrowing(
+  thread: UnpackThread,
+  job: Omit<WorkerJob, "source">,
+  file: GrowingFile,
+): Promise<UnpackResult> {
+  // opened here: by the time the thread would do it the file may have another name
+  const fd = kernel.open(file.path(), O_RDONLY | O_CLOEXEC);
+  try {
+    return await thread.run({ ...job, source: { kind: "growing", fd, growth: file.growth.shared } });
+  } finally {
+    kernel.close(fd);
   }
 }
 

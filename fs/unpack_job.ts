@@ -17,7 +17,7 @@ export const DEFAULT_LIMITS: UnpackLimits = {
 
 /** What an unpacked archive was. */
 export interface UnpackResult {
-  /** `sha256:…` of the archive as it came (compressed, if it was). */
+  /** `sha256:…` of the archive as it came (compressed, if it was); "" for a growing file, which its writer verifies. */
   readonly digest: string;
   /** `sha256:…` of the uncompressed archive. */
   readonly diffId: string;
@@ -34,13 +34,14 @@ export interface UnpackResult {
 
 export const MAX_REPORTED = 100;
 
-/** An order to the worker. The archive is a part of a file, or the read end of a pipe. */
+/** An order to the worker. The archive is a part of a file, the read end of a pipe, or a file that is being written. */
 export interface WorkerJob {
   readonly kind: "unpack";
   readonly id: number;
   readonly source:
     | { readonly kind: "file"; readonly path: string; readonly offset: number; readonly length: number }
-    | { readonly kind: "pipe"; readonly fd: number };
+    | { readonly kind: "pipe"; readonly fd: number }
+    | { readonly kind: "growing"; readonly fd: number; readonly growth: SharedArrayBuffer };
   /** Existing directory that becomes the worker's root. */
   readonly dir: string;
   readonly whiteouts: WhiteoutFormat;

@@ -9,6 +9,7 @@ import { CLONE_FS, O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "../ffi/constants.ts"
 import { SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { decompress, detectCompression, MAGIC_BYTES } from "./compression/mod.ts";
+import { Growth } from "./growing_file.ts";
 import { LayerWriter } from "./layer_writer.ts";
 import { TarError, TarReader } from "./tar/mod.ts";
 import type { UnpackResult, WorkerAnswer, WorkerFault, WorkerJob } from "./unpack_job.ts";
@@ -26,6 +27,8 @@ class Source {
   readonly #close: () => void;
   readonly #flag: Int32Array;
   readonly hash: Hash = createHash("sha256");
+  /** A growing file's writer knows its digest. */
+  hashing = true;
   bytes = 0;
 
   /** Opens the file by its name: to be called before the chroot. */
@@ -35,6 +38,19 @@ class Source {
     const { source } = job;
     if (source.kind === "pipe") {
       this.#read = (buffer) => kernel.read(source.fd, buffer);
+      this.#close = () => {};
+    } else if (source.kind === "growing") {
+      const growth = new Growth(source.growth);
+      const stopped = () => Atomics.load(this.#flag, 0) !== 0;
+      this.#read = (buffer) => {
+        const more = growth.wait(this.bytes, stopped);
+        if (more < 0) throw new Aborted(`job ${job.id} was aborted`);
+        const read = more === 0
+          ? 0
+          : kernel.read(source.fd, buffer.subarray(0, Math.min(buffer.length, more)));
+        growth.tookUpTo(this.bytes + read);
+        return read;
+      };
       this.#close = () => {};
     } else {
       const file = Deno.openSync(source.path);
@@ -54,7 +70,7 @@ class Source {
     if (Atomics.load(this.#flag, 0) !== 0) throw new Aborted(`job ${this.#job.id} was aborted`);
     const read = this.#read(buffer);
     const chunk = buffer.subarray(0, read);
-    this.hash.update(chunk);
+    if (this.hashing) this.hash.update(chunk);
     this.bytes += read;
     return chunk;
   }
@@ -105,6 +121,7 @@ async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
       }
     } else if (compression === "gzip" || compression === "zstd") {
       diffHash = createHash("sha256");
+      source.hashing = job.source.kind !== "growing";
       let grown = 0;
       for await (const chunk of decompress(compression, source.chunks(head, 256 * 1024))) {
         diffHash.update(chunk);
@@ -123,8 +140,13 @@ async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
     writer.abandon();
   }
   const diffId = `sha256:${diffHash.digest("hex")}`;
+  const digest = diffHash === source.hash
+    ? diffId
+    : source.hashing
+    ? `sha256:${source.hash.digest("hex")}`
+    : "";
   return {
-    digest: diffHash === source.hash ? diffId : `sha256:${source.hash.digest("hex")}`,
+    digest,
     diffId,
     archiveBytes: source.bytes,
     size: writer.size,

@@ -24,6 +24,7 @@ import { type ImageRow, ImageTables } from "./image_tables.ts";
 import { type LayerRecord, LayerStore } from "./layer_store.ts";
 import type { PlannedImage } from "./load_plan.ts";
 import { OCI_INDEX, planOciLayout } from "./oci_layout.ts";
+import type { PulledImage, StoreInternals } from "./store_internals.ts";
 import { HOST_PLATFORM, parsePlatform } from "./platform.ts";
 import {
   canonicalName,
@@ -318,6 +319,36 @@ export class ImageStore {
       history: [{ created, comment: options.message || "Imported from -" }],
     });
     return { id: await this.#insert(config, [layer], [layer.chainId], reference ? [reference] : []) };
+  }
+
+  // --- registries
+
+  /** For pull and push. */
+  get internals(): StoreInternals {
+    return {
+      tables: this.#tables,
+      layers: this.#layers,
+      content: this.content,
+      log: this.#log,
+      insertPulled: (image) => this.#insertPulled(image),
+    };
+  }
+
+  async #insertPulled(image: PulledImage): Promise<{ id: string; changed: boolean }> {
+    const { configJson: config, records, chain, reference, digest } = image;
+    const id = await digestOf(config);
+    const name = canonicalName(reference);
+    const key = refKey(reference);
+    return this.#tables.change(() => {
+      const changed = this.#tables.ref(key)?.image_id !== id;
+      this.#layers.record(records);
+      this.#tables.insertImage({ id, config, parent: "", host_dirs: "[]" }, chain);
+      const now = new Date().toISOString();
+      this.#tables.setRef(`${name}@${digest}`, id, "digest", now);
+      if (reference.digest === undefined) this.#tables.setRef(key, id, "tag", now);
+      image.also(id);
+      return { id, changed };
+    });
   }
 
   // --- berth/host

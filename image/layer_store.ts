@@ -1,5 +1,6 @@
 import { EngineError, invalid } from "../base/errors.ts";
 import type { LayerRef, WhiteoutFormat } from "../fs/graph_driver.ts";
+import type { GrowingFile } from "../fs/growing_file.ts";
 import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
 import type { UnpackPool } from "../fs/unpack.ts";
 import type { UnpackResult } from "../fs/unpack_job.ts";
@@ -25,6 +26,15 @@ export interface LayerSource {
   readonly diffId: string;
   readonly part: ArchivePart | undefined;
   readonly digest: string | undefined;
+  /** In place of `part`: a download that is unpacked while it comes. Called when the layer is really needed. */
+  readonly download?: (() => Promise<LayerDownload>) | undefined;
+}
+
+/** A layer on its way. */
+export interface LayerDownload {
+  readonly file: GrowingFile;
+  /** Resolves when the whole file matches its digest. */
+  readonly verified: Promise<void>;
 }
 
 export interface LayerStoreOptions {
@@ -70,6 +80,13 @@ export class LayerStore {
     return `${this.#options.root}/layers/${chainId.replace(/^sha256:/, "")}`;
   }
 
+  /** A layer that is unpacked and in its place. */
+  known(chainId: string): LayerRecord | undefined {
+    const known = this.#options.tables.layer(chainId) ?? this.#published.get(chainId);
+    // one that somebody has deleted by hand is unpacked again
+    return known && exists(this.ref(chainId).dir) ? known : undefined;
+  }
+
   /** Keeps layers from being removed until the answer is disposed of; afterwards those that no image names go. */
   hold(chainIds: readonly string[]): Disposable {
     for (const id of chainIds) this.#held.set(id, (this.#held.get(id) ?? 0) + 1);
@@ -92,9 +109,8 @@ export class LayerStore {
    */
   async ensure(source: LayerSource, pool: UnpackPool, signal?: AbortSignal): Promise<LayerRecord> {
     for (;;) {
-      const known = this.#options.tables.layer(source.chainId) ?? this.#published.get(source.chainId);
-      // one that somebody has deleted by hand is unpacked again
-      if (known && exists(this.ref(source.chainId).dir)) return known;
+      const known = this.known(source.chainId);
+      if (known) return known;
       const running = this.#underWay.get(source.chainId);
       if (running === undefined) break;
       // when another's run fails (or is aborted), ours is tried
@@ -116,18 +132,25 @@ export class LayerStore {
     signal: AbortSignal | undefined,
   ): Promise<LayerRecord> {
     const { part, chainId, diffId, parent } = source;
-    if (part === undefined) throw invalid(`invalid archive: layer ${diffId} is missing`);
+    const download = await source.download?.();
+    const input = download ? { growing: download.file } : part;
+    if (input === undefined) throw invalid(`invalid archive: layer ${diffId} is missing`);
     return await this.#inTemporary(async (dir) => {
       const { whiteouts, singleId } = this.#options;
       const result = await pool.unpack({
-        source: part,
+        source: input,
         dir: `${dir}/diff`,
         whiteouts,
         ignoreChownErrors: singleId,
         allowMissingEnd: true,
         signal,
+      }).catch(async (error) => {
+        // bytes that are not the right ones are the better reason
+        await download?.verified;
+        throw error;
       });
-      if (source.digest !== undefined && result.digest !== source.digest) {
+      await download?.verified;
+      if (download === undefined && source.digest !== undefined && result.digest !== source.digest) {
         throw invalid(
           `invalid archive: layer does not match its digest: expected ${source.digest}, got ${result.digest}`,
         );
