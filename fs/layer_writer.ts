@@ -29,6 +29,15 @@ export interface LayerWriterOptions {
   readonly whiteouts: WhiteoutFormat;
   readonly ignoreChownErrors: boolean;
   readonly limits: UnpackLimits;
+  /** The archive is copied into an existing tree (`cp`) and is no layer: names like `.wh.x` mean nothing. */
+  readonly into?: {
+    /** Absolute path that the archive's names are below; "" for the root. */
+    readonly path: string;
+    /** A directory never takes the place of something else, nor the other way round. */
+    readonly noOverwriteDirNonDir: boolean;
+    /** Whose everything is; undefined: as the archive says. */
+    readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  };
 }
 
 /** Errors of lsetxattr after which the rest of the entry is still worth having. */
@@ -66,8 +75,9 @@ export class LayerWriter {
   }
 
   /** Begins an entry. @throws {EngineError | SysError} */
-  entry(entry: TarEntry): void {
-    const { limits } = this.#options;
+  entry(given: TarEntry): void {
+    const { limits, into } = this.#options;
+    const entry = into?.owner === undefined ? given : { ...given, ...into.owner };
     if (++this.entries > limits.maxEntries) {
       throw new EngineError("invalid", `archive holds more than ${limits.maxEntries} files`);
     }
@@ -76,10 +86,14 @@ export class LayerWriter {
       throw new EngineError("invalid", `archive unpacks to more than ${limits.maxBytes} bytes`);
     }
     this.#current = undefined;
-    const path = cleanEntryPath(entry.name);
+    const clean = cleanEntryPath(entry.name);
+    // the directory that is copied into stays as it is
+    if (into !== undefined && clean === "/") return;
+    const path = into === undefined ? clean : into.path + clean;
     const slash = path.lastIndexOf("/");
     const base = path.slice(slash + 1);
-    if (path.includes("/.wh.")) {
+    if (into?.noOverwriteDirNonDir) this.#checkKind(path, into.path, entry.type === "directory");
+    if (into === undefined && path.includes("/.wh.")) {
       this.#whiteout(path, path.slice(0, slash), base);
       return;
     }
@@ -103,7 +117,7 @@ export class LayerWriter {
         this.#sys.lutimes(path, entry.mtime as [number, number], entry.mtime as [number, number]);
         return;
       case "hardlink": {
-        const target = cleanEntryPath(entry.linkName);
+        const target = (into?.path ?? "") + cleanEntryPath(entry.linkName);
         // a link to itself would have its target removed to make place
         if (target !== path) this.#place(path, () => this.#sys.link(target, path));
         return;
@@ -117,6 +131,19 @@ export class LayerWriter {
         if (this.skippedDevices.length < MAX_REPORTED) this.skippedDevices.push(path);
         return;
     }
+  }
+
+  /** In the words of go-archive's Unpack. */
+  #checkKind(path: string, into: string, isDirectory: boolean): void {
+    const existing = this.#existsHere(path);
+    if (existing === undefined) return;
+    const wasDirectory = (existing.mode & S_IFMT) === S_IFDIR;
+    if (wasDirectory === isDirectory) return;
+    const [old, wanted] = wasDirectory ? ["directory", "non-directory"] : ["non-directory", "directory"];
+    throw new EngineError(
+      "invalid",
+      `cannot overwrite ${old} ${JSON.stringify(path)} with ${wanted} ${JSON.stringify(into || "/")}`,
+    );
   }
 
   /** Takes a piece of the entry's data. */
@@ -356,7 +383,8 @@ export class LayerWriter {
 
   #owner(path: string, { uid, gid, type, name }: TarEntry): boolean {
     // a file that was just made is 0:0, a directory may have been there
-    if (uid === 0 && gid === 0 && !this.#setGroupIdSeen && type !== "directory") return false;
+    const fresh = this.#options.into === undefined && !this.#setGroupIdSeen && type !== "directory";
+    if (uid === 0 && gid === 0 && fresh) return false;
     try {
       this.#sys.lchown(path, uid, gid);
     } catch (error) {
