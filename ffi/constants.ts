@@ -309,3 +309,10 @@ export const TIOCNOTTY = 0x5422;
 export const TIOCGPTN = 0x80045430;
 export const TIOCSPTLCK = 0x40045431;
 export const TIOCGPTPEER = 0x5441;
+
+// --- linux/fs.h
+export const FICLONE = 0x40049409;
+
+// --- unistd.h
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;

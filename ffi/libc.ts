@@ -45,12 +45,25 @@ function open(): Libc {
   const location = symbols.__errno_location();
   if (location === null) throw new TypeError("__errno_location answered NULL");
   const errno = new Int32Array(new Deno.UnsafePointerView(location).getArrayBuffer(4));
-  opened = {
+  return opened = {
     syscall: symbols.syscall as unknown as Libc["syscall"],
     syscallBuffer: symbols.syscallBuffer as unknown as Libc["syscallBuffer"],
     errno,
   };
-  return opened;
+}
+
+const LONG_SYMBOLS = {
+  syscall: { parameters: ["i64", "i64", "i64", "i64"], result: "i64" },
+} as const;
+
+let longLibrary: Deno.DynamicLibrary<typeof LONG_SYMBOLS>["symbols"] | undefined;
+
+/** {@link rawOnce} for the few calls whose result does not fit into 32 bits: file offsets. */
+export function rawLong(nr: number, a: Arg, b: Arg, c: Arg): number {
+  const errno = (opened ?? open()).errno;
+  longLibrary ??= openLibrary(LONG_SYMBOLS).symbols;
+  const result = Number(longLibrary.syscall(BigInt(nr), BigInt(a), BigInt(b), BigInt(c)));
+  return result === -1 ? -(errno[0] ?? 0) : result;
 }
 
 let spawnLibrary: Deno.DynamicLibrary<typeof SPAWN_SYMBOLS>["symbols"] | undefined;

@@ -1,3 +1,4 @@
+import { treeCalls } from "../ffi/tree_calls.ts";
 import { moveToTrash, removeTree } from "./remove_tree.ts";
 import type { LayerRef } from "./graph_driver.ts";
 
@@ -11,7 +12,7 @@ export interface ContainerDirs {
   readonly merged: string;
 }
 
-/** The directories that overlay and fuse-overlayfs share: writable layers, short names of layers, trash. */
+/** The directories that graph drivers share: containers, writable layers, short names of layers, trash. */
 export class GraphRoot {
   readonly root: string;
 
@@ -74,7 +75,12 @@ export class GraphRoot {
 
   /** Bytes of the files in a container's writable layer (apparent size). */
   async usage(id: string): Promise<number> {
-    return await treeSize(this.container(id).upper);
+    return await this.sizeOf(this.container(id).upper);
+  }
+
+  /** Sum of the sizes of all files in a tree, or of those changed since a time in nanoseconds; hard links count once. */
+  async sizeOf(dir: string, changedSince = 0n): Promise<number> {
+    return await treeSize(dir, changedSince);
   }
 }
 
@@ -103,8 +109,7 @@ function exists(path: string): boolean {
   }
 }
 
-/** Sum of the sizes of all files in a tree; hard links count once. */
-async function treeSize(dir: string): Promise<number> {
+async function treeSize(dir: string, changedSince: bigint): Promise<number> {
   let total = 0;
   const seen = new Set<string>();
   const visit = async (path: string) => {
@@ -114,6 +119,8 @@ async function treeSize(dir: string): Promise<number> {
       else {
         const info = await Deno.lstat(child).catch(() => undefined);
         if (info === undefined) continue;
+        // Deno's own ctime has whole seconds only
+        if (changedSince > 0n && treeCalls.changeTime(child) < changedSince) continue;
         const key = `${info.dev}:${info.ino}`;
         if ((info.nlink ?? 1) > 1 && seen.has(key)) continue;
         if ((info.nlink ?? 1) > 1) seen.add(key);

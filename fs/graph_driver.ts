@@ -9,8 +9,12 @@ export interface LayerRef {
   readonly dir: string;
 }
 
-/** How a layer archive's whiteouts are written on disk for this driver. */
-export type WhiteoutFormat = "overlay-userxattr" | "overlay-trusted" | "fuse-overlayfs" | "apply";
+/**
+ * How a layer archive's whiteouts are written on disk for this driver: in the form of one of the union file systems, as
+ * the archive has them (`files`: empty files named `.wh.…`), or not at all, since the archive is unpacked over what
+ * they hide (`apply`).
+ */
+export type WhiteoutFormat = "overlay-userxattr" | "overlay-trusted" | "fuse-overlayfs" | "files" | "apply";
 
 /**
  * Copy-on-write storage for containers. One instance per engine; calls for one container id never overlap.
@@ -33,4 +37,9 @@ export interface GraphDriver {
   remove(containerId: string): Promise<void>;
   /** Bytes in the writable layer (apparent). */
   usage(containerId: string): Promise<number>;
+  /**
+   * Only of a driver without writable layers: what an image's layers show together, as a directory to compare a container's root
+   * with. Its files may be links of the layers' own, so nothing may write there. Removed when it is disposed of.
+   */
+  merged?(layers: readonly LayerRef[]): Promise<AsyncDisposable & { readonly dir: string }>;
 }

@@ -309,6 +309,10 @@ export class LayerWriter {
       if (this.#existsHere(path)) this.#clear(path);
       return;
     }
+    if (whiteouts === "files") {
+      this.#emptyFile(marker);
+      return;
+    }
     const existing = this.#existsHere(path);
     if (existing !== undefined) {
       if ((existing.mode & S_IFMT) === S_IFDIR) this.#setOpaque(path);
@@ -362,8 +366,10 @@ export class LayerWriter {
   #setOpaque(directory: string): void {
     const { whiteouts } = this.#options;
     if (whiteouts === "apply") return;
-    for (const name of OPAQUE_XATTRS[whiteouts]) this.#sys.lsetxattr(directory, name, OPAQUE_VALUE);
-    if (whiteouts === "fuse-overlayfs") {
+    if (whiteouts !== "files") {
+      for (const name of OPAQUE_XATTRS[whiteouts]) this.#sys.lsetxattr(directory, name, OPAQUE_VALUE);
+    }
+    if (whiteouts === "fuse-overlayfs" || whiteouts === "files") {
       this.#emptyFile(`${directory === "/" ? "" : directory}/${OPAQUE_MARKER}`);
     }
   }

@@ -1,13 +1,16 @@
 import { EngineError, messageOf } from "../base/errors.ts";
 import { workerUrl } from "../base/self.ts";
+import { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } from "../ffi/constants.ts";
 import { kernel as realKernel } from "../ffi/kernel.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
+import { treeCalls } from "../ffi/tree_calls.ts";
 import { type Backing, backingOf } from "./backing.ts";
 import { FuseOverlayfsDriver } from "./fuse_overlayfs.ts";
 import type { GraphDriver, GraphDriverName } from "./graph_driver.ts";
 import { OverlayDriver } from "./overlay.ts";
 import type { OverlayProbe, OverlayVerdict } from "./probe_worker.ts";
 import { removeTree } from "./remove_tree.ts";
+import { VfsDriver } from "./vfs.ts";
 
 export interface ProbeOptions {
   /** Absolute path of the data root; made when it is missing. */
@@ -17,11 +20,12 @@ export interface ProbeOptions {
   readonly kernel?: Syscalls;
 }
 
-const PROBED: readonly GraphDriverName[] = ["overlay", "fuse-overlayfs"];
+const PROBED: readonly GraphDriverName[] = ["overlay", "fuse-overlayfs", "vfs"];
 const ALIASES: Readonly<Record<string, GraphDriverName>> = {
   overlay: "overlay",
   overlay2: "overlay",
   "fuse-overlayfs": "fuse-overlayfs",
+  vfs: "vfs",
 };
 
 const HINT: Readonly<Record<string, string>> = {
@@ -83,7 +87,11 @@ export async function probeGraphDriver(options: ProbeOptions): Promise<{ driver:
   }
   const refusals: string[] = [];
   for (const name of wanted === undefined ? PROBED : [wanted]) {
-    const refusal = name === "overlay" ? await overlayRefusal(root) : fuseRefusal();
+    const refusal = name === "overlay"
+      ? await overlayRefusal(root)
+      : name === "fuse-overlayfs"
+      ? fuseRefusal()
+      : undefined;
     if (refusal === undefined) {
       const reason = wanted !== undefined
         ? "chosen by --storage-driver"
@@ -111,7 +119,38 @@ function makeDriver(
     const program = findProgram("fuse-overlayfs") ?? "fuse-overlayfs";
     return new FuseOverlayfsDriver(root, { reason, backing: backing.name, program, sys });
   }
+  if (name === "vfs") return new VfsDriver(root, reason, backing.name, sharesBlocks(root));
   return new OverlayDriver(root, reason, backing.name);
+}
+
+/** Whether files below `root` can share blocks. */
+function sharesBlocks(root: string): boolean {
+  const paths = [1, 2].map((n) => `${root}/probe-${crypto.randomUUID()}-${n}`);
+  const [source = "", target = ""] = paths;
+  try {
+    Deno.writeTextFileSync(source, "x".repeat(4096));
+    using from = openFd(source, O_RDONLY);
+    using to = openFd(target, O_WRONLY | O_CREAT | O_EXCL);
+    treeCalls.cloneFile(from.fd, to.fd);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    for (const path of paths) removeIfThere(path);
+  }
+}
+
+function openFd(path: string, flags: number): Disposable & { readonly fd: number } {
+  const fd = realKernel.open(path, flags, 0o600);
+  return { fd, [Symbol.dispose]: () => realKernel.close(fd) };
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 /** Why overlay does not work below `root`; undefined when it does. */

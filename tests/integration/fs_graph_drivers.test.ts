@@ -25,20 +25,22 @@ describe.each(usersToTest())("as $name", (user) => {
     ? ["unshare", "--mount", "--propagation", "private"]
     : ["unshare", "--user", "--map-root-user", "--map-auto", "--mount"];
 
-  for (const [name, can] of [["overlay", true], ["fuse-overlayfs", fuse]] as const) {
+  for (const [name, can] of [["overlay", true], ["fuse-overlayfs", fuse], ["vfs", true]] as const) {
     // fuse-overlayfs is a package that not every machine has
     it.skipIf(!can)(`the graph driver ${name} does what it must`, async () => {
       const root = `${environmentOf(user)["HOME"]}/graph-${name}`;
       roots.push(root);
       const deno = [Deno.execPath(), "run", "-A", `--config=${CONFIG}`, "--no-lock", "--quiet"];
-      const run = await runAs(user, [...namespaces, ...deno, CHILD, name, root]);
+      const run = await runAs(user, [...namespaces, ...deno, CHILD, name, root], {
+        env: { BERTH_TEST_CONFIG: CONFIG },
+      });
       expect(run.stderr).toBe("");
       const { driver, results } = JSON.parse(run.stdout) as {
         driver: string;
         results: Record<string, string | null>;
       };
       expect(driver).toBe(name);
-      expect(Object.keys(results)).toHaveLength(10);
+      expect(Object.keys(results)).toHaveLength(17);
       expect(results).toEqual(Object.fromEntries(Object.keys(results).map((title) => [title, null])));
     });
   }
