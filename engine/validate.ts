@@ -12,6 +12,7 @@ import { mountPoints } from "./mount_points.ts";
 import { parseSecurityOptions } from "./security_options.ts";
 import type { ContainerConfig, CreateRequest, HealthConfig, HostConfig } from "./types.ts";
 import { RLIMIT_NUMBERS } from "./ulimits.ts";
+import { storageOptionWarnings } from "./storage_options.ts";
 import { validateResources } from "./validate_resources.ts";
 
 /** Docker's /dev/shm. */
@@ -32,8 +33,9 @@ export function validateCreate(
   refuseNul(request.config, "Config");
   refuseNul(request.hostConfig, "HostConfig");
   validateConfig(request.config);
-  const requested = request.hostConfig;
+  const { StorageOpt: storageOptions, ...requested } = request.hostConfig;
   const warnings: string[] = [];
+  warnings.push(...storageOptionWarnings(storageOptions ?? {}));
   validateModes(requested);
   validateNetwork(request, warnings);
   const restartPolicy = validateRestart(requested);
@@ -399,9 +401,6 @@ function refuseLaterFeatures(host: HostConfig): void {
     if (device.CgroupPermissions && !/^[rwm]+$/.test(device.CgroupPermissions)) {
       throw invalid(`invalid device mode: ${device.CgroupPermissions}`);
     }
-  }
-  if (Object.keys(host.StorageOpt ?? {}).length > 0) {
-    throw invalid("--storage-opt is not supported by this storage driver");
   }
 }
 

@@ -121,6 +121,18 @@ describe("mergeImageConfig()", () => {
 });
 
 describe("validateCreate()", () => {
+  it("discards a size limit of the writable layer with a warning, and refuses other storage options", () => {
+    const create = (StorageOpt: Record<string, string>) =>
+      validateCreate(createRequest({}, { StorageOpt }), FACTS);
+    const { hostConfig, warnings } = create({ size: "10G" });
+    expect(warnings).toEqual([
+      expect.stringMatching(/^Your kernel does not support .*Limitation discarded\.$/),
+    ]);
+    expect(hostConfig).not.toHaveProperty("StorageOpt");
+    expect(() => create({ size: "much" })).toThrow("invalid size: 'much'");
+    expect(() => create({ dm: "x" })).toThrow("unknown option dm");
+  });
+
   it("fills in what Docker's inspect shows after create", () => {
     expect(create().warnings).toEqual([]);
     expect(create().hostConfig).toMatchObject({
@@ -427,7 +439,7 @@ describe("buildContainerSpec()", () => {
         },
         noNewPrivileges: false,
         seccomp: "default for 14",
-        rlimits: [{ resource: 7, soft: "1024", hard: "4096" }],
+        rlimits: [{ resource: 7, soft: "1024", hard: "4096", atMost: true }],
         args: ["sh", "-c", "x"],
         env: [
           "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
