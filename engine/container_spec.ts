@@ -1,5 +1,6 @@
 /** Turns a container's record into the spec that its shim and init carry out. */
 import { invalid, notFound } from "../base/errors.ts";
+import { RLIMIT_NOFILE } from "../ffi/constants.ts";
 import { capabilityHex, type ContainerCapabilities, resolveCapabilities } from "../runtime/capabilities.ts";
 import type { ContainerSpec, MountSpec, NamespaceMode, ProcessSpec, RootfsSpec } from "../runtime/spec.ts";
 import { processEnv, replaceOrAppendEnv } from "./container_config.ts";
@@ -192,8 +193,8 @@ function rlimits(hostConfig: HostConfig, nofile: ProcessInput["defaultNofile"]):
     soft: decimal(Soft),
     hard: decimal(Hard),
   }));
-  const own = limits.some(({ resource }) => resource === RLIMIT_NUMBERS["nofile"]);
-  return own ? limits : [...limits, { resource: RLIMIT_NUMBERS["nofile"] ?? 7, ...nofile }];
+  const own = limits.some(({ resource }) => resource === RLIMIT_NOFILE);
+  return own ? limits : [...limits, { resource: RLIMIT_NOFILE, ...nofile, atMost: true }];
 }
 
 /** A limit beyond 64 bits can only mean none. */

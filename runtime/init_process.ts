@@ -16,7 +16,7 @@ import { findCommand } from "./init_command.ts";
 import { bindConsole, openConsole } from "./init_console.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import { type ExecUser, lookupUser } from "./init_user.ts";
-import type { ProcessSpec } from "./spec.ts";
+import type { ProcessSpec, RlimitSpec } from "./spec.ts";
 
 const CAP_SYS_ADMIN = 1n << 21n;
 const NULL_DEVICE = 0x103n;
@@ -56,12 +56,8 @@ export function becomeProcess(kernel: Syscalls, process: ProcessSpec, setup: Pro
   sendReply(kernel, setup.channel, { kind: "exec" });
   for (const [target, fd] of stdio.entries()) kernel.dup2(fd, target);
   kernel.cloexecFrom(3);
-  for (const { resource, soft, hard } of process.rlimits) {
-    inStage(
-      "rlimit",
-      `error setting rlimit type ${resource}`,
-      () => kernel.setrlimit(resource, limit(soft), limit(hard)),
-    );
+  for (const rlimit of process.rlimits) {
+    inStage("rlimit", `error setting rlimit type ${rlimit.resource}`, () => setLimit(kernel, rlimit));
   }
   kernel.resetSignals();
   if (process.noNewPrivileges) kernel.prctl(PR_SET_NO_NEW_PRIVS, 1);
@@ -240,6 +236,15 @@ const mask = (hex: string): bigint => hex === "" ? 0n : BigInt(`0x${hex}`);
 function bits(value: bigint): number[] {
   return Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (value >> BigInt(bit) & 1n) === 1n);
 }
+
+/** Raising a hard limit takes rights over the host, which nobody has in a user namespace. */
+function setLimit(kernel: Syscalls, { resource, soft, hard, atMost }: RlimitSpec): void {
+  if (!atMost) return kernel.setrlimit(resource, limit(soft), limit(hard));
+  const most = smaller(limit(hard), kernel.getrlimit(resource).hard);
+  kernel.setrlimit(resource, smaller(limit(soft), most), most);
+}
+
+const smaller = (a: bigint, b: bigint): bigint => a < b ? a : b;
 
 /** RLIM_INFINITY for "-1". */
 const limit = (text: string): bigint => BigInt.asUintN(64, BigInt(text));

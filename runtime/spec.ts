@@ -56,6 +56,16 @@ export type NamespaceMode =
   | { readonly kind: "host" }
   | { readonly kind: "path"; readonly path: string };
 
+export interface RlimitSpec {
+  /** Number of the RLIMIT_*. */
+  readonly resource: number;
+  /** Decimal, "-1" = unlimited. */
+  readonly soft: string;
+  readonly hard: string;
+  /** A default that nobody has asked for: brought down to what the kernel permits, where that is less. */
+  readonly atMost?: true;
+}
+
 export interface ProcessSpec {
   readonly args: readonly string[];
   /** Whole environment, `NAME=value`; init adds HOME (from the user's passwd entry) when missing, and nothing else. */
@@ -79,8 +89,7 @@ export interface ProcessSpec {
   readonly noNewPrivileges: boolean;
   /** struct sock_filter[] in base64; absent = unconfined. */
   readonly seccomp?: string;
-  /** number of the RLIMIT_*, limits as decimal strings ("-1" = unlimited). */
-  readonly rlimits: readonly { readonly resource: number; readonly soft: string; readonly hard: string }[];
+  readonly rlimits: readonly RlimitSpec[];
   readonly oomScoreAdj?: number;
 }
 

@@ -122,6 +122,18 @@ describe.runIf(hasBusybox())("a container's process", () => {
     );
   });
 
+  it("has no more than is permitted of a limit that is a default, and fails for one that was asked for", async () => {
+    const script = "ulimit -n; ulimit -Hn";
+    const [resource, soft, hard] = [7, "-1", "-1"];
+    const permitted = (await new Deno.Command("sh", { args: ["-c", "ulimit -Hn"] }).output()).stdout;
+    const most = new TextDecoder().decode(permitted);
+    expect((await sh(script, { process: { rlimits: [{ resource, soft, hard, atMost: true }] } })).stdout)
+      .toBe(most + most);
+    await expect(sh(script, { process: { rlimits: [{ resource, soft, hard }] } })).rejects.toThrow(
+      "error setting rlimit type 7: setrlimit: operation not permitted",
+    );
+  });
+
   it("has exactly Docker's capabilities, bounding set included", async () => {
     const { stdout } = await sh("grep Cap /proc/self/status");
     expect(stdout).toBe(
