@@ -21,6 +21,7 @@ import type { Syscalls } from "../ffi/syscalls.ts";
 import { copyInto } from "./init_copy_up.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import { mountOverlay, openOverlay } from "./init_overlay.ts";
+import { refuseProcMount } from "./init_proc_guard.ts";
 import { mountOptions, propagation } from "./mount_flags.ts";
 import { cleanPath, fdPath, isDirectory, makeInRoot, openInRoot } from "./rootfs_path.ts";
 import type { ContainerSpec, MountSpec } from "./spec.ts";
@@ -116,6 +117,7 @@ function applyMount(
   if (mount.type === "proc" || mount.type === "sysfs") refuseLink(kernel, root, path, mount.type);
   const target = makeInRoot(kernel, root, path, kind);
   try {
+    refuseProcMount(kernel, root, mount, target, source);
     if (isDirectory(kernel, target) !== (kind === "directory")) {
       throw new InitFailure(
         "mount",

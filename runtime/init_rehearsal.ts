@@ -48,6 +48,7 @@ function idleKernel(): Syscalls {
   };
   const answers: Partial<Syscalls> = {
     fstat: () => directory,
+    readlink: () => "",
     stat: () => ({ ...directory, mode: 0o111 }),
     capget: () => ({ effective: 0n, permitted: 0n, inheritable: 0n }),
     execve: () => {

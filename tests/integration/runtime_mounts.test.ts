@@ -197,6 +197,29 @@ describe.runIf(hasBusybox())("a container's file systems", () => {
     });
   });
 
+  it("nothing but proc is mounted at /proc, and below it what lxcfs puts there, by whatever path", async () => {
+    const failure = async (...mounts: MountSpec[]) => {
+      await using shim = await ShimClient.start();
+      const reply = await shim.start(containerSpec(rootfs, ["true"], withMount(...mounts)));
+      expect(await shim.shutdown()).toBe(reply.ok ? undefined : true);
+      return reply.ok ? undefined : reply.error.message;
+    };
+    await Deno.remove(`${rootfs}/to-proc`).catch(() => {});
+    await Deno.symlink("proc/sys", `${rootfs}/to-proc`);
+    const notProc = '"/proc" cannot be mounted because it is not of type proc';
+    expect(await failure(bind("/proc"))).toContain(notProc);
+    expect(await failure({ type: "tmpfs", target: "/x/../proc/", flags: [] })).toContain(notProc);
+    expect(await failure(bind("/to-proc/kernel"))).toContain(
+      '"/proc/sys/kernel" cannot be mounted because it is inside /proc',
+    );
+    expect(await failure(bind("/proc/self"))).toContain("cannot be mounted because it is inside /proc");
+    const { stdout } = await sh(
+      "cat /proc/meminfo; ls /proc/self/stat",
+      withMount(bind("/proc", ["rbind"], "/proc"), bind("/proc/meminfo", ["bind"], `${base}/host/file`)),
+    ).catch((error) => ({ stdout: String(error) }));
+    expect(stdout).toContain("from the host\n");
+  });
+
   describe("of a hostile image", () => {
     let hostile: string;
     beforeAll(async () => {
