@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { type Engine } from "../engine/types.ts";
+import { archiveRoutes } from "./archive.ts";
 import { containerRoutes } from "./containers.ts";
 import { type App, type AppEnv, type Log, type Services } from "./context.ts";
 import { eventRoutes } from "./events.ts";
@@ -61,6 +62,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   systemRoutes(app, services);
   eventRoutes(app, services);
   containerRoutes(app, services);
+  archiveRoutes(app, services);
   execRoutes(app, services);
   imageRoutes(app, services);
   unavailableRoutes(app);

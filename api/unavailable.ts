@@ -3,11 +3,7 @@ import { EngineError, notFound } from "../base/errors.ts";
 import { type App } from "./context.ts";
 
 const LATER: readonly [method: string, path: string, what: string][] = [
-  ["GET", "/containers/:name/changes", "docker diff"],
-  ["GET", "/containers/:name/export", "docker export"],
   ["GET", "/containers/:name/stats", "docker stats"],
-  ["GET", "/containers/:name/archive", "docker cp"],
-  ["PUT", "/containers/:name/archive", "docker cp"],
   ["GET", "/containers/:name/attach/ws", "attaching by WebSocket"],
   ["POST", "/containers/:name/pause", "docker pause"],
   ["POST", "/containers/:name/unpause", "docker unpause"],

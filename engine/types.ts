@@ -1,3 +1,5 @@
+import type { FileOperations } from "./file_types.ts";
+
 /**
  * Docker's own shapes (PascalCase, as on the wire): the engine keeps a container's configuration in exactly this form,
  * so nothing is lost between create and inspect. The API's schemas produce these types.
@@ -210,7 +212,7 @@ export interface WaitResult {
 }
 
 /** The domain, as the API sees it. `id` parameters take an id, a unique prefix, or a name (with or without "/"). All throw EngineError. */
-export interface Engine {
+export interface Engine extends FileOperations {
   // containers
   create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }>;
   start(id: string): Promise<void>;
