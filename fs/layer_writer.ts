@@ -40,6 +40,9 @@ export interface LayerWriterOptions {
   };
 }
 
+/** Times of so many directories are remembered until the end; of more, those that the archive has left behind are set before. */
+const MAX_REMEMBERED = 50_000;
+
 /** Errors of lsetxattr after which the rest of the entry is still worth having. */
 const REFUSED_XATTR = ["EPERM", "EOPNOTSUPP", "EINVAL", "EACCES"] as const;
 
@@ -181,7 +184,14 @@ export class LayerWriter {
 
   /** Ends the layer: times of directories. */
   finish(): void {
+    this.#setDirectoryTimes("");
+  }
+
+  /** Of all remembered directories that are not on the way to `current`. */
+  #setDirectoryTimes(current: string): void {
     for (const [path, time] of this.#directoryTimes) {
+      if (current !== "" && (path === "/" || current === path || current.startsWith(`${path}/`))) continue;
+      this.#directoryTimes.delete(path);
       try {
         this.#sys.lutimes(path, time as [number, number], time as [number, number]);
       } catch (error) {
@@ -383,8 +393,10 @@ export class LayerWriter {
     }
     if (entry.type === "directory" && entry.mode & 0o2000) this.#setGroupIdSeen = true;
     this.#xattrs(path, entry);
-    if (entry.type === "directory") this.#directoryTimes.set(path, entry.mtime);
-    else this.#sys.lutimes(path, entry.mtime as [number, number], entry.mtime as [number, number]);
+    if (entry.type === "directory") {
+      this.#directoryTimes.set(path, entry.mtime);
+      if (this.#directoryTimes.size > MAX_REMEMBERED) this.#setDirectoryTimes(path);
+    } else this.#sys.lutimes(path, entry.mtime as [number, number], entry.mtime as [number, number]);
   }
 
   #owner(path: string, { uid, gid, type, name }: TarEntry): boolean {

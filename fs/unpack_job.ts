@@ -1,3 +1,4 @@
+import { MAX_RATIO } from "./compression/growth.ts";
 import type { WhiteoutFormat } from "./graph_driver.ts";
 
 /** Bounds of one archive. */
@@ -5,14 +6,14 @@ export interface UnpackLimits {
   readonly maxEntries: number;
   /** Bytes of all files together, holes included. */
   readonly maxBytes: number;
-  /** Times that a compressed archive may grow, once it has grown beyond 1 GiB. gzip cannot do more than 1032. */
+  /** Times that a compressed archive may grow, once it has grown beyond 1 GiB. */
   readonly maxRatio: number;
 }
 
 export const DEFAULT_LIMITS: UnpackLimits = {
   maxEntries: 5_000_000,
   maxBytes: 1024 ** 4,
-  maxRatio: 2000,
+  maxRatio: MAX_RATIO,
 };
 
 /** What an unpacked archive was. */

@@ -8,15 +8,13 @@ import { EngineError, messageOf } from "../base/errors.ts";
 import { CLONE_FS, O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
-import { decompress, detectCompression, MAGIC_BYTES } from "./compression/mod.ts";
+import { checkGrowth, decompress, detectCompression, MAGIC_BYTES } from "./compression/mod.ts";
 import { Growth } from "./growing_file.ts";
 import { LayerWriter } from "./layer_writer.ts";
 import { TarError, TarReader } from "./tar/mod.ts";
 import type { UnpackResult, WorkerAnswer, WorkerFault, WorkerJob } from "./unpack_job.ts";
 
 const READ_CHUNK = 1024 * 1024;
-/** Growth is only judged beyond this: small archives of zeros compress without bound in zstd. */
-const RATIO_FROM = 1024 ** 3;
 
 class Aborted extends Error {}
 
@@ -126,9 +124,7 @@ async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
       for await (const chunk of decompress(compression, source.chunks(head, 256 * 1024))) {
         diffHash.update(chunk);
         grown += chunk.length;
-        if (grown > RATIO_FROM && grown > source.bytes * job.limits.maxRatio) {
-          throw new EngineError("invalid", `archive grows more than ${job.limits.maxRatio} times: refused`);
-        }
+        checkGrowth(source.bytes, grown, job.limits.maxRatio);
         take(chunk);
       }
     } else {

@@ -1,5 +1,5 @@
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
-import { decompress, sniff } from "../fs/compression/mod.ts";
+import { decompress, GrowthGuard, sniff } from "../fs/compression/mod.ts";
 import { cleanEntryPath } from "../fs/entry_path.ts";
 import { TarError, tarEvents } from "../fs/tar/mod.ts";
 
@@ -53,7 +53,8 @@ export class SpooledArchive implements Disposable {
       const { compression, chunks } = await sniff(input);
       let length = 0;
       let open: { name: string; offset: number } | undefined;
-      for await (const event of tarEvents(decompress(compression, chunks))) {
+      const guard = new GrowthGuard();
+      for await (const event of tarEvents(guard.output(decompress(compression, guard.input(chunks))))) {
         if (event.kind === "data") {
           for (let at = 0; at < event.chunk.length;) at += await file.write(event.chunk.subarray(at));
           length += event.chunk.length;

@@ -22,8 +22,12 @@ export interface PlannedImage {
   readonly refs: readonly Reference[];
 }
 
-/** @throws {EngineError} invalid when the configuration and the list of layers do not go together. */
+/** As many layers as Docker allows an image (moby: layer.maxLayerDepth). */
+const MAX_LAYERS = 125;
+
+/** @throws {EngineError} invalid when the configuration and the list of layers do not go together, or are too long. */
 export function checkLayerCount(expected: number, got: number): void {
+  if (expected > MAX_LAYERS) throw invalid("max depth exceeded");
   if (expected !== got) {
     throw invalid(`invalid manifest, layers length mismatch: expected ${expected}, got ${got}`);
   }

@@ -92,6 +92,7 @@ async function planImage(
       if (layer === undefined) throw invalid("invalid manifest");
       if (layer.mediaType?.endsWith("+encrypted")) throw invalid("encrypted layers are not supported");
       const blob = blobName(layer.digest);
+      if (archive.has(blob)) checkSize(archive.part(blob).length, layer.size, blob);
       return { diffId, part: archive.has(blob) ? archive.part(blob) : undefined, digest: layer.digest };
     }),
     refs: references(descriptor),
@@ -110,12 +111,19 @@ function references({ annotations }: OciDescriptor): Reference[] {
   return reference.tag === undefined ? [] : [{ ...reference, digest: undefined }];
 }
 
+function checkSize(actual: number, stated: number, name: string): void {
+  if (actual !== stated) {
+    throw invalid(`invalid archive: ${name} is ${actual} bytes where its descriptor says ${stated}`);
+  }
+}
+
 function blobName(digest: string): string {
   return `blobs/${digest.replace(":", "/")}`;
 }
 
-async function verifiedText(archive: SpooledArchive, { digest }: OciDescriptor): Promise<string> {
+async function verifiedText(archive: SpooledArchive, { digest, size }: OciDescriptor): Promise<string> {
   const name = blobName(digest);
+  checkSize(archive.part(name).length, size, name);
   const bytes = await archive.bytes(name);
   if (await digestOf(bytes) !== digest) throw invalid(`invalid archive: ${name} does not match its digest`);
   return new TextDecoder().decode(bytes);

@@ -4,6 +4,7 @@ import { isZeroBlock, parseHeader, type RawHeader } from "./header.ts";
 import { decimal, parsePax, parsePaxTime, type PaxRecords, XATTR_PREFIX } from "./pax.ts";
 import {
   checkSparse,
+  MAX_STRETCHES,
   oldSparse,
   oldSparseExtension,
   paxSparse,
@@ -13,6 +14,8 @@ import {
 
 /** An extended header or long name above this is refused: it is held in memory. */
 const MAX_META = 8 * 1024 * 1024;
+/** Records that hold for all entries are looked at for each: there are a handful in real archives. */
+const MAX_GLOBAL = 64 * 1024;
 
 const NO_XATTRS: ReadonlyMap<string, Uint8Array> = new Map();
 
@@ -65,6 +68,8 @@ export class TarReader {
   #sparseReader: SparseMapReader | undefined;
   /** What is left of the map while a sparse file's data comes; undefined for an ordinary file. */
   #stretches: [number, number][] | undefined;
+  /** The stretch that comes next. */
+  #stretch = 0;
   #remaining = 0;
   #offset = 0;
   #skip = 0;
@@ -158,6 +163,7 @@ export class TarReader {
     } else if (this.#state === "old-sparse") {
       const { map, extended } = oldSparseExtension(block);
       this.#oldMap.push(...map);
+      if (this.#oldMap.length > MAX_STRETCHES) throw new TarError("invalid tar header: sparse map too long");
       if (!extended) yield* this.#startSparse(this.#oldMap);
     } else {
       this.#remaining -= BLOCK;
@@ -211,8 +217,11 @@ export class TarReader {
         this.#pax = parsePax(payload);
         break;
       case "g": {
-        const keys = new Set(parsePax(payload).map(([key]) => key));
-        this.#global = [...this.#global.filter(([key]) => !keys.has(key)), ...parsePax(payload)];
+        const records = parsePax(payload);
+        const keys = new Set(records.map(([key]) => key));
+        this.#global = [...this.#global.filter(([key]) => !keys.has(key)), ...records];
+        const size = this.#global.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+        if (size > MAX_GLOBAL) throw new TarError("invalid tar header: global extended header too large");
         break;
       }
       default: {
@@ -286,6 +295,7 @@ export class TarReader {
     if (entry === undefined) throw new TarError("invalid tar header: sparse map without a file");
     const stretches = checkSparse(map, entry.size, this.#remaining);
     this.#stretches = stretches.map(([offset, length]) => [offset, length]);
+    this.#stretch = 0;
     yield { kind: "entry", entry };
     this.#state = "data";
     if (this.#remaining === 0) yield* this.#endOfEntry();
@@ -298,14 +308,14 @@ export class TarReader {
       return;
     }
     for (let at = 0; at < chunk.length;) {
-      const stretch = this.#stretches[0];
+      const stretch = this.#stretches[this.#stretch];
       if (stretch === undefined) throw new TarError("invalid tar header: sparse map does not match the data");
       const step = Math.min(stretch[1], chunk.length - at);
       yield { kind: "data", chunk: chunk.subarray(at, at + step), offset: stretch[0] };
       at += step;
       stretch[0] += step;
       stretch[1] -= step;
-      if (stretch[1] === 0) this.#stretches.shift();
+      if (stretch[1] === 0) this.#stretch++;
     }
   }
 

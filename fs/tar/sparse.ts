@@ -6,7 +6,7 @@ import { decimal } from "./pax.ts";
 export type SparseMap = readonly (readonly [offset: number, length: number])[];
 
 /** A map of more stretches is refused: each costs memory. */
-const MAX_STRETCHES = 1_000_000;
+export const MAX_STRETCHES = 1_000_000;
 
 /** Reads `count` entries of 24 bytes (two numbers of 12) of an old GNU sparse header; ends at an empty one. */
 function oldEntries(block: Uint8Array, start: number, count: number): [number, number][] {
