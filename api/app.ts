@@ -5,6 +5,7 @@ import { containerRoutes } from "./containers.ts";
 import { type App, type AppEnv, type Log, type Services } from "./context.ts";
 import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
+import { imageTransferRoutes } from "./image_transfer.ts";
 import { imageRoutes } from "./images.ts";
 import { bare, errorReply, json } from "./reply.ts";
 import { systemRoutes } from "./system.ts";
@@ -32,13 +33,14 @@ function pathOf(url: string): string {
  */
 export function routePath(request: Request): string {
   const [, path] = splitVersion(pathOf(request.url));
-  if (!path.startsWith("/images/")) return path;
-  const rest = path.slice("/images/".length).replaceAll(/%2f/gi, "/");
+  const room = /^\/(?:images|distribution)\//.exec(path)?.[0];
+  if (room === undefined) return path;
+  const rest = path.slice(room.length).replaceAll(/%2f/gi, "/");
   if (!rest.includes("/")) return path;
   const suffix = IMAGE_SUFFIXES[request.method]?.exec(rest)?.[0];
   if (suffix === undefined) return path;
   const name = rest.slice(0, rest.length - suffix.length);
-  return `/images/${name.replaceAll("/", "%2F")}${suffix}`;
+  return `${room}${name.replaceAll("/", "%2F")}${suffix}`;
 }
 
 /**
@@ -64,6 +66,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   containerRoutes(app, services);
   archiveRoutes(app, services);
   execRoutes(app, services);
+  imageTransferRoutes(app, services);
   imageRoutes(app, services);
   unavailableRoutes(app);
   return app;

@@ -10,7 +10,9 @@ import {
   type Services,
   signalOf,
 } from "./context.ts";
-import { bare, json, jsonLine, stream, streamError } from "./reply.ts";
+import { pullImage } from "./image_transfer.ts";
+import { messageStream } from "./messages.ts";
+import { bare, json } from "./reply.ts";
 import { filters, flag, word } from "./schemas/query.ts";
 
 const listQuery = z.object({ all: flag, filters, filter: word, "shared-size": flag, digests: flag });
@@ -38,20 +40,12 @@ export function imageRoutes(app: App, { engine }: Services): void {
 
   app.post("/images/load", (c) => {
     const input = rawBody(c);
-    return stream(
-      messages((send) => engine.imageLoad(input, signalOf(c), send), signalOf(c)),
-      "application/json",
-    );
+    return messageStream((send, signal) => engine.imageLoad(input, signal, send), signalOf(c), true);
   });
 
   app.post("/images/create", async (c) => {
     const { fromImage, fromSrc, repo, tag, message, platform } = readQuery(c, createQuery);
-    if (fromImage !== undefined) {
-      throw new EngineError(
-        "not-implemented",
-        "berth cannot pull images yet; load one with `docker load` or use berth/host",
-      );
-    }
+    if (fromImage !== undefined) return await pullImage(c, engine, { fromImage, tag, platform });
     if (fromSrc !== undefined && fromSrc !== "-") {
       throw new EngineError(
         "not-implemented",
@@ -78,8 +72,6 @@ export function imageRoutes(app: App, { engine }: Services): void {
     return bare(201);
   });
 
-  app.post("/images/:name/push", async (c) => await engine.imagePush(imageName(c)));
-
   app.delete("/images/:name", async (c) => {
     const { force, noprune } = readQuery(c, removeQuery);
     return json(await engine.imageRemove(imageName(c), { force, noPrune: noprune }));
@@ -94,32 +86,3 @@ function imageName(c: AppContext): string {
 
 const joinReference = (repo: string, tag: string | undefined): string =>
   tag === undefined ? repo : `${repo}:${tag}`;
-
-/**
- * What `work` sends, line by line as it comes. Docker has begun its 200 by the time such work fails, so the error is
- * the last line.
- */
-async function* messages(
-  work: (send: (message: Record<string, unknown>) => void) => Promise<void>,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const queue: Record<string, unknown>[] = [];
-  let wake = () => {};
-  let finished = false;
-  const done = work((message) => {
-    queue.push(message);
-    wake();
-  }).catch((error) => {
-    if (!signal.aborted) queue.push(streamError(error));
-  }).finally(() => {
-    finished = true;
-    wake();
-  });
-  for (;;) {
-    const message = queue.shift();
-    if (message !== undefined) yield jsonLine(message);
-    else if (finished) break;
-    else await new Promise<void>((resolve) => wake = resolve);
-  }
-  await done;
-}

@@ -1,6 +1,8 @@
 import { invalid, messageOf } from "../base/errors.ts";
+import type { RegistrySettings } from "../image/registry/settings.ts";
 import { isLogLevel, type LogLevel } from "./log.ts";
 import { checkLogConfig } from "./log_options.ts";
+import { type ProxySettings, REGISTRY_KEYS, registrySettings } from "./registry_config.ts";
 import type { EngineOptions } from "./serve_options.ts";
 import type { ContainerDefaults } from "./context.ts";
 
@@ -15,6 +17,8 @@ export interface EngineSettings {
   readonly shimPool: number;
   readonly labels: readonly string[];
   readonly defaults: ContainerDefaults;
+  readonly registry: RegistrySettings;
+  readonly proxies: ProxySettings;
   /** What the file says that has no effect here. */
   readonly warnings: readonly string[];
 }
@@ -39,6 +43,7 @@ const OWN_KEYS = [
   "log-driver",
   "log-opts",
   "labels",
+  ...REGISTRY_KEYS,
 ];
 
 /** dockerd's other directives (moby: daemon/config): accepted, so that one file serves both; a warning says that nothing follows from them. */
@@ -47,10 +52,10 @@ const DOCKERD_KEYS = new Set(
   builder cgroup-parent containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
   data-root default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
   default-network-opts default-runtime dns dns-opts dns-search exec-opts experimental features firewall-backend fixed-cidr
-  fixed-cidr-v6 group host-gateway-ip host-gateway-ips http-proxy https-proxy icc init-path insecure-registries ip ip-forward
-  ip-forward-no-drop ip-masq ip6tables ipv6 iptables live-restore log-format max-concurrent-downloads max-concurrent-uploads
-  max-download-attempts metrics-addr mtu no-new-privileges no-proxy node-generic-resources oom-score-adjust proxies
-  raw-logs registry-mirrors rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
+  fixed-cidr-v6 group host-gateway-ip host-gateway-ips icc init-path ip ip-forward
+  ip-forward-no-drop ip-masq ip6tables ipv6 iptables live-restore log-format
+  metrics-addr mtu no-new-privileges node-generic-resources oom-score-adjust
+  raw-logs rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
   tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate`.split(
     /\s+/,
   ),
@@ -114,6 +119,7 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     pidfile: text("pidfile") ?? options.pidfile,
     logLevel: (take("debug", "true or false", isBool) ?? options.debug) ? "debug" : logLevel,
     shimPool,
+    ...registrySettings(take, refuse, options.configFile),
     labels: take("labels", "a list of strings", isTextList) ?? [],
     defaults: {
       shmSize: sizeOf(file["default-shm-size"], refuse),

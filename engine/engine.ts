@@ -1,6 +1,7 @@
 import { conflict, EngineError, invalid, messageOf } from "../base/errors.ts";
 import { TreeThreads } from "../fs/tree_threads.ts";
 import type { ImageStore } from "../image/image_store.ts";
+import type { RegistrySettings } from "../image/registry/settings.ts";
 import { attachContainer } from "./attach.ts";
 import type { Container } from "./container.ts";
 import { selectContainers } from "./container_filters.ts";
@@ -9,6 +10,7 @@ import { createContainer } from "./create.ts";
 import { createExec, inspectExec, resizeExec, startExec } from "./exec.ts";
 import { fileOperations } from "./file_operations.ts";
 import { imageOperations } from "./image_operations.ts";
+import { imageTransfers } from "./image_transfer.ts";
 import { infoView, versionView } from "./info.ts";
 import { containerLogs } from "./logs.ts";
 import { checkName } from "./names.ts";
@@ -36,6 +38,7 @@ export interface EngineDescription {
   readonly id: string;
   readonly labels: readonly string[];
   readonly debug: boolean;
+  readonly registry: RegistrySettings;
   /** What the start found wanting. */
   readonly warnings: readonly string[];
 }
@@ -57,7 +60,11 @@ export class BerthEngine implements Engine {
   readonly imageInspect: Engine["imageInspect"];
   readonly imageHistory: Engine["imageHistory"];
   readonly imageTag: Engine["imageTag"];
+  readonly imagePull: Engine["imagePull"];
   readonly imagePush: Engine["imagePush"];
+  readonly registryLogin: Engine["registryLogin"];
+  readonly distributionInspect: Engine["distributionInspect"];
+  readonly imageSearch: Engine["imageSearch"];
   readonly imageRemove: Engine["imageRemove"];
 
   constructor(ctx: EngineContext, images: ImageStore, description: EngineDescription) {
@@ -77,7 +84,12 @@ export class BerthEngine implements Engine {
     this.imageInspect = operations.imageInspect;
     this.imageHistory = operations.imageHistory;
     this.imageTag = operations.imageTag;
-    this.imagePush = operations.imagePush;
+    const transfers = imageTransfers(ctx, images, description.registry);
+    this.imagePull = transfers.imagePull;
+    this.imagePush = transfers.imagePush;
+    this.registryLogin = transfers.registryLogin;
+    this.distributionInspect = transfers.distributionInspect;
+    this.imageSearch = transfers.imageSearch;
     this.imageRemove = operations.imageRemove;
   }
 

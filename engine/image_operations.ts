@@ -1,4 +1,3 @@
-import { EngineError } from "../base/errors.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { EngineContext } from "./context.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
@@ -12,7 +11,6 @@ type ImageOperations = Pick<
   | "imageInspect"
   | "imageHistory"
   | "imageTag"
-  | "imagePush"
   | "imageRemove"
 >;
 
@@ -69,21 +67,6 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
       return attempt(() => {
         images.tag(reference, target);
         publish("tag", images.get(reference).id, target);
-      });
-    },
-
-    imagePush(reference) {
-      return attempt(() => {
-        const image = images.get(reference);
-        if (image.hostDirs.length > 0) {
-          throw new EngineError(
-            "forbidden",
-            `${reference} cannot be pushed: it is made of this machine's own ${
-              image.hostDirs.join(", ")
-            }, which no registry can hold`,
-          );
-        }
-        throw new EngineError("not-implemented", "docker push is not available yet in this version of berth");
       });
     },
 

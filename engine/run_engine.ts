@@ -11,6 +11,7 @@ import { EventLog } from "./events.ts";
 import { ExecTable } from "./exec_table.ts";
 import { readHostFacts } from "./host_facts.ts";
 import { createLogger, type Logger } from "./log.ts";
+import { useProxies } from "./registry_config.ts";
 import { reconcile, startWanted } from "./reconcile.ts";
 import type { EngineOptions } from "./serve_options.ts";
 import { ShimPool, shimSpawner } from "./shim_pool.ts";
@@ -43,6 +44,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   const stop = stopSignal();
   prepareDirectories(settings);
   using _lock = lockDataRoot(kernel, settings.dataRoot);
+  useProxies(settings.proxies);
   for (const warning of [...options.warnings, ...settings.warnings]) log.warn(warning);
   using store = new Store(`${settings.dataRoot}/berth.db`);
   const { driver } = await probeGraphDriver({
@@ -94,6 +96,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     debug: settings.logLevel === "debug",
     warnings: options.warnings,
   });
+    registry: settings.registry,
   const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const server = await serve(engine, hosts, log);
   try {

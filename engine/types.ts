@@ -1,4 +1,5 @@
 import type { FileOperations } from "./file_types.ts";
+import type { ImageTransfers } from "./transfer_types.ts";
 
 /**
  * Docker's own shapes (PascalCase, as on the wire): the engine keeps a container's configuration in exactly this form,
@@ -212,7 +213,7 @@ export interface WaitResult {
 }
 
 /** The domain, as the API sees it. `id` parameters take an id, a unique prefix, or a name (with or without "/"). All throw EngineError. */
-export interface Engine extends FileOperations {
+export interface Engine extends FileOperations, ImageTransfers {
   // containers
   create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }>;
   start(id: string): Promise<void>;
@@ -274,8 +275,6 @@ export interface Engine extends FileOperations {
   imageInspect(ref: string): Promise<Record<string, unknown>>;
   imageHistory(ref: string): Promise<Record<string, unknown>[]>;
   imageTag(ref: string, target: string): Promise<void>;
-  /** Refuses: an image with system directories of this machine for good, any other until registries are spoken to. */
-  imagePush(ref: string): Promise<never>;
   imageRemove(ref: string, options: { force: boolean; noPrune: boolean }): Promise<Record<string, string>[]>;
   // system
   info(): Promise<Record<string, unknown>>;

@@ -2,7 +2,8 @@ import { createHash, type Hash } from "node:crypto";
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import { type GrowingFile, Growth } from "../fs/growing_file.ts";
 import type { Blob, ContentStore } from "./content_store.ts";
-import { ConnectionError, isTransient, RegistryError } from "./registry/errors.ts";
+import { ConnectionError, isTransient } from "./registry/errors.ts";
+import { pause, retryDelay } from "./registry/retry.ts";
 import type { RegistryClient } from "./registry/client.ts";
 import type { RegistrySettings } from "./registry/settings.ts";
 
@@ -25,8 +26,6 @@ export class DigestMismatch extends EngineError {
 
 /** Pieces are joined up to this before they are written. */
 const WRITE_SIZE = 512 * 1024;
-/** Longest wait between two attempts. */
-const MAX_DELAY_MS = 30_000;
 
 /**
  * One blob on its way from a registry to the content store. It can be read while it grows ({@link BlobDownload.file});
@@ -102,7 +101,7 @@ export class BlobDownload {
           // a connection that brings something each time may break as often as it likes
           failures = this.#length > before ? 1 : failures + 1;
           if (!isTransient(error) || failures >= settings.maxAttempts) throw error;
-          await pause(delayOf(error, failures, settings), report, signal);
+          await pause(retryDelay(error, failures, settings), (seconds) => report.onRetry(seconds), signal);
         }
       }
       report.onVerify();
@@ -211,28 +210,6 @@ class Pieces {
     const rest = this.#buffer.subarray(0, this.length);
     this.length = 0;
     return rest;
-  }
-}
-
-function delayOf(error: unknown, failures: number, settings: RegistrySettings): number {
-  const wanted = error instanceof RegistryError ? error.retryAfterMs ?? 0 : 0;
-  return Math.min(MAX_DELAY_MS, Math.max(wanted, settings.retryDelayMs * 2 ** (failures - 1)));
-}
-
-/** Waits, telling the seconds that are left. */
-async function pause(ms: number, report: DownloadReport, signal: AbortSignal): Promise<void> {
-  for (let left = ms; left > 0; left -= 1000) {
-    report.onRetry(Math.ceil(left / 1000));
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(done, Math.min(left, 1000));
-      function done() {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        if (signal.aborted) reject(signal.reason);
-        else resolve();
-      }
-      signal.addEventListener("abort", done);
-    });
   }
 }
 

@@ -132,6 +132,12 @@ export class ImageTables {
     return this.#all("SELECT * FROM image_refs WHERE image_id = ? ORDER BY ref", imageId);
   }
 
+  /** Names with tags that begin with this text: `docker.io/library/busybox:`. */
+  tagsOf(prefix: string): RefRow[] {
+    const sql = "SELECT * FROM image_refs WHERE kind = 'tag' AND substr(ref, 1, ?) = ? ORDER BY ref";
+    return this.#all<RefRow>(sql, prefix.length, prefix);
+  }
+
   /** Gives a name to an image, taking it from whoever had it. */
   setRef(ref: string, imageId: string, kind: "tag" | "digest", now: string): void {
     const sql =

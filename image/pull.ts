@@ -166,7 +166,7 @@ export class ImagePuller {
 }
 
 /** A registry's refusal as Docker tells it (moby: distribution/errors.go). */
-function translated(error: unknown, reference: Reference): unknown {
+export function translated(error: unknown, reference: Reference): unknown {
   if (!(error instanceof RegistryError)) return error;
   const name = familiarName(reference);
   switch (error.code) {

@@ -16,12 +16,20 @@ export class Authorization {
   readonly #auth: RegistryAuth;
   /** `repository:library/busybox:pull` */
   readonly #scopes: readonly string[];
+  readonly #offline: boolean;
   #header: string | undefined;
   #renewing: Promise<void> | undefined;
   /** What a login must remember instead of the password, when the server gave one. */
   identityToken: string | undefined;
 
-  constructor(transport: Transport, auth: RegistryAuth | undefined, scopes: readonly string[]) {
+  /** @param offline ask for an identity token as well. */
+  constructor(
+    transport: Transport,
+    auth: RegistryAuth | undefined,
+    scopes: readonly string[],
+    offline = false,
+  ) {
+    this.#offline = offline;
     this.#transport = transport;
     this.#auth = auth ?? {};
     this.#scopes = scopes;
@@ -96,6 +104,10 @@ export class Authorization {
     if (service) url.searchParams.set("service", service);
     for (const scope of scopes) url.searchParams.append("scope", scope);
     if (username) url.searchParams.set("account", username);
+    if (this.#offline) {
+      url.searchParams.set("offline_token", "true");
+      url.searchParams.set("client_id", CLIENT_ID);
+    }
     const headers = username || password ? { Authorization: basic(username ?? "", password ?? "") } : {};
     return await this.#transport.fetch(url.href, { headers, signal });
   }

@@ -1,0 +1,88 @@
+/** Routes that speak to registries. */
+import * as z from "zod/mini";
+import { invalid } from "../base/errors.ts";
+import {
+  type App,
+  type AppContext,
+  atLeast,
+  pathName,
+  readJson,
+  readQuery,
+  type Services,
+  signalOf,
+} from "./context.ts";
+import { messageStream } from "./messages.ts";
+import { json } from "./reply.ts";
+import { filters, integer, word } from "./schemas/query.ts";
+import { authConfig, authOf, registryAuth } from "./schemas/registry.ts";
+
+const pushQuery = z.object({ tag: word });
+const searchQuery = z.object({ term: word, limit: integer, filters });
+
+/** Docker's number of search results. */
+const SEARCH_LIMIT = 25;
+
+export interface PullQuery {
+  readonly fromImage: string;
+  readonly tag: string | undefined;
+  readonly platform: string | undefined;
+}
+
+/** POST /images/create with `fromImage`. */
+export function pullImage(
+  c: AppContext,
+  engine: Services["engine"],
+  { fromImage, tag, platform }: PullQuery,
+): Promise<Response> {
+  const auth = registryAuth(c.req.header("x-registry-auth"));
+  const named = fromImage.replace(/:$/, "");
+  const separator = tag?.includes(":") ? "@" : ":";
+  const reference = tag === undefined ? named : `${named}${separator}${tag}`;
+  // without a tag the old protocol means all of them
+  const allTags = tag === undefined && !/[:@][^/]*$/.test(named);
+  const options = { reference, allTags, platform: atLeast(c, "1.32") ? platform : undefined, auth };
+  return messageStream((send, signal) => engine.imagePull(options, signal, send), signalOf(c));
+}
+
+export function imageTransferRoutes(app: App, { engine }: Services): void {
+  app.post("/images/:name/push", async (c) => {
+    const { tag } = readQuery(c, pushQuery);
+    const auth = registryAuth(c.req.header("x-registry-auth"));
+    const name = pathName(c);
+    return await messageStream(
+      (send, signal) => engine.imagePush(name, { tag, auth }, signal, send),
+      signalOf(c),
+    );
+  });
+
+  app.get("/images/search", async (c) => {
+    const { term, limit, filters } = readQuery(c, searchQuery);
+    if (term === undefined) throw invalid("search term is required");
+    const auth = registryAuth(c.req.header("x-registry-auth"));
+    const wanted = { term, limit: limit || SEARCH_LIMIT, filters, auth };
+    return json(await engine.imageSearch(wanted, signalOf(c)));
+  });
+
+  app.get(
+    "/distribution/:name/json",
+    async (c) =>
+      json(
+        await engine.distributionInspect(
+          pathName(c),
+          registryAuth(c.req.header("x-registry-auth")),
+          signalOf(c),
+        ),
+      ),
+  );
+
+  app.post("/auth", async (c) => {
+    const body = await readJson(c, authConfig, "registry.AuthConfig", true);
+    const { username = "", password = "", identityToken } = authOf(body) ?? {};
+    return json(
+      await engine.registryLogin(
+        { username, password, identityToken, serverAddress: body.serveraddress ?? "" },
+        signalOf(c),
+      ),
+    );
+  });
+}

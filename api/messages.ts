@@ -1,0 +1,42 @@
+import { jsonLine, stream, streamError } from "./reply.ts";
+
+/**
+ * A response of what `work` sends, line by line as it comes. As in Docker, what fails before the first line is an
+ * ordinary error, and what fails afterwards is the last line.
+ *
+ * @param headAtOnce the 200 is sent before anything has come, so that every failure is a line.
+ */
+export async function messageStream(
+  work: (send: (message: Record<string, unknown>) => void, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+  headAtOnce = false,
+): Promise<Response> {
+  const queue: Record<string, unknown>[] = [];
+  let wake = () => {};
+  let finished = false;
+  let failure: { readonly error: unknown } | undefined;
+  const done = work((message) => {
+    queue.push(message);
+    wake();
+  }, signal).catch((error) => {
+    failure = { error };
+  }).finally(() => {
+    finished = true;
+    wake();
+  });
+  if (!headAtOnce) {
+    while (queue.length === 0 && !finished) await new Promise<void>((resolve) => wake = resolve);
+    if (queue.length === 0 && failure !== undefined) throw failure.error;
+  }
+  async function* lines(): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const message = queue.shift();
+      if (message !== undefined) yield jsonLine(message);
+      else if (finished) break;
+      else await new Promise<void>((resolve) => wake = resolve);
+    }
+    await done;
+    if (failure !== undefined && !signal.aborted) yield jsonLine(streamError(failure.error));
+  }
+  return stream(lines(), "application/json");
+}
