@@ -93,10 +93,10 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   const engine = new BerthEngine(ctx, images, {
     id: engineId(settings.dataRoot),
     labels: settings.labels,
+    registry: settings.registry,
     debug: settings.logLevel === "debug",
     warnings: options.warnings,
   });
-    registry: settings.registry,
   const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const server = await serve(engine, hosts, log);
   try {
