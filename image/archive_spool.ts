@@ -14,20 +14,23 @@ export interface ArchivePart {
 const MAX_MEMBERS = 100_000;
 /** JSON files are read whole; 4 MiB is what registries accept for a manifest. */
 const MAX_TEXT = 16 * 1024 * 1024;
+/** A member from this size on has a file of its own. */
+const OWN_FILE = 256 * 1024;
 
 /**
  * An archive of images on disk, with a table of its members: `docker save` writes layers before the index that says
- * what they are. One file for all; removed by {@link SpooledArchive.close}.
+ * what they are. Small members share a file, large ones (layers) have one each, so that they can be kept without copying them.
+ * Removed by {@link SpooledArchive.close}.
  */
 export class SpooledArchive implements Disposable {
   readonly #path: string;
-  readonly #members: Map<string, { offset: number; length: number }>;
+  readonly #members: Map<string, ArchivePart>;
   /** Old archives have a link in place of a layer that occurs twice. */
   readonly #links: Map<string, string>;
 
   private constructor(
     path: string,
-    members: Map<string, { offset: number; length: number }>,
+    members: Map<string, ArchivePart>,
     links: Map<string, string>,
   ) {
     this.#path = path;
@@ -36,7 +39,7 @@ export class SpooledArchive implements Disposable {
   }
 
   /**
-   * Writes the files of a tar archive (compressed or not) to `path`, which must not exist.
+   * Writes the files of a tar archive (compressed or not) into the directory `path`, which must not exist.
    *
    * @param onBytes called with the bytes taken so far.
    * @throws {EngineError} invalid; nothing stays on disk then.
@@ -46,21 +49,34 @@ export class SpooledArchive implements Disposable {
     path: string,
     onBytes?: (bytes: number) => void,
   ): Promise<SpooledArchive> {
-    const members = new Map<string, { offset: number; length: number }>();
+    const members = new Map<string, ArchivePart>();
     const links = new Map<string, string>();
     try {
-      using file = await Deno.open(path, { write: true, createNew: true, mode: 0o600 });
+      await Deno.mkdir(path, { mode: 0o700 });
+      const create = (name: string) =>
+        Deno.open(`${path}/${name}`, { write: true, createNew: true, mode: 0o600 });
+      using files = new DisposableStack();
+      const shared = files.use(await create("small"));
       const { compression, chunks } = await sniff(input);
       let length = 0;
-      let open: { name: string; offset: number } | undefined;
+      let size = 0;
+      let sharedLength = 0;
+      let open: { name: string; path: string; file: Deno.FsFile; offset: number } | undefined;
       const guard = new GrowthGuard();
       for await (const event of tarEvents(guard.output(decompress(compression, guard.input(chunks))))) {
         if (event.kind === "data") {
-          for (let at = 0; at < event.chunk.length;) at += await file.write(event.chunk.subarray(at));
+          if (open === undefined) continue;
+          for (let at = 0; at < event.chunk.length;) at += await open.file.write(event.chunk.subarray(at));
           length += event.chunk.length;
+          if (open.file === shared) sharedLength += event.chunk.length;
           onBytes?.(length);
         } else if (event.kind === "end") {
-          if (open) members.set(open.name, { offset: open.offset, length: length - open.offset });
+          if (open) {
+            const { name, offset } = open;
+            const own = open.file !== shared;
+            members.set(name, { path: open.path, offset, length: own ? size : sharedLength - offset });
+            if (own) open.file.close();
+          }
           open = undefined;
         } else {
           const { entry } = event;
@@ -68,7 +84,13 @@ export class SpooledArchive implements Disposable {
           if (members.size + links.size >= MAX_MEMBERS) throw invalid("archive has too many members");
           if (entry.type === "file") {
             if (entry.sparse) throw invalid(`archive member ${JSON.stringify(name)} is sparse`);
-            open = { name, offset: length };
+            size = entry.size;
+            if (size < OWN_FILE) {
+              open = { name, path: `${path}/small`, file: shared, offset: sharedLength };
+            } else {
+              const own = String(members.size);
+              open = { name, path: `${path}/${own}`, file: await create(own), offset: 0 };
+            }
           } else if (entry.type === "symlink") {
             const dir = name.slice(0, name.lastIndexOf("/") + 1);
             links.set(name, cleanEntryPath(dir + entry.linkName).slice(1));
@@ -79,7 +101,7 @@ export class SpooledArchive implements Disposable {
       }
       return new SpooledArchive(path, members, links);
     } catch (error) {
-      await Deno.remove(path).catch(() => {});
+      await Deno.remove(path, { recursive: true }).catch(() => {});
       if (error instanceof TarError) throw invalid(`invalid archive: ${error.message}`, error);
       // Deno's own words for ENOSPC and the like
       if (error instanceof Error && "code" in error && error.code === "ENOSPC") {
@@ -90,7 +112,7 @@ export class SpooledArchive implements Disposable {
     }
   }
 
-  #find(name: string): { offset: number; length: number } | undefined {
+  #find(name: string): ArchivePart | undefined {
     let current = name;
     for (let hops = 0; hops < 10; hops++) {
       const member = this.#members.get(current);
@@ -108,26 +130,26 @@ export class SpooledArchive implements Disposable {
 
   /** Where a member lies. @throws {EngineError} invalid when there is none of that name. */
   part(name: string): ArchivePart {
-    let member: { offset: number; length: number } | undefined;
+    let member: ArchivePart | undefined;
     try {
       member = this.#find(cleanEntryPath(name).slice(1));
     } catch {
       // a name that leads out of the archive is not in it
     }
     if (member === undefined) throw invalid(`invalid archive: ${JSON.stringify(name)} is missing`);
-    return { path: this.#path, ...member };
+    return member;
   }
 
   /** A member's bytes; for small ones. */
   async bytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
-    const { offset, length } = this.part(name);
+    const { path, offset, length } = this.part(name);
     if (length > MAX_TEXT) throw invalid(`invalid archive: ${JSON.stringify(name)} is too large`);
-    using file = await Deno.open(this.#path);
+    using file = await Deno.open(path);
     await file.seek(offset, Deno.SeekMode.Start);
     const buffer = new Uint8Array(length);
     for (let at = 0; at < length;) {
       const read = await file.read(buffer.subarray(at));
-      if (read === null) throw new EngineError("system", `${this.#path}: unexpected EOF`);
+      if (read === null) throw new EngineError("system", `${path}: unexpected EOF`);
       at += read;
     }
     return buffer;
@@ -144,7 +166,7 @@ export class SpooledArchive implements Disposable {
 
   close(): void {
     try {
-      Deno.removeSync(this.#path);
+      Deno.removeSync(this.#path, { recursive: true });
     } catch {
       // removed already
     }

@@ -129,7 +129,7 @@ export class ContentStore {
 
   /** Stores small bytes. Dispose of the answer when the blob has got its use (a layer, a manifest). */
   async put(bytes: Uint8Array<ArrayBuffer>): Promise<HeldBlob> {
-    const path = this.#temporary();
+    const path = this.temporary();
     await Deno.writeFile(path, bytes, { createNew: true, mode: 0o600 });
     return this.#keep(path, { digest: await digestOf(bytes), size: bytes.length });
   }
@@ -143,7 +143,7 @@ export class ContentStore {
 
   /** Stores a stream of any length. Dispose of the answer when the blob has got its use (a layer, a manifest). */
   async ingest(chunks: AsyncIterable<Uint8Array>): Promise<HeldBlob> {
-    const path = this.#temporary();
+    const path = this.temporary();
     const hash = createHash("sha256");
     let size = 0;
     try {
@@ -160,7 +160,8 @@ export class ContentStore {
     return this.#keep(path, { digest: `sha256:${hash.digest("hex")}`, size });
   }
 
-  #temporary(): string {
+  /** A name for a file that is to be adopted; swept at start. */
+  temporary(): string {
     Deno.mkdirSync(`${this.#root}/tmp`, { recursive: true, mode: 0o700 });
     return `${this.#root}/tmp/ingest-${crypto.randomUUID()}`;
   }

@@ -6,11 +6,16 @@ import { hostOwnersMapped } from "./host_image.ts";
  * here (root's engine); read-only where they are not: copying up a file of an unmapped owner fails with EOVERFLOW.
  *
  * @param containerDir the container's own directory, where the writable parts go.
+ * @param layers directories of layers that were committed on top of the host's, topmost first.
  */
-export function hostMounts(hostDirs: readonly string[], containerDir: string): MountSpec[] {
+export function hostMounts(
+  hostDirs: readonly string[],
+  containerDir: string,
+  layers: readonly string[] = [],
+): MountSpec[] {
   const writable = hostOwnersMapped();
   return hostDirs.filter(isDirectory).map((dir) =>
-    writable ? overlayMount(dir, containerDir) : readOnlyMount(dir)
+    writable ? overlayMount(dir, containerDir, layers) : readOnlyMount(dir)
   );
 }
 
@@ -19,7 +24,7 @@ function readOnlyMount(dir: string): MountSpec {
   return { type: "image-dir", source: dir, target: dir, flags: ["rbind", "ro"], recursiveReadOnly: true };
 }
 
-function overlayMount(dir: string, containerDir: string): MountSpec {
+function overlayMount(dir: string, containerDir: string, layers: readonly string[]): MountSpec {
   const base = `${containerDir}/host${dir}`;
   const upper = `${base}/upper`, work = `${base}/work`;
   Deno.mkdirSync(work, { recursive: true, mode: 0o711 });
@@ -32,7 +37,12 @@ function overlayMount(dir: string, containerDir: string): MountSpec {
     source: dir,
     target: dir,
     flags: [],
-    overlay: { lower: [dir], upper, work, options: ["userxattr"] },
+    overlay: {
+      lower: [...layers.map((layer) => layer + dir).filter(isDirectory), dir],
+      upper,
+      work,
+      options: ["userxattr"],
+    },
   };
 }
 

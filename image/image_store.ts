@@ -6,6 +6,7 @@ import type { MountSpec } from "../runtime/spec.ts";
 import { chunksOf } from "./abortable.ts";
 import { SpooledArchive } from "./archive_spool.ts";
 import { applyChanges } from "./change.ts";
+import { commitImage, type CommitOptions } from "./commit.ts";
 import { ContentStore } from "./content_store.ts";
 import { chainIds, digestOf, isDigest } from "./digest.ts";
 import { DOCKER_MANIFEST, planDockerArchive } from "./docker_archive.ts";
@@ -21,6 +22,7 @@ import { hostMounts } from "./host_mounts.ts";
 import { parseImageConfig } from "./image_config.ts";
 import { ImageRemoval, type RemovedItem, type RemoveOptions } from "./image_removal.ts";
 import { type ImageRow, ImageTables } from "./image_tables.ts";
+import { KeptLayers } from "./kept_layers.ts";
 import { type LayerRecord, LayerStore } from "./layer_store.ts";
 import type { PlannedImage } from "./load_plan.ts";
 import { OCI_INDEX, planOciLayout } from "./oci_layout.ts";
@@ -34,13 +36,17 @@ import {
   type Reference,
   withDefaultTag,
 } from "./reference.ts";
+import { saveImages } from "./save.ts";
 import type { Image } from "./types.ts";
 
 /** How far a load is. `current` and `total` are bytes of the archive or of one layer in it. */
 export interface LoadProgress {
   /** Short diff id of a layer; "" while the archive comes in. */
   readonly id: string;
-  readonly status: "Receiving archive" | "Loading layer" | "Layer already exists";
+  readonly status:
+    | "Receiving archive"
+    | "Loading layer"
+    | "Layer already exists";
   readonly current: number;
   /** 0 = unknown */
   readonly total: number;
@@ -109,7 +115,8 @@ export class ImageStore {
   /** All images, the newest first. */
   list(): Image[] {
     return this.#tables.images().map((row) => this.#image(row)).sort((a, b) =>
-      Date.parse(b.createdAt) - Date.parse(a.createdAt) || a.id.localeCompare(b.id)
+      Date.parse(b.createdAt) - Date.parse(a.createdAt) ||
+      a.id.localeCompare(b.id)
     );
   }
 
@@ -175,7 +182,9 @@ export class ImageStore {
    * what they need below `containerDir`, which the graph driver removes with the container.
    */
   hostMounts(image: Image, containerDir: string): MountSpec[] {
-    return hostMounts(image.hostDirs, containerDir);
+    if (image.hostDirs.length === 0) return [];
+    const committed = this.layers(image).slice(0, -1).map(({ dir }) => dir);
+    return hostMounts(image.hostDirs, containerDir, committed);
   }
 
   // --- names
@@ -184,13 +193,17 @@ export class ImageStore {
   tag(refOrId: string, target: string): void {
     const row = this.#row(refOrId);
     const reference = parseReference(target);
-    if (reference.digest !== undefined) throw invalid("refusing to create a tag with a digest reference");
+    if (reference.digest !== undefined) {
+      throw invalid("refusing to create a tag with a digest reference");
+    }
     this.#tables.change(() => this.#setTags(row.id, [withDefaultTag(reference)]));
   }
 
   #setTags(id: string, refs: readonly Reference[]): void {
     const now = new Date().toISOString();
-    for (const reference of refs) this.#tables.setRef(canonicalString(reference), id, "tag", now);
+    for (const reference of refs) {
+      this.#tables.setRef(canonicalString(reference), id, "tag", now);
+    }
   }
 
   /** As `docker rmi`: removes a name, and the image when that was the last one. */
@@ -237,7 +250,9 @@ export class ImageStore {
     const plans = await planArchive(archive);
     using pool = new UnpackPool(PARALLEL_LAYERS);
     const images: { id: string; refs: string[] }[] = [];
-    for (const plan of plans) images.push(await this.#loadImage(plan, pool, signal, onProgress));
+    for (const plan of plans) {
+      images.push(await this.#loadImage(plan, pool, signal, onProgress));
+    }
     return { images };
   }
 
@@ -249,33 +264,57 @@ export class ImageStore {
   ): Promise<{ id: string; refs: string[] }> {
     const chain = await chainIds(plan.config.rootfs.diff_ids);
     using _hold = this.#layers.hold(chain);
+    using kept = new KeptLayers(this.content);
     const give = new AbortController();
     const layerSignal = signal ? AbortSignal.any([signal, give.signal]) : give.signal;
-    const outcomes = await Promise.allSettled(plan.layers.map(async (layer, i) => {
-      const chainId = chain[i] ?? "";
-      const id = layer.diffId.slice(7, 19);
-      const total = layer.part?.length ?? 0;
-      const existing = this.#tables.layer(chainId) !== undefined;
-      onProgress?.({
-        id,
-        status: existing ? "Layer already exists" : "Loading layer",
-        current: existing ? total : 0,
-        total,
-      });
-      try {
-        const record = await this.#layers.ensure(
-          { ...layer, chainId, parent: chain[i - 1] ?? "" },
-          pool,
-          layerSignal,
-        );
-        if (!existing) onProgress?.({ id, status: "Loading layer", current: total, total });
-        return record;
-      } catch (error) {
-        // the first failure ends the others
-        give.abort(error);
-        throw error;
-      }
-    }));
+    const outcomes = await Promise.allSettled(
+      plan.layers.map(async (layer, i) => {
+        const chainId = chain[i] ?? "";
+        const id = layer.diffId.slice(7, 19);
+        const total = layer.part?.length ?? 0;
+        const existing = this.#tables.layer(chainId) !== undefined;
+        onProgress?.({
+          id,
+          status: existing ? "Layer already exists" : "Loading layer",
+          current: existing ? total : 0,
+          total,
+        });
+        try {
+          const record = await this.#layers.ensure(
+            {
+              ...layer,
+              chainId,
+              parent: chain[i - 1] ?? "",
+              unpacked: async (digest) => {
+                if (layer.part) {
+                  await kept.keep(
+                    layer.diffId,
+                    layer.part,
+                    digest,
+                    layer.part.offset === 0,
+                  );
+                }
+              },
+            },
+            pool,
+            layerSignal,
+          );
+          if (!existing) {
+            onProgress?.({
+              id,
+              status: "Loading layer",
+              current: total,
+              total,
+            });
+          }
+          return record;
+        } catch (error) {
+          // the first failure ends the others
+          give.abort(error);
+          throw error;
+        }
+      }),
+    );
     signal?.throwIfAborted();
     if (give.signal.aborted) throw give.signal.reason;
     const records = outcomes.flatMap((outcome) => outcome.status === "fulfilled" ? [outcome.value] : []);
@@ -290,26 +329,53 @@ export class ImageStore {
     chain: readonly string[],
     refs: readonly Reference[],
     hostDirs: readonly string[] = [],
+    parent = "",
   ): Promise<string> {
     const id = await digestOf(config);
     this.#tables.change(() => {
       this.#layers.record(layers);
-      this.#tables.insertImage({ id, config, parent: "", host_dirs: JSON.stringify(hostDirs) }, chain);
+      this.#tables.insertImage({
+        id,
+        config,
+        parent,
+        host_dirs: JSON.stringify(hostDirs),
+      }, chain);
       this.#setTags(id, refs);
     });
     return id;
   }
 
   /** Makes an image of one layer out of a root file system's tar archive, as `docker import`. */
-  async importTar(input: ReadableStream<Uint8Array>, options: ImportOptions): Promise<{ id: string }> {
+  async importTar(
+    input: ReadableStream<Uint8Array>,
+    options: ImportOptions,
+  ): Promise<{ id: string }> {
     const reference = options.reference ? withDefaultTag(parseReference(options.reference)) : undefined;
-    if (reference?.digest !== undefined) throw invalid("cannot import digest reference");
+    if (reference?.digest !== undefined) {
+      throw invalid("cannot import digest reference");
+    }
     const defaults = applyChanges({}, options.changes);
     const platform = options.platform ? parsePlatform(options.platform) : HOST_PLATFORM;
-    if (platform.os !== "linux") throw invalid(`operating system is not supported: ${platform.os}`);
+    if (platform.os !== "linux") {
+      throw invalid(`operating system is not supported: ${platform.os}`);
+    }
     using pool = new UnpackPool(1);
-    const { layer, hold } = await this.#layers.add(chunksOf(input, options.signal), pool, options.signal);
+    // its bytes are kept as they came: only so can the layer be given away again
+    using blob = await this.content.ingest(chunksOf(input, options.signal));
+    const path = this.content.path(blob.digest);
+    const { layer, hold } = await this.#layers.add(
+      { path },
+      pool,
+      options.signal,
+    );
     using _hold = hold;
+    using kept = new KeptLayers(this.content);
+    await kept.keep(
+      layer.diffId,
+      { path, offset: 0, length: blob.size },
+      blob.digest,
+      true,
+    );
     const created = new Date().toISOString();
     const config = JSON.stringify({
       ...platform,
@@ -318,7 +384,92 @@ export class ImageStore {
       rootfs: { type: "layers", diff_ids: [layer.diffId] },
       history: [{ created, comment: options.message || "Imported from -" }],
     });
-    return { id: await this.#insert(config, [layer], [layer.chainId], reference ? [reference] : []) };
+    return {
+      id: await this.#insert(
+        config,
+        [layer],
+        [layer.chainId],
+        reference ? [reference] : [],
+      ),
+    };
+  }
+
+  // --- giving away, and what containers have made
+
+  /** What a container has changed as a new image. @throws {EngineError} invalid */
+  async commit(
+    options: CommitOptions & { readonly reference: string | undefined },
+  ): Promise<{ id: string }> {
+    const reference = options.reference ? withDefaultTag(parseReference(options.reference)) : undefined;
+    if (reference?.digest !== undefined) {
+      throw invalid("cannot import digest reference");
+    }
+    const { base } = options;
+    return await commitImage(
+      this.internals,
+      options,
+      async ({ configJson, layers, chain }) => {
+        const refs = reference ? [reference] : [];
+        return {
+          id: await this.#insert(
+            configJson,
+            layers,
+            chain,
+            refs,
+            base.hostDirs,
+            base.id,
+          ),
+        };
+      },
+    );
+  }
+
+  /**
+   * Images by names or ids as one archive. A name without a tag stands for all tags of its repository.
+   *
+   * @throws {EngineError} not-found
+   */
+  async save(
+    names: readonly string[],
+  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const wanted = new Map<
+      string,
+      { image: Image; refs: Map<string, Reference> }
+    >();
+    const want = (image: Image, refs: readonly Reference[]) => {
+      const known = wanted.get(image.id) ??
+        { image, refs: new Map<string, Reference>() };
+      wanted.set(image.id, known);
+      for (const ref of refs) known.refs.set(canonicalString(ref), ref);
+    };
+    for (const name of names) {
+      const tags = this.#tagsOf(name);
+      if (tags.length > 0) {
+        for (const ref of tags) want(this.get(canonicalString(ref)), [ref]);
+      } else want(this.get(name), []);
+    }
+    const images = [...wanted.values()].map(({ image, refs }) => ({
+      image,
+      refs: [...refs.values()],
+    }));
+    return await saveImages(this.content, images);
+  }
+
+  /** The tags that a name means; none for an id or a digest. */
+  #tagsOf(name: string): Reference[] {
+    let reference: Reference;
+    try {
+      reference = parseReference(name);
+    } catch {
+      return [];
+    }
+    if (reference.digest !== undefined) return [];
+    if (reference.tag !== undefined) {
+      return this.#tables.ref(canonicalString(reference)) ? [reference] : [];
+    }
+    const all = this.list().flatMap(({ repoTags }) => repoTags.map(parseReference));
+    return all.filter((tag) => canonicalName(tag) === canonicalName(reference))
+      .sort((a, b) => canonicalString(a) < canonicalString(b) ? -1 : 1);
   }
 
   // --- registries
@@ -334,7 +485,9 @@ export class ImageStore {
     };
   }
 
-  async #insertPulled(image: PulledImage): Promise<{ id: string; changed: boolean }> {
+  async #insertPulled(
+    image: PulledImage,
+  ): Promise<{ id: string; changed: boolean }> {
     const { configJson: config, records, chain, reference, digest } = image;
     const id = await digestOf(config);
     const name = canonicalName(reference);
@@ -342,10 +495,15 @@ export class ImageStore {
     return this.#tables.change(() => {
       const changed = this.#tables.ref(key)?.image_id !== id;
       this.#layers.record(records);
-      this.#tables.insertImage({ id, config, parent: "", host_dirs: "[]" }, chain);
+      this.#tables.insertImage(
+        { id, config, parent: "", host_dirs: "[]" },
+        chain,
+      );
       const now = new Date().toISOString();
       this.#tables.setRef(`${name}@${digest}`, id, "digest", now);
-      if (reference.digest === undefined) this.#tables.setRef(key, id, "tag", now);
+      if (reference.digest === undefined) {
+        this.#tables.setRef(key, id, "tag", now);
+      }
       image.also(id);
       return { id, changed };
     });
@@ -359,7 +517,9 @@ export class ImageStore {
    *
    * @param inUse whether containers use an image: the outdated one is kept for them, without a name.
    */
-  ensureHostImage(inUse: (imageId: string) => boolean = () => true): Promise<Image> {
+  ensureHostImage(
+    inUse: (imageId: string) => boolean = () => true,
+  ): Promise<Image> {
     return this.#buildingHost ??= this.#ensureHostImage(inUse).finally(() => this.#buildingHost = undefined);
   }
 
@@ -376,11 +536,23 @@ export class ImageStore {
     }
     const layout = hostLayout();
     using pool = new UnpackPool(1);
-    const { layer, hold } = await this.#layers.add(hostLayer(layout), pool);
+    const { layer, hold } = await this.#layers.add({
+      stream: hostLayer(layout),
+    }, pool);
     using _hold = hold;
-    const config = JSON.stringify(hostConfig(layer.diffId, new Date().toISOString(), fingerprint));
-    const id = await this.#insert(config, [layer], [layer.chainId], [reference], layout.dirs);
-    if (present && present.id !== id && this.#tables.refs(present.id).length === 0) {
+    const config = JSON.stringify(
+      hostConfig(layer.diffId, new Date().toISOString(), fingerprint),
+    );
+    const id = await this.#insert(
+      config,
+      [layer],
+      [layer.chainId],
+      [reference],
+      layout.dirs,
+    );
+    if (
+      present && present.id !== id && this.#tables.refs(present.id).length === 0
+    ) {
       this.#tables.change(() => this.#tables.deleteImage(present.id));
     }
     return this.get(id);
@@ -391,7 +563,9 @@ export class ImageStore {
 async function planArchive(archive: SpooledArchive): Promise<PlannedImage[]> {
   if (archive.has(DOCKER_MANIFEST)) return await planDockerArchive(archive);
   if (archive.has(OCI_INDEX)) return await planOciLayout(archive);
-  throw invalid("invalid archive: does not contain a manifest.json or an index.json");
+  throw invalid(
+    "invalid archive: does not contain a manifest.json or an index.json",
+  );
 }
 
 /** The form in which names are stored: with a digest the tag does not count. */

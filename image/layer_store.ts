@@ -2,7 +2,7 @@ import { EngineError, invalid } from "../base/errors.ts";
 import type { LayerRef, WhiteoutFormat } from "../fs/graph_driver.ts";
 import type { GrowingFile } from "../fs/growing_file.ts";
 import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
-import type { UnpackPool } from "../fs/unpack.ts";
+import type { UnpackOptions, UnpackPool } from "../fs/unpack.ts";
 import type { UnpackResult } from "../fs/unpack_job.ts";
 import type { ArchivePart } from "./archive_spool.ts";
 import type { ImageTables } from "./image_tables.ts";
@@ -28,6 +28,8 @@ export interface LayerSource {
   readonly digest: string | undefined;
   /** In place of `part`: a download that is unpacked while it comes. Called when the layer is really needed. */
   readonly download?: (() => Promise<LayerDownload>) | undefined;
+  /** Called with the digest of `part` as it came, before the layer is in its place. */
+  readonly unpacked?: ((digest: string) => Promise<void>) | undefined;
 }
 
 /** A layer on its way. */
@@ -158,6 +160,7 @@ export class LayerStore {
       if (result.diffId !== diffId) {
         throw invalid(`invalid diffID for layer: expected "${diffId}", got "${result.diffId}"`);
       }
+      await source.unpacked?.(result.digest);
       return this.#publish(dir, { chainId, diffId, parent }, result);
     });
   }
@@ -167,14 +170,14 @@ export class LayerStore {
    * image that uses the layer is in the database.
    */
   async add(
-    stream: AsyncIterable<Uint8Array>,
+    source: UnpackOptions["source"],
     pool: UnpackPool,
     signal?: AbortSignal,
   ): Promise<{ layer: LayerRecord; hold: Disposable }> {
     return await this.#inTemporary(async (dir) => {
       const { whiteouts, singleId } = this.#options;
       const result = await pool.unpack({
-        source: { stream },
+        source,
         dir: `${dir}/diff`,
         whiteouts,
         ignoreChownErrors: singleId,
