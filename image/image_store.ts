@@ -43,10 +43,7 @@ import type { Image } from "./types.ts";
 export interface LoadProgress {
   /** Short diff id of a layer; "" while the archive comes in. */
   readonly id: string;
-  readonly status:
-    | "Receiving archive"
-    | "Loading layer"
-    | "Layer already exists";
+  readonly status: "Receiving archive" | "Loading layer" | "Layer already exists";
   readonly current: number;
   /** 0 = unknown */
   readonly total: number;
@@ -115,8 +112,7 @@ export class ImageStore {
   /** All images, the newest first. */
   list(): Image[] {
     return this.#tables.images().map((row) => this.#image(row)).sort((a, b) =>
-      Date.parse(b.createdAt) - Date.parse(a.createdAt) ||
-      a.id.localeCompare(b.id)
+      Date.parse(b.createdAt) - Date.parse(a.createdAt) || a.id.localeCompare(b.id)
     );
   }
 
@@ -193,17 +189,13 @@ export class ImageStore {
   tag(refOrId: string, target: string): void {
     const row = this.#row(refOrId);
     const reference = parseReference(target);
-    if (reference.digest !== undefined) {
-      throw invalid("refusing to create a tag with a digest reference");
-    }
+    if (reference.digest !== undefined) throw invalid("refusing to create a tag with a digest reference");
     this.#tables.change(() => this.#setTags(row.id, [withDefaultTag(reference)]));
   }
 
   #setTags(id: string, refs: readonly Reference[]): void {
     const now = new Date().toISOString();
-    for (const reference of refs) {
-      this.#tables.setRef(canonicalString(reference), id, "tag", now);
-    }
+    for (const reference of refs) this.#tables.setRef(canonicalString(reference), id, "tag", now);
   }
 
   /** As `docker rmi`: removes a name, and the image when that was the last one. */
@@ -250,9 +242,7 @@ export class ImageStore {
     const plans = await planArchive(archive);
     using pool = new UnpackPool(PARALLEL_LAYERS);
     const images: { id: string; refs: string[] }[] = [];
-    for (const plan of plans) {
-      images.push(await this.#loadImage(plan, pool, signal, onProgress));
-    }
+    for (const plan of plans) images.push(await this.#loadImage(plan, pool, signal, onProgress));
     return { images };
   }
 
@@ -267,54 +257,39 @@ export class ImageStore {
     using kept = new KeptLayers(this.content);
     const give = new AbortController();
     const layerSignal = signal ? AbortSignal.any([signal, give.signal]) : give.signal;
-    const outcomes = await Promise.allSettled(
-      plan.layers.map(async (layer, i) => {
-        const chainId = chain[i] ?? "";
-        const id = layer.diffId.slice(7, 19);
-        const total = layer.part?.length ?? 0;
-        const existing = this.#tables.layer(chainId) !== undefined;
-        onProgress?.({
-          id,
-          status: existing ? "Layer already exists" : "Loading layer",
-          current: existing ? total : 0,
-          total,
-        });
-        try {
-          const record = await this.#layers.ensure(
-            {
-              ...layer,
-              chainId,
-              parent: chain[i - 1] ?? "",
-              unpacked: async (digest) => {
-                if (layer.part) {
-                  await kept.keep(
-                    layer.diffId,
-                    layer.part,
-                    digest,
-                    layer.part.offset === 0,
-                  );
-                }
-              },
+    const outcomes = await Promise.allSettled(plan.layers.map(async (layer, i) => {
+      const chainId = chain[i] ?? "";
+      const id = layer.diffId.slice(7, 19);
+      const total = layer.part?.length ?? 0;
+      const existing = this.#tables.layer(chainId) !== undefined;
+      onProgress?.({
+        id,
+        status: existing ? "Layer already exists" : "Loading layer",
+        current: existing ? total : 0,
+        total,
+      });
+      try {
+        const record = await this.#layers.ensure(
+          {
+            ...layer,
+            chainId,
+            parent: chain[i - 1] ?? "",
+            unpacked: async (digest) => {
+              if (layer.part) await kept.keep(layer.diffId, layer.part, digest);
             },
-            pool,
-            layerSignal,
-          );
-          if (!existing) {
-            onProgress?.({
-              id,
-              status: "Loading layer",
-              current: total,
-              total,
-            });
-          }
-          return record;
-        } catch (error) {
-          // the first failure ends the others
-          give.abort(error);
-          throw error;
-        }
-      }),
-    );
+          },
+          pool,
+          layerSignal,
+        );
+        if (layer.part) await kept.keep(layer.diffId, layer.part, undefined);
+        if (!existing) onProgress?.({ id, status: "Loading layer", current: total, total });
+        return record;
+      } catch (error) {
+        // the first failure ends the others
+        give.abort(error);
+        throw error;
+      }
+    }));
     signal?.throwIfAborted();
     if (give.signal.aborted) throw give.signal.reason;
     const records = outcomes.flatMap((outcome) => outcome.status === "fulfilled" ? [outcome.value] : []);
@@ -334,48 +309,27 @@ export class ImageStore {
     const id = await digestOf(config);
     this.#tables.change(() => {
       this.#layers.record(layers);
-      this.#tables.insertImage({
-        id,
-        config,
-        parent,
-        host_dirs: JSON.stringify(hostDirs),
-      }, chain);
+      this.#tables.insertImage({ id, config, parent, host_dirs: JSON.stringify(hostDirs) }, chain);
       this.#setTags(id, refs);
     });
     return id;
   }
 
   /** Makes an image of one layer out of a root file system's tar archive, as `docker import`. */
-  async importTar(
-    input: ReadableStream<Uint8Array>,
-    options: ImportOptions,
-  ): Promise<{ id: string }> {
+  async importTar(input: ReadableStream<Uint8Array>, options: ImportOptions): Promise<{ id: string }> {
     const reference = options.reference ? withDefaultTag(parseReference(options.reference)) : undefined;
-    if (reference?.digest !== undefined) {
-      throw invalid("cannot import digest reference");
-    }
+    if (reference?.digest !== undefined) throw invalid("cannot import digest reference");
     const defaults = applyChanges({}, options.changes);
     const platform = options.platform ? parsePlatform(options.platform) : HOST_PLATFORM;
-    if (platform.os !== "linux") {
-      throw invalid(`operating system is not supported: ${platform.os}`);
-    }
+    if (platform.os !== "linux") throw invalid(`operating system is not supported: ${platform.os}`);
     using pool = new UnpackPool(1);
     // its bytes are kept as they came: only so can the layer be given away again
     using blob = await this.content.ingest(chunksOf(input, options.signal));
     const path = this.content.path(blob.digest);
-    const { layer, hold } = await this.#layers.add(
-      { path },
-      pool,
-      options.signal,
-    );
+    const { layer, hold } = await this.#layers.add({ path }, pool, options.signal);
     using _hold = hold;
     using kept = new KeptLayers(this.content);
-    await kept.keep(
-      layer.diffId,
-      { path, offset: 0, length: blob.size },
-      blob.digest,
-      true,
-    );
+    await kept.keep(layer.diffId, { path, offset: 0, length: blob.size }, blob.digest);
     const created = new Date().toISOString();
     const config = JSON.stringify({
       ...platform,
@@ -384,44 +338,20 @@ export class ImageStore {
       rootfs: { type: "layers", diff_ids: [layer.diffId] },
       history: [{ created, comment: options.message || "Imported from -" }],
     });
-    return {
-      id: await this.#insert(
-        config,
-        [layer],
-        [layer.chainId],
-        reference ? [reference] : [],
-      ),
-    };
+    return { id: await this.#insert(config, [layer], [layer.chainId], reference ? [reference] : []) };
   }
 
   // --- giving away, and what containers have made
 
   /** What a container has changed as a new image. @throws {EngineError} invalid */
-  async commit(
-    options: CommitOptions & { readonly reference: string | undefined },
-  ): Promise<{ id: string }> {
+  async commit(options: CommitOptions & { readonly reference: string | undefined }): Promise<{ id: string }> {
     const reference = options.reference ? withDefaultTag(parseReference(options.reference)) : undefined;
-    if (reference?.digest !== undefined) {
-      throw invalid("cannot import digest reference");
-    }
+    if (reference?.digest !== undefined) throw invalid("cannot import digest reference");
     const { base } = options;
-    return await commitImage(
-      this.internals,
-      options,
-      async ({ configJson, layers, chain }) => {
-        const refs = reference ? [reference] : [];
-        return {
-          id: await this.#insert(
-            configJson,
-            layers,
-            chain,
-            refs,
-            base.hostDirs,
-            base.id,
-          ),
-        };
-      },
-    );
+    return await commitImage(this.internals, options, async ({ configJson, layers, chain }) => {
+      const refs = reference ? [reference] : [];
+      return { id: await this.#insert(configJson, layers, chain, refs, base.hostDirs, base.id) };
+    });
   }
 
   /**
@@ -429,29 +359,19 @@ export class ImageStore {
    *
    * @throws {EngineError} not-found
    */
-  async save(
-    names: readonly string[],
-  ): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
-    const wanted = new Map<
-      string,
-      { image: Image; refs: Map<string, Reference> }
-    >();
+  async save(names: readonly string[]): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+    const wanted = new Map<string, { image: Image; refs: Map<string, Reference> }>();
     const want = (image: Image, refs: readonly Reference[]) => {
-      const known = wanted.get(image.id) ??
-        { image, refs: new Map<string, Reference>() };
+      const known = wanted.get(image.id) ?? { image, refs: new Map<string, Reference>() };
       wanted.set(image.id, known);
       for (const ref of refs) known.refs.set(canonicalString(ref), ref);
     };
     for (const name of names) {
       const tags = this.#tagsOf(name);
-      if (tags.length > 0) {
-        for (const ref of tags) want(this.get(canonicalString(ref)), [ref]);
-      } else want(this.get(name), []);
+      if (tags.length > 0) { for (const ref of tags) want(this.get(canonicalString(ref)), [ref]); }
+      else want(this.get(name), []);
     }
-    const images = [...wanted.values()].map(({ image, refs }) => ({
-      image,
-      refs: [...refs.values()],
-    }));
+    const images = [...wanted.values()].map(({ image, refs }) => ({ image, refs: [...refs.values()] }));
     return await saveImages(this.content, images);
   }
 
@@ -464,12 +384,11 @@ export class ImageStore {
       return [];
     }
     if (reference.digest !== undefined) return [];
-    if (reference.tag !== undefined) {
-      return this.#tables.ref(canonicalString(reference)) ? [reference] : [];
-    }
+    if (reference.tag !== undefined) return this.#tables.ref(canonicalString(reference)) ? [reference] : [];
     const all = this.list().flatMap(({ repoTags }) => repoTags.map(parseReference));
-    return all.filter((tag) => canonicalName(tag) === canonicalName(reference))
-      .sort((a, b) => canonicalString(a) < canonicalString(b) ? -1 : 1);
+    return all.filter((tag) => canonicalName(tag) === canonicalName(reference)).sort((a, b) =>
+      canonicalString(a) < canonicalString(b) ? -1 : 1
+    );
   }
 
   // --- registries
@@ -485,9 +404,7 @@ export class ImageStore {
     };
   }
 
-  async #insertPulled(
-    image: PulledImage,
-  ): Promise<{ id: string; changed: boolean }> {
+  async #insertPulled(image: PulledImage): Promise<{ id: string; changed: boolean }> {
     const { configJson: config, records, chain, reference, digest } = image;
     const id = await digestOf(config);
     const name = canonicalName(reference);
@@ -495,15 +412,10 @@ export class ImageStore {
     return this.#tables.change(() => {
       const changed = this.#tables.ref(key)?.image_id !== id;
       this.#layers.record(records);
-      this.#tables.insertImage(
-        { id, config, parent: "", host_dirs: "[]" },
-        chain,
-      );
+      this.#tables.insertImage({ id, config, parent: "", host_dirs: "[]" }, chain);
       const now = new Date().toISOString();
       this.#tables.setRef(`${name}@${digest}`, id, "digest", now);
-      if (reference.digest === undefined) {
-        this.#tables.setRef(key, id, "tag", now);
-      }
+      if (reference.digest === undefined) this.#tables.setRef(key, id, "tag", now);
       image.also(id);
       return { id, changed };
     });
@@ -517,9 +429,7 @@ export class ImageStore {
    *
    * @param inUse whether containers use an image: the outdated one is kept for them, without a name.
    */
-  ensureHostImage(
-    inUse: (imageId: string) => boolean = () => true,
-  ): Promise<Image> {
+  ensureHostImage(inUse: (imageId: string) => boolean = () => true): Promise<Image> {
     return this.#buildingHost ??= this.#ensureHostImage(inUse).finally(() => this.#buildingHost = undefined);
   }
 
@@ -536,23 +446,11 @@ export class ImageStore {
     }
     const layout = hostLayout();
     using pool = new UnpackPool(1);
-    const { layer, hold } = await this.#layers.add({
-      stream: hostLayer(layout),
-    }, pool);
+    const { layer, hold } = await this.#layers.add({ stream: hostLayer(layout) }, pool);
     using _hold = hold;
-    const config = JSON.stringify(
-      hostConfig(layer.diffId, new Date().toISOString(), fingerprint),
-    );
-    const id = await this.#insert(
-      config,
-      [layer],
-      [layer.chainId],
-      [reference],
-      layout.dirs,
-    );
-    if (
-      present && present.id !== id && this.#tables.refs(present.id).length === 0
-    ) {
+    const config = JSON.stringify(hostConfig(layer.diffId, new Date().toISOString(), fingerprint));
+    const id = await this.#insert(config, [layer], [layer.chainId], [reference], layout.dirs);
+    if (present && present.id !== id && this.#tables.refs(present.id).length === 0) {
       this.#tables.change(() => this.#tables.deleteImage(present.id));
     }
     return this.get(id);
@@ -563,9 +461,7 @@ export class ImageStore {
 async function planArchive(archive: SpooledArchive): Promise<PlannedImage[]> {
   if (archive.has(DOCKER_MANIFEST)) return await planDockerArchive(archive);
   if (archive.has(OCI_INDEX)) return await planOciLayout(archive);
-  throw invalid(
-    "invalid archive: does not contain a manifest.json or an index.json",
-  );
+  throw invalid("invalid archive: does not contain a manifest.json or an index.json");
 }
 
 /** The form in which names are stored: with a digest the tag does not count. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { decompress } from "../fs/compression/mod.ts";
 import type { ArchivePart } from "./archive_spool.ts";
 import type { ContentStore } from "./content_store.ts";
@@ -16,15 +17,16 @@ export class KeptLayers implements Disposable {
   }
 
   /**
-   * @param digest of the part, if it is known.
-   * @param whole the part is a file of its own, which may be linked in place of being copied.
+   * @param digest of the part, when it has been seen to unpack to the layer. Otherwise that is found out here, and bytes
+   * that do not are passed over.
    */
-  async keep(diffId: string, part: ArchivePart, digest: string | undefined, whole: boolean): Promise<void> {
+  async keep(diffId: string, part: ArchivePart, digest: string | undefined): Promise<void> {
     const content = this.#content;
     if (content.layerBlobs(diffId).length > 0) return;
     const compression = await compressionOf(part);
     const mediaType = layerMediaType(compression);
-    if (mediaType !== undefined && whole && digest !== undefined) {
+    if (digest === undefined && await hashOf(decompress(compression, partBytes(part))) !== diffId) return;
+    if (mediaType !== undefined && digest !== undefined && Deno.statSync(part.path).size === part.length) {
       this.#held.push(content.hold([digest]));
       if (content.get(digest) === undefined) {
         const link = content.temporary();
@@ -44,4 +46,10 @@ export class KeptLayers implements Disposable {
   [Symbol.dispose](): void {
     for (const hold of this.#held.splice(0)) hold[Symbol.dispose]();
   }
+}
+
+async function hashOf(chunks: AsyncIterable<Uint8Array>): Promise<string> {
+  const hash = createHash("sha256");
+  for await (const chunk of chunks) hash.update(chunk);
+  return `sha256:${hash.digest("hex")}`;
 }
