@@ -64,9 +64,10 @@ export async function serveHttp(
     closing = true;
     for (const listener of bound) listener.close();
     for (const connection of connections.keys()) connection.shutdown();
+    const answering = [...connections].flatMap(([{ takenOver }, run]) => takenOver ? [] : [run]);
     let timer: ReturnType<typeof setTimeout> | undefined;
     const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
-    await Promise.race([Promise.all(connections.values()), grace]);
+    await Promise.race([Promise.all(answering), grace]);
     clearTimeout(timer);
     for (const connection of connections.keys()) connection.close();
     await Promise.all(accepting);

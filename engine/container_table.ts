@@ -50,6 +50,11 @@ export class ContainerTable {
     return found;
   }
 
+  /** Whether a container was made from the image of that id. */
+  usesImage(imageId: string): boolean {
+    return this.all().some(({ record }) => record.imageId === imageId);
+  }
+
   hasName(name: string): boolean {
     return this.#names.has(name);
   }

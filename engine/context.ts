@@ -14,6 +14,10 @@ import type { HostFacts } from "./host_facts.ts";
 export interface ImageSource {
   /** @throws {EngineError} not-found. */
   get(reference: string): Image;
+  /** The image of a container that exists, be it removed by force since. @throws {EngineError} not-found. */
+  getForContainer(id: string): Image;
+  /** Gives up images that were removed by force while containers had them, once none has. */
+  collectHidden(inUse: (imageId: string) => boolean): void;
   /** Topmost first. */
   layers(image: Image): LayerRef[];
   /** Directories of this machine that belong to the image (berth/host). */

@@ -62,4 +62,9 @@ export async function removeLocked(ctx: EngineContext, container: Container): Pr
   ctx.execs.forget(record.id);
   containerEvent(ctx, record, "destroy");
   container.notifyRemoved();
+  try {
+    ctx.images.collectHidden((id) => ctx.containers.usesImage(id));
+  } catch (error) {
+    ctx.log.warn("cannot remove an image that nobody uses any more", { error: messageOf(error) });
+  }
 }

@@ -61,7 +61,10 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     log: (line) => log.info(line),
   });
   await images.sweep();
-  await images.ensureHostImage().catch((error) => {
+  const containers = new ContainerTable(store);
+  const inUse = (id: string) => containers.usesImage(id);
+  images.collectHidden(inUse);
+  await images.ensureHostImage(inUse).catch((error) => {
     log.warn("cannot make the image berth/host", { error: messageOf(error) });
   });
   const events = new EventLog();
@@ -76,7 +79,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     kernel,
     driver,
     images,
-    containers: new ContainerTable(store),
+    containers,
     events,
     execs: new ExecTable((exec) => {
       containerEvent({ events }, exec.container, "exec_die", {

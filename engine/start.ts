@@ -45,7 +45,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
   let shim: ReadyShim | undefined;
   try {
     const namespaces = resolveNamespaces(container.record.hostConfig, ctx.containers);
-    const image = ctx.images.get(container.record.imageId);
+    const image = ctx.images.getForContainer(container.record.imageId);
     const { cgroup: _cgroup, ...shimNamespaces } = namespaces;
     const [rootfs, ready] = await both(
       ctx.driver.acquire(container.id, ctx.images.layers(image)),

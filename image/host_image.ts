@@ -88,11 +88,11 @@ export function hostDefaults(): ContainerDefaults {
 }
 
 export function hostConfig(diffId: string, created: string, fingerprint: string): Record<string, unknown> {
-  const defaults = hostDefaults();
   return {
     ...HOST_PLATFORM,
     created,
-    config: { ...defaults, Labels: { ...defaults.Labels, [FINGERPRINT_LABEL]: fingerprint } },
+    config: hostDefaults(),
+    [FINGERPRINT]: fingerprint,
     rootfs: { type: "layers", diff_ids: [diffId] },
     history: [{
       created,
@@ -102,8 +102,13 @@ export function hostConfig(diffId: string, created: string, fingerprint: string)
   };
 }
 
-/** Tells whether the copy of /etc is still a fair one. */
-export const FINGERPRINT_LABEL = "org.berth.host.fingerprint";
+/** Tells whether the copy of /etc is still a fair one. Not a label: labels are shown, and inherited by what is built on the image. */
+const FINGERPRINT = "org.berth.host.fingerprint";
+
+/** {@link hostFingerprint} at the time when the image of this configuration was made; undefined for other images. */
+export function fingerprintOf(configJson: string): unknown {
+  return (JSON.parse(configJson) as Record<string, unknown>)[FINGERPRINT];
+}
 
 /** Changes with the system's release and its users. */
 export function hostFingerprint(): string {

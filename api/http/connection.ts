@@ -60,8 +60,13 @@ export class Connection {
   /** Ends streams and idle waiting at once; a request that is being answered gets its answer first. */
   shutdown(): void {
     this.#closing = true;
-    if (this.#current === undefined) this.close();
+    if (this.#current === undefined || this.takenOver) this.close();
     else this.#current.abort();
+  }
+
+  /** It is a stream of somebody's by now (attach, exec), which may last as long as a container. */
+  get takenOver(): boolean {
+    return this.#current?.taken !== undefined;
   }
 
   close(): void {

@@ -234,6 +234,22 @@ describe.runIf(missing.length === 0).each(usersToTest())("docker command line as
     expect(seen).toBe("create attach start die destroy");
   });
 
+  it("a container keeps an image that is removed by force, and it goes with the last of them", async () => {
+    const image = "short-lived:1";
+    const archive = await busyboxArchive(testDir(), { reference: image, files: { mark: user.name } });
+    expect((await docker("load", "-i", archive)).code).toBe(0);
+    const layers = () => [...Deno.readDirSync(`${engine.dataRoot}/layers`)].length;
+    const before = layers();
+    expect((await docker("create", "--name", "kept", image, "cat", "/mark")).code).toBe(0);
+    expect((await docker("rmi", "-f", image)).code).toBe(0);
+    expect((await docker("image", "inspect", image)).code).toBe(1);
+    const started = await docker("start", "-a", "kept");
+    expect(started).toMatchObject({ code: 0, stdout: user.name });
+    expect(layers()).toBe(before);
+    expect((await docker("rm", "kept")).code).toBe(0);
+    await waitFor(() => layers() === before - 1, 5_000, () => "the layer has not gone");
+  });
+
   it("images: list, inspect, tag, import, history, rmi and their refusals", async () => {
     expect((await docker("images", "--format", "{{.Repository}}:{{.Tag}}")).stdout.split("\n")).toContain(
       "busybox:latest",

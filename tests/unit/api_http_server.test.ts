@@ -440,6 +440,25 @@ describe("Server.close()", () => {
     for (const client of [idle, slow, streaming]) client.close();
   });
 
+  test("does not wait for a connection that was taken over", async () => {
+    let running = false;
+    handler = (_req, exchange) =>
+      Promise.resolve(exchange.takeOver(
+        "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+        () => {
+          running = true;
+          return new Promise<void>(() => {});
+        },
+      ));
+    const client = await RawClient.connect(socket);
+    await client.send("POST /attach HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+    await eventually(() => running, "the take-over");
+    const never = 3_600_000;
+    await server.close({ graceMs: never });
+    expect(await client.toEnd()).toContain("101 UPGRADED");
+    client.close();
+  });
+
   test("closes by force what does not end in time", async () => {
     let started = false;
     handler = () => {
