@@ -11,7 +11,7 @@ import { ContentStore } from "./content_store.ts";
 import { chainIds, digestOf, isDigest } from "./digest.ts";
 import { DOCKER_MANIFEST, planDockerArchive } from "./docker_archive.ts";
 import {
-  FINGERPRINT_LABEL,
+  fingerprintOf,
   HOST_IMAGE,
   hostConfig,
   hostFingerprint,
@@ -440,8 +440,7 @@ export class ImageStore {
     const fingerprint = hostFingerprint();
     if (present) {
       const image = this.#image(present);
-      const outdated = image.hostDirs.length > 0 &&
-        image.config.config?.Labels?.[FINGERPRINT_LABEL] !== fingerprint;
+      const outdated = image.hostDirs.length > 0 && fingerprintOf(image.configJson) !== fingerprint;
       if (!outdated || inUse(image.id)) return image;
     }
     const layout = hostLayout();
