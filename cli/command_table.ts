@@ -91,6 +91,26 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/load.ts"),
   ),
   entry("Fetch the logs of a container", ["container logs", "logs"], () => import("./commands/logs.ts")),
+  entry(
+    "Authenticate to a registry",
+    ["login"],
+    () => import("./commands/login.ts"),
+    true,
+  ),
+  entry("Log out from a registry", ["logout"], () => import("./commands/logout.ts"), true),
+  entry(
+    "Download an image from a registry",
+    ["image pull", "pull"],
+    () => import("./commands/pull.ts"),
+    true,
+  ),
+  entry(
+    "Upload an image to a registry",
+    ["image push", "push"],
+    () => import("./commands/push.ts"),
+    true,
+  ),
+  entry("Search Docker Hub for images", ["search"], () => import("./commands/search.ts"), true),
   entry("Rename a container", ["container rename", "rename"], () => import("./commands/rename.ts")),
   entry(
     "Restart one or more containers",

@@ -47,29 +47,18 @@ export async function createContainer(
   return answer.Id;
 }
 
-/** POST /images/create, with its progress on standard error. */
+/** Pulls, with the progress on standard error. */
 async function pull(
   client: ApiClient,
   image: string,
   platform: string | undefined,
   quiet: boolean,
 ): Promise<void> {
-  const { repository, tag, digest } = splitReference(image);
-  const response = await client.request("POST", "/images/create", {
-    query: { fromImage: qualified(repository), tag: digest || tag || "latest", platform },
-  });
-  const { showProgress } = await import("../output/progress.ts");
+  const { pullImage } = await import("../registry/pull_image.ts");
   const write = quiet ? () => {} : (text: string) => {
     Deno.stderr.writeSync(new TextEncoder().encode(text));
   };
-  await showProgress(response.body(), write, Deno.stderr.isTerminal());
-}
-
-/** "busybox" as registries know it: "docker.io/library/busybox". */
-function qualified(repository: string): string {
-  const [first = "", ...rest] = repository.split("/");
-  if (rest.length === 0) return `docker.io/library/${repository}`;
-  return /[.:]/.test(first) || first === "localhost" ? repository : `docker.io/${repository}`;
+  await pullImage(client, { image, platform }, write, Deno.stderr.isTerminal());
 }
 
 function withTag(image: string): string {

@@ -2,7 +2,7 @@
 
 import { CliError } from "../errors.ts";
 import { jsonValues } from "../json_lines.ts";
-import { humanSize } from "./units.ts";
+import { progressBar } from "../../base/units.ts";
 
 interface ProgressMessage {
   id?: string;
@@ -13,7 +13,8 @@ interface ProgressMessage {
   errorDetail?: { message?: string };
 }
 
-const BAR = 50;
+/** Terminals wider than this get a bar. */
+const WIDE = 110;
 
 /**
  * Shows a stream of progress messages.
@@ -43,7 +44,7 @@ function showStatus(
   write: (text: string) => void,
   terminal: boolean,
 ): void {
-  const bar = progressBar(message.progressDetail);
+  const bar = barOf(message.progressDetail, terminal ? columnsOf() : 200);
   const text = `${message.id === undefined ? "" : `${message.id}: `}${message.status}`;
   if (!terminal) {
     if (bar === "") write(`${text}\n`);
@@ -64,13 +65,22 @@ function showStatus(
   write(`\x1b[${up}A\x1b[2K\r${text}${bar}\r\x1b[${up}B`);
 }
 
-function progressBar(detail: ProgressMessage["progressDetail"]): string {
+function barOf(detail: ProgressMessage["progressDetail"], columns: number): string {
   const current = detail?.current ?? 0;
   const total = detail?.total ?? 0;
   if (current <= 0 && total <= 0) return "";
-  if (detail?.units !== undefined && detail.units !== "") return ` ${current} ${detail.units}`;
-  if (total <= 0) return ` ${humanSize(current).padStart(8)}`;
-  const done = Math.min(BAR, Math.trunc(current / total * BAR));
-  const head = done < BAR ? "=".repeat(done) + ">" + " ".repeat(BAR - done - 1) : "=".repeat(BAR) + ">";
-  return ` [${head}] ${humanSize(current).padStart(8)}/${humanSize(total)}`;
+  if (detail?.units !== undefined && detail.units !== "") {
+    return total <= 0 ? ` ${current} ${detail.units}` : ` ${current}/${total} ${detail.units}`;
+  }
+  const bar = progressBar(current, total);
+  // as docker: a narrow terminal has room for the numbers only
+  return ` ${columns > WIDE ? bar : bar.replace(/^\[.*\] /, "")}`;
+}
+
+function columnsOf(): number {
+  try {
+    return Deno.consoleSize().columns;
+  } catch {
+    return 200;
+  }
 }

@@ -1,0 +1,43 @@
+import { segment } from "../api_client.ts";
+import { defineCommand } from "../command.ts";
+import { CliError } from "../errors.ts";
+import { bool, text } from "../flags/spec.ts";
+import { splitReference } from "../output/names.ts";
+import { showProgress } from "../output/progress.ts";
+import { registryAuthHeaders } from "../registry/auth_header.ts";
+import { canonical, qualified } from "../registry/pull_image.ts";
+import { print, printLine } from "../stdio.ts";
+
+export const command = defineCommand({
+  flags: {
+    "all-tags": bool("Push all tags of an image to the repository", { short: "a" }),
+    "disable-content-trust": bool("Skip image signing", { default: true }),
+    platform: text(
+      `Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)`,
+    ),
+    quiet: bool("Suppress verbose output", { short: "q" }),
+  },
+  usage: "NAME[:TAG]",
+  count: { min: 1, max: 1 },
+  completes: "image",
+  async run({ flags, args: [image = ""], client }) {
+    const { repository, tag } = splitReference(image);
+    const allTags = flags["all-tags"];
+    if (allTags && tag !== "") throw new CliError("tag can't be used with --all-tags/-a");
+    if (!allTags && tag === "" && !flags.quiet) printLine("Using default tag: latest");
+    const response = await client.request("POST", `/images/${segment(qualified(repository))}/push`, {
+      query: {
+        tag: allTags ? "" : tag || "latest",
+        platform: flags.platform === "" ? undefined : JSON.stringify(platformOf(flags.platform)),
+      },
+      headers: await registryAuthHeaders(image),
+    });
+    await showProgress(response.body(), flags.quiet ? () => {} : print, Deno.stdout.isTerminal());
+    if (flags.quiet) printLine(allTags ? qualified(repository) : canonical(image));
+  },
+});
+
+function platformOf(platform: string): Record<string, string> {
+  const [os = "", architecture = "", variant] = platform.split("/");
+  return { architecture, os, ...(variant === undefined ? {} : { variant }) };
+}
