@@ -1,11 +1,13 @@
 import { Hono } from "hono";
 import { type Engine } from "../engine/types.ts";
 import { archiveRoutes } from "./archive.ts";
+import { commitRoutes } from "./commit.ts";
 import { containerRoutes } from "./containers.ts";
 import { type App, type AppEnv, type Log, type Services } from "./context.ts";
 import { eventRoutes } from "./events.ts";
 import { execRoutes } from "./exec.ts";
 import { imageTransferRoutes } from "./image_transfer.ts";
+import { diskUsageRoutes } from "./disk_usage.ts";
 import { imageRoutes } from "./images.ts";
 import { bare, errorReply, json } from "./reply.ts";
 import { systemRoutes } from "./system.ts";
@@ -65,6 +67,8 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   eventRoutes(app, services);
   containerRoutes(app, services);
   archiveRoutes(app, services);
+  commitRoutes(app, services);
+  diskUsageRoutes(app, services);
   execRoutes(app, services);
   imageTransferRoutes(app, services);
   imageRoutes(app, services);

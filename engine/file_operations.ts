@@ -1,11 +1,19 @@
 import type { TreeThreads } from "../fs/tree_threads.ts";
+import type { ImageStore } from "../image/image_store.ts";
 import { exportContainer, readArchive, statArchive, writeArchive } from "./archive.ts";
 import { containerChanges } from "./changes.ts";
+import { commitContainer } from "./commit.ts";
 import type { EngineContext } from "./context.ts";
+import { diskUsage } from "./disk_usage.ts";
 import type { FileOperations } from "./file_types.ts";
+import { pruneContainers, pruneImages } from "./prune.ts";
 
 /** The part of the engine that is about the files of containers. */
-export function fileOperations(ctx: EngineContext, threads: TreeThreads): FileOperations {
+export function fileOperations(
+  ctx: EngineContext,
+  images: ImageStore,
+  threads: TreeThreads,
+): FileOperations {
   const find = (id: string) => ctx.containers.find(id);
   return {
     archiveStat: async (id, path) => await statArchive(ctx, threads, find(id), id, path),
@@ -14,5 +22,14 @@ export function fileOperations(ctx: EngineContext, threads: TreeThreads): FileOp
       await writeArchive(ctx, threads, find(id), id, path, options, input, signal),
     exportContainer: async (id) => await exportContainer(ctx, threads, find(id)),
     changes: async (id) => await containerChanges(ctx, threads, find(id)),
+    commit: async (id, request) => await commitContainer(ctx, images, threads, find(id), request),
+    imageSave: async (names) => {
+      const chunks = await images.save(names);
+      for (const name of names) ctx.events.publish("image", "save", images.get(name).id, { name });
+      return chunks;
+    },
+    diskUsage: async (objects) => await diskUsage(ctx, images, objects),
+    pruneContainers: async (filters, signal) => await pruneContainers(ctx, filters, signal),
+    pruneImages: async (filters, signal) => await pruneImages(ctx, images, filters, signal),
   };
 }

@@ -1,6 +1,20 @@
 import type { PathStat } from "../fs/tree_job.ts";
+import type { ContainerConfig, Filters } from "./types.ts";
 
-/** The part of the engine that is about the files of containers. `id` as in `Engine`. */
+export interface CommitRequest {
+  /** Name of the new image, "name:tag". */
+  readonly reference: string | undefined;
+  readonly comment: string | undefined;
+  readonly author: string | undefined;
+  /** Lines of a Dockerfile. */
+  readonly changes: readonly string[];
+  /** Settings of the image that differ from the container's. */
+  readonly config: ContainerConfig | undefined;
+}
+
+export type DiskUsageObject = "container" | "image" | "volume" | "build-cache";
+
+/** The part of the engine that is about files: of containers, and of images that are given away; and about what may go. `id` as in `Engine`. */
 export interface FileOperations {
   archiveStat(id: string, path: string): Promise<PathStat>;
   /** A tar archive of a path. Whoever gets the answer reads the chunks to their end or leaves their loop. */
@@ -17,4 +31,10 @@ export interface FileOperations {
   exportContainer(id: string): Promise<AsyncIterable<Uint8Array>>;
   /** Kind: 0 modified, 1 added, 2 deleted. */
   changes(id: string): Promise<{ Path: string; Kind: number }[]>;
+  commit(id: string, request: CommitRequest): Promise<{ Id: string }>;
+  /** Images as one archive; to be read like {@link archiveRead}. A name without a tag is all tags of its repository. */
+  imageSave(names: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  diskUsage(objects: ReadonlySet<DiskUsageObject>): Promise<Record<string, unknown>>;
+  pruneContainers(filters: Filters, signal: AbortSignal): Promise<Record<string, unknown>>;
+  pruneImages(filters: Filters, signal: AbortSignal): Promise<Record<string, unknown>>;
 }

@@ -60,7 +60,10 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
     },
 
     imageHistory(reference) {
-      return attempt(() => imageHistoryView(images.get(reference)));
+      return attempt(() => {
+        const image = images.get(reference);
+        return imageHistoryView(image, images.layerSizes(image), images.ancestors(image));
+      });
     },
 
     imageTag(reference, target) {

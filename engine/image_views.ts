@@ -77,20 +77,26 @@ export function imageListView(image: Image, containers = -1): Record<string, unk
  * Docker's image history, newest first.
  *
  * @param layerSizes unpacked bytes of each layer, bottom first; without it an image of one layer shows its whole size.
+ * @param parents the images that this one was committed from, nearest first, as far as they are still there.
  */
-export function imageHistoryView(image: Image, layerSizes?: readonly number[]): Record<string, unknown>[] {
+export function imageHistoryView(
+  image: Image,
+  layerSizes?: readonly number[],
+  parents: readonly Image[] = [],
+): Record<string, unknown>[] {
   const { diff_ids: diffIds } = image.config.rootfs;
   const sizes = layerSizes ?? (diffIds.length === 1 ? [image.size] : []);
   const history = image.config.history ?? diffIds.map(() => ({ created: image.createdAt }));
   let layer = 0;
   const rows = history.map((entry, i) => {
-    const top = i === history.length - 1;
+    // moby takes one entry of the history for each image on the way down
+    const known = [image, ...parents][history.length - 1 - i];
     const size = "empty_layer" in entry && entry.empty_layer ? 0 : sizes[layer++] ?? 0;
     return {
-      Id: top ? image.id : "<missing>",
+      Id: known?.id ?? "<missing>",
       Created: Math.floor(Date.parse(entry.created ?? NEVER) / 1000),
       CreatedBy: "created_by" in entry ? entry.created_by ?? "" : "",
-      Tags: top && image.repoTags.length > 0 ? image.repoTags : null,
+      Tags: known !== undefined && known.repoTags.length > 0 ? known.repoTags : null,
       Size: size,
       Comment: "comment" in entry ? entry.comment ?? "" : "",
     };

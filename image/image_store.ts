@@ -341,6 +341,43 @@ export class ImageStore {
     return { id: await this.#insert(config, [layer], [layer.chainId], reference ? [reference] : []) };
   }
 
+  /** Unpacked bytes of an image's layers, bottom first. */
+  layerSizes({ chainIds }: Image): number[] {
+    return chainIds.map((id) => this.#tables.layer(id)?.size ?? 0);
+  }
+
+  /** The images that an image was committed from, nearest first, as far as they are still there. */
+  ancestors(image: Image): Image[] {
+    const found: Image[] = [];
+    for (let id = image.parent; id !== "";) {
+      const row = this.#tables.image(id);
+      if (row === undefined || row.hidden !== 0) break;
+      found.push(this.#image(row));
+      id = row.parent;
+    }
+    return found;
+  }
+
+  /** Bytes of all layers, each counted once, and what an image shares of its own with others. */
+  layerUsage(): { layersSize: number; shared: (image: Image) => number } {
+    const users = new Map<string, number>();
+    const sizes = new Map<string, number>();
+    for (const { id } of this.#tables.images()) {
+      for (const chainId of this.#tables.stack(id)) users.set(chainId, (users.get(chainId) ?? 0) + 1);
+    }
+    let layersSize = 0;
+    for (const id of this.#tables.layerIds()) {
+      const size = this.#tables.layer(id)?.size ?? 0;
+      sizes.set(id, size);
+      layersSize += size;
+    }
+    const sharedBytes = (id: string) => (users.get(id) ?? 0) > 1 ? sizes.get(id) ?? 0 : 0;
+    return {
+      layersSize,
+      shared: ({ chainIds }) => chainIds.reduce((sum, id) => sum + sharedBytes(id), 0),
+    };
+  }
+
   // --- giving away, and what containers have made
 
   /** What a container has changed as a new image. @throws {EngineError} invalid */
@@ -359,7 +396,7 @@ export class ImageStore {
    *
    * @throws {EngineError} not-found
    */
-  async save(names: readonly string[]): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+  async save(names: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
     const wanted = new Map<string, { image: Image; refs: Map<string, Reference> }>();
     const want = (image: Image, refs: readonly Reference[]) => {
       const known = wanted.get(image.id) ?? { image, refs: new Map<string, Reference>() };

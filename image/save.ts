@@ -45,7 +45,7 @@ const CONFIG = "application/vnd.oci.image.config.v1+json";
 export async function saveImages(
   content: ContentStore,
   images: readonly SavedImage[],
-): Promise<AsyncGenerator<Uint8Array, void, undefined>> {
+): Promise<AsyncIterable<Uint8Array>> {
   const members = new Map<string, Member>();
   const index: Record<string, unknown>[] = [];
   const manifests: Record<string, unknown>[] = [];
@@ -100,7 +100,33 @@ export async function saveImages(
   members.set("manifest.json", file(json(manifests)));
   members.set("oci-layout", file(json({ imageLayoutVersion: "1.0.0" })));
   if (Object.keys(repositories).length > 0) members.set("repositories", file(json(repositories)));
-  return archive(content, members, content.hold(held));
+  const hold = content.hold(held);
+  const chunks = archive(content, members);
+  // no generator around the other: one that is left before its first step would never give up the blobs
+  let closed = false;
+  const close = () => {
+    if (!closed) hold[Symbol.dispose]();
+    closed = true;
+  };
+  return {
+    [Symbol.asyncIterator]: () => ({
+      async next() {
+        try {
+          const next = await chunks.next();
+          if (next.done === true) close();
+          return next;
+        } catch (error) {
+          close();
+          throw error;
+        }
+      },
+      async return() {
+        await chunks.return();
+        close();
+        return { done: true, value: undefined };
+      },
+    }),
+  };
 }
 
 /** The bytes to give away for a layer: uncompressed ones if there is a choice, as Docker's own archives have them. */
@@ -182,9 +208,7 @@ function encode(text: string): Uint8Array<ArrayBuffer> {
 async function* archive(
   content: ContentStore,
   members: ReadonlyMap<string, Member>,
-  hold: Disposable,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  using _hold = hold;
   const time = Math.max(0, ...[...members.values()].map((member) => member.time));
   for (const name of ["blobs", "blobs/sha256"]) {
     yield tarHeader({ name, type: "directory", mtime: [time, 0] });

@@ -1,0 +1,34 @@
+import { invalid } from "../base/errors.ts";
+import type { DiskUsageObject } from "../engine/file_types.ts";
+import * as z from "zod/mini";
+import { type App, atLeast, readQuery, type Services, signalOf } from "./context.ts";
+import { json } from "./reply.ts";
+import { filters } from "./schemas/query.ts";
+
+const pruneQuery = z.object({ filters });
+const OBJECTS: readonly DiskUsageObject[] = ["container", "image", "volume", "build-cache"];
+
+/** What takes space, and giving it back. */
+export function diskUsageRoutes(app: App, { engine }: Services): void {
+  app.get("/system/df", async (c) => {
+    const wanted = atLeast(c, "1.42") ? c.req.queries("type") ?? [] : [];
+    for (const type of wanted) {
+      if (!OBJECTS.some((one) => one === type)) throw invalid(`unknown object type: ${type}`);
+    }
+    const objects = OBJECTS.filter((one) => wanted.length === 0 || wanted.includes(one));
+    return json(await engine.diskUsage(new Set(objects)));
+  });
+
+  app.post("/containers/prune", async (c) => {
+    return json(await engine.pruneContainers(readQuery(c, pruneQuery).filters, signalOf(c)));
+  });
+
+  app.post("/images/prune", async (c) => {
+    return json(await engine.pruneImages(readQuery(c, pruneQuery).filters, signalOf(c)));
+  });
+
+  // `docker system prune` asks for all of them; there is none of these yet
+  app.post("/networks/prune", () => json({ NetworksDeleted: null }));
+  app.post("/volumes/prune", () => json({ VolumesDeleted: null, SpaceReclaimed: 0 }));
+  app.post("/build/prune", () => json({ CachesDeleted: null, SpaceReclaimed: 0 }));
+}

@@ -1,0 +1,122 @@
+import { EngineError, invalid } from "../base/errors.ts";
+import { HOST_IMAGE } from "../image/host_image.ts";
+import type { ImageStore } from "../image/image_store.ts";
+import { matchesLabels } from "./container_filters.ts";
+import type { EngineContext } from "./context.ts";
+import { parseFilterTime } from "./human_time.ts";
+import { removeContainer } from "./remove.ts";
+import type { Filters } from "./types.ts";
+
+/** One prune at a time for each kind of object, as in Docker. */
+const running = new Set<string>();
+
+async function alone<T>(what: string, work: () => Promise<T>): Promise<T> {
+  if (running.has(what)) throw new EngineError("conflict", "a prune operation is already running");
+  running.add(what);
+  try {
+    return await work();
+  } finally {
+    running.delete(what);
+  }
+}
+
+function check(filters: Filters, known: readonly string[]): void {
+  for (const key of filters.keys()) if (!known.includes(key)) throw invalid(`invalid filter '${key}'`);
+}
+
+/** Whether something passes `until`, `label` and `label!`. */
+function selector(
+  filters: Filters,
+): (createdAt: string, labels: Readonly<Record<string, string>>) => boolean {
+  const untils = filters.get("until") ?? [];
+  if (untils.length > 1) throw invalid("more than one until filter specified");
+  const until = untils[0] === undefined ? Infinity : parseFilterTime(untils[0], Date.now());
+  return (createdAt, labels) =>
+    Date.parse(createdAt) < until && matchesLabels(filters.get("label") ?? [], labels) &&
+    !(filters.get("label!") ?? []).some((label) => matchesLabels([label], labels));
+}
+
+/** Removes the containers that do not run. */
+export function pruneContainers(
+  ctx: EngineContext,
+  filters: Filters,
+  signal: AbortSignal,
+): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }> {
+  check(filters, ["until", "label", "label!"]);
+  const selected = selector(filters);
+  return alone("containers", async () => {
+    const deleted: string[] = [];
+    let reclaimed = 0;
+    for (const container of ctx.containers.all()) {
+      if (signal.aborted) break;
+      const { record } = container;
+      if (container.running || record.state.status === "starting" || record.state.status === "removing") {
+        continue;
+      }
+      if (!selected(record.createdAt, record.config.Labels ?? {})) continue;
+      const size = await ctx.driver.usage(record.id).catch(() => 0);
+      try {
+        await removeContainer(ctx, container, false);
+      } catch (error) {
+        ctx.log.warn("cannot prune container", { id: record.id, error: String(error) });
+        continue;
+      }
+      deleted.push(record.id);
+      reclaimed += size;
+    }
+    ctx.events.publish("container", "prune", "", { reclaimed: String(reclaimed) });
+    return { ContainersDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed };
+  });
+}
+
+/** Removes images without names, or (`dangling=false`) all that no container uses. berth/host is part of berth and stays. */
+export function pruneImages(
+  ctx: EngineContext,
+  images: ImageStore,
+  filters: Filters,
+  signal: AbortSignal,
+): Promise<{ ImagesDeleted: Record<string, string>[] | null; SpaceReclaimed: number }> {
+  check(filters, ["dangling", "until", "label", "label!"]);
+  const dangling = (filters.get("dangling") ?? []).map((value) => {
+    if (!/^(1|0|t|f|true|false)$/i.test(value)) throw invalid(`invalid filter 'dangling=[${value}]'`);
+    return /^(1|t|true)$/i.test(value);
+  });
+  const danglingOnly = dangling.every((value) => value);
+  const selected = selector(filters);
+  return alone("images", async () => {
+    const before = images.layerUsage().layersSize;
+    const deleted: Record<string, string>[] = [];
+    const inUse = (id: string) => ctx.containers.usesImage(id);
+    // children come before their parents, which only then have none
+    for (const image of images.list()) {
+      if (signal.aborted) break;
+      const names = [...image.repoTags, ...image.repoDigests];
+      if (inUse(image.id) || image.repoTags.includes(HOST_IMAGE)) continue;
+      if (danglingOnly && names.length > 0) continue;
+      if (!selected(image.createdAt, image.config.config?.Labels ?? {})) continue;
+      for (const name of names.length === 0 ? [image.id] : names) {
+        try {
+          const items = images.remove(name, { force: false, noPrune: false, inUse: () => [] });
+          for (const item of items) {
+            if (item.Untagged !== undefined) {
+              deleted.push({ Untagged: item.Untagged });
+              ctx.events.publish("image", "untag", image.id, { name: item.Untagged });
+            } else if (item.Deleted !== undefined) {
+              deleted.push({ Deleted: item.Deleted });
+              if (item.Deleted === image.id) {
+                ctx.events.publish("image", "delete", image.id, { name: image.id });
+              }
+            }
+          }
+        } catch (error) {
+          // it has children, or its last name went with another one
+          if (!(error instanceof EngineError && ["conflict", "not-found"].includes(error.kind))) throw error;
+        }
+      }
+      await Promise.resolve();
+    }
+    const reclaimed = Math.max(0, before - images.layerUsage().layersSize);
+    ctx.events.publish("image", "prune", "", { reclaimed: String(reclaimed) });
+    return { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed };
+  });
+}
