@@ -126,16 +126,23 @@ describe.each(usersToTest())("first run as $name", (user) => {
       await type("stty size", "Enter");
       await see("20 90");
       await type("sleep 100", "Enter");
+      await waitFor(async () => (await engine.berth(["top", "term"])).stdout.includes("sleep 100"), 20_000);
       await type("C-c");
+      await see(/\^C/);
       await type("echo code=$?", "Enter");
       await see("code=130");
       await type("C-p", "C-q");
-      await type("echo detached=$?", "Enter");
-      await see("detached=0");
+      await type("echo detached=$?; clear", "Enter");
+      await waitFor(async () => !(await screen()).includes("in>"), 20_000);
       await type(`${berth} attach term`, "Enter");
-      await type("Enter");
+      // Typed again and again: what comes before the client has the terminal is the outer shell's.
+      await waitFor(async () => {
+        await type("Enter");
+        return (await screen()).includes("in>");
+      }, 20_000);
       await type("echo again; exit 3", "Enter");
       await see(/(^|> )again$/m);
+      await see(/again\n[#$]\s*$/);
       await type("echo left=$?", "Enter");
       await see("left=3");
       expect((await engine.berth(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "term"])).stdout)
