@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { EngineError, invalid } from "../base/errors.ts";
+import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import {
   type App,
   type AppContext,
@@ -13,7 +13,7 @@ import {
 import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
-import { filters, flag, word } from "./schemas/query.ts";
+import { filters, flag, flagOr, word } from "./schemas/query.ts";
 
 const listQuery = z.object({ all: flag, filters, filter: word, "shared-size": flag, digests: flag });
 const createQuery = z.object({
@@ -24,6 +24,7 @@ const createQuery = z.object({
   message: word,
   platform: word,
 });
+const loadQuery = z.object({ quiet: flagOr(true) });
 const removeQuery = z.object({ force: flag, noprune: flag });
 const tagQuery = z.object({ repo: word, tag: word });
 
@@ -40,25 +41,23 @@ export function imageRoutes(app: App, { engine }: Services): void {
 
   app.post("/images/load", (c) => {
     const input = rawBody(c);
-    return messageStream((send, signal) => engine.imageLoad(input, signal, send), signalOf(c), true);
+    const { quiet } = readQuery(c, loadQuery);
+    return messageStream((send, signal) => engine.imageLoad(input, signal, send, quiet), signalOf(c), true);
   });
 
   app.post("/images/create", async (c) => {
     const { fromImage, fromSrc, repo, tag, message, platform } = readQuery(c, createQuery);
     if (fromImage !== undefined) return await pullImage(c, engine, { fromImage, tag, platform });
-    if (fromSrc !== undefined && fromSrc !== "-") {
-      throw new EngineError(
-        "not-implemented",
-        "importing from a URL is not available yet in this version of berth; download it and import from standard input",
-      );
-    }
+    const source = fromSrc === undefined || fromSrc === "-" ? undefined : importUrl(fromSrc);
     const options = {
       reference: repo === undefined ? undefined : joinReference(repo, tag),
       changes: c.req.queries("changes") ?? [],
       message,
       platform: atLeast(c, "1.32") ? platform : undefined,
+      source: source?.href,
     };
-    const { id } = await engine.imageImport(rawBody(c), options, signalOf(c));
+    const input = source === undefined ? rawBody(c) : await download(source, signalOf(c));
+    const { id } = await engine.imageImport(input, options, signalOf(c));
     return json({ status: id });
   });
 
@@ -86,3 +85,27 @@ function imageName(c: AppContext): string {
 
 const joinReference = (repo: string, tag: string | undefined): string =>
   tag === undefined ? repo : `${repo}:${tag}`;
+
+/** As in Docker, a host without a scheme is asked by HTTP. */
+function importUrl(text: string): URL {
+  const url = URL.parse(/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`);
+  if (url === null || !["http:", "https:"].includes(url.protocol) || url.hostname === "") {
+    throw invalid(`invalid source URL: ${text}`);
+  }
+  return url;
+}
+
+async function download(url: URL, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal });
+  } catch (error) {
+    throw new EngineError("system", `Get "${url.href}": ${messageOf(error)}`, { cause: error });
+  }
+  if (response.ok && response.body !== null) return response.body;
+  await response.body?.cancel();
+  throw new EngineError(
+    response.status === 404 ? "not-found" : "system",
+    `failed to GET ${url.href}: ${response.status} ${response.statusText}`.trim(),
+  );
+}

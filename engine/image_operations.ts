@@ -1,5 +1,6 @@
-import type { ImageStore } from "../image/image_store.ts";
+import type { ImageStore, LoadProgress } from "../image/image_store.ts";
 import type { EngineContext } from "./context.ts";
+import { jsonMessage } from "./image_transfer.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
 import type { Engine } from "./types.ts";
 
@@ -28,8 +29,12 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
         name: container.record.name,
       }));
   return {
-    async imageLoad(input, signal, onMessage) {
-      const loaded = await images.load(input, { signal });
+    async imageLoad(input, signal, onMessage, quiet = true) {
+      const onProgress = ({ id, status, current, total }: LoadProgress) => {
+        // as Docker, which says nothing of layers that are there
+        if (status === "Loading layer") onMessage(jsonMessage({ id, status, progress: { current, total } }));
+      };
+      const loaded = await images.load(input, { signal, ...(quiet ? {} : { onProgress }) });
       for (const { id, refs } of loaded.images) {
         for (const reference of refs) onMessage({ stream: `Loaded image: ${reference}\n` });
         if (refs.length === 0) onMessage({ stream: `Loaded image ID: ${id}\n` });
@@ -38,7 +43,8 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
     },
 
     async imageImport(input, options, signal) {
-      const { reference, message, platform, changes } = options;
+      const { reference, platform, changes, source } = options;
+      const message = options.message ?? (source === undefined ? undefined : `Imported from ${source}`);
       const made = await images.importTar(input, {
         changes,
         signal,
@@ -50,9 +56,15 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
       return made;
     },
 
-    imageList({ filters }) {
-      const shown = selectImages(images.list(), filters, (reference) => images.get(reference));
-      return Promise.resolve(shown.map((image) => imageListView(image, usersOf(image.id).length)));
+    imageList({ filters, sharedSize }) {
+      return attempt(() => {
+        const shown = selectImages(images.list(), filters, (reference) => images.get(reference));
+        const usage = sharedSize ? images.layerUsage() : undefined;
+        return shown.map((image) => ({
+          ...imageListView(image, usersOf(image.id).length),
+          ...(usage === undefined ? {} : { SharedSize: usage.shared(image) }),
+        }));
+      });
     },
 
     imageInspect(reference) {

@@ -86,7 +86,7 @@ export function imageTransfers(
 }
 
 /** A line of the stream in the order of fields that Docker writes. */
-function jsonMessage({ status, id, progress }: TransferMessage): Record<string, unknown> {
+export function jsonMessage({ status, id, progress }: TransferMessage): Record<string, unknown> {
   const { current = 0, total = 0 } = progress ?? {};
   const bar = progressBar(current, total);
   return {

@@ -258,6 +258,7 @@ export interface Engine extends FileOperations, ImageTransfers {
     input: ReadableStream<Uint8Array>,
     signal: AbortSignal,
     onMessage: (m: Record<string, unknown>) => void,
+    quiet?: boolean,
   ): Promise<void>;
   imageImport(
     input: ReadableStream<Uint8Array>,
@@ -266,6 +267,8 @@ export interface Engine extends FileOperations, ImageTransfers {
       changes: string[];
       message: string | undefined;
       platform: string | undefined;
+      /** Where the archive comes from, for the history; "-" by default. */
+      source?: string | undefined;
     },
     signal: AbortSignal,
   ): Promise<{ id: string }>;
