@@ -1,12 +1,2 @@
-export {
-  BLOCK,
-  padding,
-  type TarEntry,
-  type TarEntryType,
-  TarError,
-  type TarEvent,
-  type TarTime,
-} from "./entry.ts";
-export { TarReader, type TarReaderOptions } from "./reader.ts";
-export { tarEvents } from "./events.ts";
-export { TAR_END, tarArchive, type TarEntryInput, tarHeader, tarPadding } from "./writer.ts";
+/** The format lives in base/tar, which the command line reads and writes as well. */
+export * from "../../base/tar/mod.ts";

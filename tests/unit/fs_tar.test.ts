@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { decodePath, encodePath } from "../../base/path_text.ts";
 import { cleanEntryPath } from "../../fs/entry_path.ts";
-import { formatPax, parsePax, parsePaxTime } from "../../fs/tar/pax.ts";
+import { formatPax, parsePax, parsePaxTime } from "../../base/tar/pax.ts";
 import {
   tarArchive,
   type TarEntry,

@@ -1,4 +1,4 @@
-import { encodePath } from "../../base/path_text.ts";
+import { encodePath } from "../path_text.ts";
 import { BLOCK, padding, type TarEntryType, type TarTime } from "./entry.ts";
 import { formatPax, formatPaxTime, XATTR_PREFIX } from "./pax.ts";
 

@@ -1,4 +1,4 @@
-import { decodePath } from "../../base/path_text.ts";
+import { decodePath } from "../path_text.ts";
 import { BLOCK, TarError } from "./entry.ts";
 
 /** The fields of one header block, before extended headers are merged in. */

@@ -1,4 +1,4 @@
-import { decodePath, encodePath } from "../../base/path_text.ts";
+import { decodePath, encodePath } from "../path_text.ts";
 import { TarError, type TarTime } from "./entry.ts";
 
 /** Records of a PAX extended header in order; a key may come twice (GNU.sparse.offset does). Values are bytes. */

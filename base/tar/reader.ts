@@ -1,4 +1,4 @@
-import { decodePath } from "../../base/path_text.ts";
+import { decodePath } from "../path_text.ts";
 import { BLOCK, padding, type TarEntry, type TarEntryType, TarError, type TarEvent } from "./entry.ts";
 import { isZeroBlock, parseHeader, type RawHeader } from "./header.ts";
 import { decimal, parsePax, parsePaxTime, type PaxRecords, XATTR_PREFIX } from "./pax.ts";
