@@ -90,7 +90,10 @@ export class LayerPuller {
       try {
         const download = async () => {
           const { file, verified } = await this.#download(layer, client, report, signal);
-          return { file, verified: verified.then(() => extracting.follow(file.growth)) };
+          const told = verified.then(() => extracting.follow(file.growth));
+          // whoever unpacks waits for it, unless that has failed before
+          told.catch(() => {});
+          return { file, verified: told };
         };
         return await this.#layers.ensure({ ...layer, part: undefined, download }, pool, signal);
       } catch (error) {

@@ -12,7 +12,7 @@ import {
   type Reference,
 } from "./reference.ts";
 import { RegistryClient } from "./registry/client.ts";
-import { endpointsOf } from "./registry/endpoints.ts";
+import { type Endpoint, endpointsOf } from "./registry/endpoints.ts";
 import { ConnectionError, isTransient } from "./registry/errors.ts";
 import { pause, retryDelay } from "./registry/retry.ts";
 import type { RegistryAuth, RegistrySettings } from "./registry/settings.ts";
@@ -72,25 +72,34 @@ export class ImagePusher {
       );
     }
     using transport = new Transport(this.#settings);
+    const endpoint = await this.#reachable(reference, transport, signal);
+    for (const { row, tagged } of images) {
+      const plan = await this.#plan(row);
+      using _blobs = this.#store.content.hold(plan.layers.map(({ digest }) => digest));
+      const mounts = this.#mountCandidates(reference, plan);
+      const client = new RegistryClient(endpoint, reference.path, transport, options.auth, [
+        `repository:${reference.path}:pull,push`,
+        ...mounts.map((path) => `repository:${path}:pull`),
+      ]);
+      await this.#pushOne(client, row, tagged, plan, options);
+    }
+  }
+
+  /** The first of the registry's addresses that answers at all: an insecure one may speak HTTPS or not. */
+  async #reachable(reference: Reference, transport: Transport, signal: AbortSignal): Promise<Endpoint> {
     const endpoints = endpointsOf(reference.domain, this.#settings, true);
-    for (const [i, endpoint] of endpoints.entries()) {
+    for (const endpoint of endpoints.slice(0, -1)) {
       try {
-        for (const { row, tagged } of images) {
-          const plan = await this.#plan(row);
-          using _blobs = this.#store.content.hold(plan.layers.map(({ digest }) => digest));
-          const mounts = this.#mountCandidates(reference, plan);
-          const client = new RegistryClient(endpoint, reference.path, transport, options.auth, [
-            `repository:${reference.path}:pull,push`,
-            ...mounts.map((path) => `repository:${path}:pull`),
-          ]);
-          await this.#pushOne(client, row, tagged, plan, options);
-        }
-        return;
+        const response = await transport.fetch(`${endpoint.base}/v2/`, { signal });
+        await response.body?.cancel();
+        return endpoint;
       } catch (error) {
-        signal.throwIfAborted();
-        if (!(error instanceof ConnectionError) || i === endpoints.length - 1) throw error;
+        if (!(error instanceof ConnectionError)) throw error;
       }
     }
+    const last = endpoints.at(-1);
+    if (last === undefined) throw new EngineError("system", `no registry is known for ${reference.domain}`);
+    return last;
   }
 
   #tagsOf(reference: Reference): { ref: string; image_id: string }[] {
