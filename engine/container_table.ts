@@ -3,6 +3,9 @@ import { Container } from "./container.ts";
 import type { ContainerRecord, ContainerState } from "./container_record.ts";
 import type { Durability, Store } from "./store.ts";
 
+/** Between two attempts to write to a store that refused: a full disk does not last for ever. */
+const RETRY_MS = 100;
+
 /** All containers, by id and by name; the store's rows and this table change together. */
 export class ContainerTable {
   readonly #store: Store;
@@ -100,6 +103,31 @@ export class ContainerTable {
     this.save(container, { ...changes, state: { ...container.record.state, ...state } });
   }
 
+  /**
+   * {@link saveState} for what has happened already and cannot be refused, were the disk full: memory has it in any case.
+   *
+   * @returns undefined when the store has it as well; otherwise resolved once it has, or the container is removed.
+   */
+  noteState(
+    container: Container,
+    state: Partial<ContainerState>,
+    changes: Partial<ContainerRecord> = {},
+  ): Promise<void> | undefined {
+    container.record = { ...container.record, ...changes, state: { ...container.record.state, ...state } };
+    container.notifyChanged();
+    const write = () => container.removed || this.#wrote(() => this.#store.update(container.record));
+    return write() ? undefined : retry(write);
+  }
+
+  #wrote(change: () => void): boolean {
+    try {
+      change();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** Renames; the new name must be reserved for this container. */
   rename(container: Container, name: string): void {
     const old = container.record.name;
@@ -107,9 +135,17 @@ export class ContainerTable {
     this.release(old, container.id);
   }
 
+  /** What is gone is gone, also when the store has no room for saying so: the next engine finishes what this one could not. */
   delete(container: Container): void {
-    this.#store.delete(container.id);
     this.#byId.delete(container.id);
     this.release(container.record.name, container.id);
+    const write = () => this.#wrote(() => this.#store.delete(container.id));
+    if (!write()) void retry(write);
   }
+}
+
+async function retry(write: () => boolean): Promise<void> {
+  do {
+    await new Promise<void>((resolve) => Deno.unrefTimer(setTimeout(resolve, RETRY_MS)));
+  } while (!write());
 }

@@ -120,7 +120,10 @@ export async function endRun(
     finishedAt: ending.finishedAt,
   };
   const restart = shouldRestart({ ...container.record, state: { ...state, ...ended } });
-  ctx.containers.saveState(container, { ...ended, ...(restart ? { status: "restarting" as const } : {}) }, {
+  const unsaved = ctx.containers.noteState(container, {
+    ...ended,
+    ...(restart ? { status: "restarting" as const } : {}),
+  }, {
     shim: null,
     exitFile: "",
   });
@@ -136,8 +139,20 @@ export async function endRun(
   const released = ctx.driver.release(container.id).catch((error) => {
     ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(error) });
   });
-  await Promise.all([letShimGo(), released]);
-  removeFile(exitFile);
+  const finish = async () => {
+    await letShimGo();
+    removeFile(exitFile);
+  };
+  if (unsaved === undefined) {
+    await Promise.all([finish(), released]);
+  } else {
+    // Until then the shim keeps it: another engine would ask there.
+    ctx.log.error("cannot write down the exit of a container: is the disk full?", { id: container.id });
+    void unsaved.then(finish).catch((error) => {
+      ctx.log.warn("cannot dismiss a shim", { id: container.id, error: messageOf(error) });
+    });
+    await released;
+  }
   if (restart) scheduleRestart(ctx, container, ranMs, start);
   else if (container.record.hostConfig.AutoRemove && !container.held) await removeLocked(ctx, container);
 }

@@ -43,7 +43,7 @@ export async function removeContainer(
 export async function removeLocked(ctx: EngineContext, container: Container): Promise<void> {
   const { record } = container;
   // One that removes itself is finished by reconciling anyway: its row need not say so.
-  if (!record.hostConfig.AutoRemove) ctx.containers.saveState(container, { status: "removing" });
+  if (!record.hostConfig.AutoRemove) void ctx.containers.noteState(container, { status: "removing" });
   try {
     await ctx.driver.release(record.id);
     await ctx.driver.remove(record.id);
@@ -54,7 +54,7 @@ export async function removeLocked(ctx: EngineContext, container: Container): Pr
     }
   } catch (error) {
     const problem = `unable to remove filesystem for ${record.id}: ${messageOf(error)}`;
-    ctx.containers.saveState(container, { status: "dead", error: problem });
+    void ctx.containers.noteState(container, { status: "dead", error: problem });
     container.notifyExit();
     throw new EngineError("system", problem, { cause: error });
   }

@@ -47,7 +47,7 @@ function notRunning(container: Container, what: string): EngineError {
 function noteManualStop(ctx: EngineContext, container: Container, signal: number): void {
   if (signal !== SIGKILL && signal !== stopSignalOf(container)) return;
   if (!container.record.state.manuallyStopped && hasRestartPolicy(container)) {
-    ctx.containers.saveState(container, { manuallyStopped: true });
+    void ctx.containers.noteState(container, { manuallyStopped: true });
   }
 }
 
@@ -98,7 +98,7 @@ async function endRestarting(ctx: EngineContext, container: Container): Promise<
   await container.mutex.run(() => {
     if (container.record.state.status !== "restarting") return;
     container.cancelRestart();
-    ctx.containers.saveState(container, { status: "exited", manuallyStopped: true });
+    void ctx.containers.noteState(container, { status: "exited", manuallyStopped: true });
     container.notifyExit();
   });
 }
@@ -132,7 +132,7 @@ async function stopRunning(
 ): Promise<void> {
   if (container.record.state.status !== "running") return;
   if (!container.record.state.manuallyStopped && hasRestartPolicy(container)) {
-    ctx.containers.saveState(container, { manuallyStopped: true });
+    void ctx.containers.noteState(container, { manuallyStopped: true });
   }
   const gone = container.nextExit();
   const seconds = timeout ?? container.record.config.StopTimeout ?? STOP_TIMEOUT_S;

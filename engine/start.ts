@@ -71,7 +71,8 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
       stdinOnce: config.StdinOnce ?? false,
       exitFile,
     });
-    ctx.containers.saveState(container, {
+    // It runs, whether or not the disk has room for saying so.
+    void ctx.containers.noteState(container, {
       status: "running",
       pid: answer.pid ?? 0,
       pidStartTime: answer.startTime ?? "",
@@ -145,7 +146,7 @@ async function failStart(
     ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(problem) });
   }
   const status = before.hasBeenStarted ? "exited" : "created";
-  ctx.containers.saveState(container, {
+  void ctx.containers.noteState(container, {
     ...before,
     status,
     pid: 0,

@@ -31,6 +31,8 @@ export class Store implements Disposable {
   constructor(path: string) {
     this.db = new DatabaseSync(path);
     try {
+      // Environments of containers hold passwords. SQLite gives its other files the same mode.
+      if (path !== ":memory:") Deno.chmodSync(path, 0o600);
       this.db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;");
       migrate(this.db);
     } catch (error) {

@@ -25,6 +25,8 @@ describe("Store", () => {
   it("gives records back in order, as the last change left them, after it was opened again", () => {
     {
       using store = new Store(`${dir}/berth.db`);
+      expect((Deno.statSync(`${dir}/berth.db`).mode ?? 0) & 0o777).toBe(0o600);
+      expect((Deno.statSync(`${dir}/berth.db-wal`).mode ?? 0) & 0o777).toBe(0o600);
       store.insert(createdRecord(2));
       store.insert(createdRecord(1), "process");
       store.update(createdRecord(2, { restartCount: 7 }));
