@@ -1,25 +1,9 @@
 /**
  * Finds a process of an earlier engine that still holds the user and mount namespace of this exec root.
  */
+import { isAlive, type ProcessIdentity } from "../base/process_identity.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
-
-/** A process for ever: a pid may be used again, a pid with its start time may not. */
-interface Holder {
-  readonly pid: number;
-  readonly startTime: string;
-}
-
-/** Field 22 of /proc/PID/stat, in clock ticks since boot; undefined when there is no such process. */
-export function processStartTime(pid: number): string | undefined {
-  try {
-    const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    // The second field holds the program's name, which may contain anything: count from its last parenthesis.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
-}
 
 /** Open descriptors of the namespaces of a live shim: they stay, whatever becomes of it. */
 export interface HeldNamespaces {
@@ -42,7 +26,7 @@ export function openHeldNamespaces(kernel: Syscalls, execRoot: string): HeldName
       fds.push(mount);
       const foreign = Deno.readLinkSync(`/proc/self/fd/${user}`) !== Deno.readLinkSync("/proc/self/ns/user");
       // Asked after the opening: only now it is certain whose namespaces they are.
-      if (foreign && processStartTime(pid) === startTime) return { user, mount };
+      if (foreign && isAlive({ pid, startTime })) return { user, mount };
     } catch (error) {
       // Ended meanwhile, or not ours.
       if (!(error instanceof SysError)) throw error;
@@ -52,7 +36,7 @@ export function openHeldNamespaces(kernel: Syscalls, execRoot: string): HeldName
   return undefined;
 }
 
-function* shimsOf(execRoot: string): Generator<Holder> {
+function* shimsOf(execRoot: string): Generator<ProcessIdentity> {
   let entries: Iterable<Deno.DirEntry>;
   try {
     entries = [...Deno.readDirSync(`${execRoot}/shims`)];

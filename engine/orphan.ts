@@ -2,7 +2,8 @@ import { SIGKILL } from "../ffi/signals.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import type { ShimState } from "../runtime/protocol.ts";
 import type { ShimRef } from "./container_record.ts";
-import { isAlive, signalProcess } from "./process_identity.ts";
+import { isAlive } from "../base/process_identity.ts";
+import { signalProcess } from "./process_signal.ts";
 
 /** `state.json` of a shim, undefined when it has none (yet, or any more) or it cannot be read. */
 export function readShimState(dir: string): ShimState | undefined {

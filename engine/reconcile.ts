@@ -6,7 +6,7 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { sweepContainer } from "./create.ts";
 import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
 import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
-import { isAlive } from "./process_identity.ts";
+import { isAlive } from "../base/process_identity.ts";
 import { removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
 import { ShimClient, ShimFailure } from "./shim_client.ts";

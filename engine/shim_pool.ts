@@ -2,7 +2,7 @@ import { selfCommand } from "../base/self.ts";
 import { EngineError } from "../base/errors.ts";
 import type { NamespaceMode, ShimOptions } from "../runtime/spec.ts";
 import type { ShimRef } from "./container_record.ts";
-import { processStat } from "./process_identity.ts";
+import { processStat } from "../base/process_identity.ts";
 import { ShimClient } from "./shim_client.ts";
 
 /** A shim that waits for its container. */

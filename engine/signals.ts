@@ -2,7 +2,8 @@ import { conflict, EngineError, invalid } from "../base/errors.ts";
 import { SIGKILL, signalNumber } from "../ffi/signals.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
-import { isAlive, signalProcess } from "./process_identity.ts";
+import { isAlive } from "../base/process_identity.ts";
+import { signalProcess } from "./process_signal.ts";
 
 /** Seconds between the stop signal and SIGKILL when neither the caller nor the container says otherwise. */
 const STOP_TIMEOUT_S = 10;

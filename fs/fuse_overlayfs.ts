@@ -6,7 +6,7 @@ import type { RootfsSpec } from "../runtime/spec.ts";
 import { type ContainerDirs, GraphRoot } from "./container_dirs.ts";
 import type { GraphDriver, LayerRef } from "./graph_driver.ts";
 import { mountedAt } from "./mount_table.ts";
-import { identify, isAlive, type ProcessIdentity } from "./process_identity.ts";
+import { identify, isAlive, type ProcessIdentity } from "../base/process_identity.ts";
 
 /** How long fuse-overlayfs may take to mount, and to end. */
 const DEADLINE_MS = 15_000;

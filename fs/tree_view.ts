@@ -17,7 +17,7 @@ import type { Syscalls } from "../ffi/syscalls.ts";
 import { attachTree } from "../runtime/init_mounts.ts";
 import { mountOverlay, openOverlay } from "../runtime/init_overlay.ts";
 import { fdPath, findInRoot, isDirectory, makeInRoot } from "../runtime/rootfs_path.ts";
-import { isAlive } from "./process_identity.ts";
+import { isAlive } from "../base/process_identity.ts";
 import type { ViewMount, ViewSpec } from "./tree_job.ts";
 
 /**

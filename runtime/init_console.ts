@@ -1,6 +1,6 @@
 /** The terminal of a process, opened in the container's own devpts. */
 import {
-  AT_FDCWD,
+  AT_EMPTY_PATH,
   O_CREAT,
   O_EXCL,
   O_NOCTTY,
@@ -25,7 +25,8 @@ const PTS_MAJORS = [136, 143] as const;
 export interface Console {
   readonly master: number;
   readonly slave: number;
-  readonly path: string;
+  /** O_PATH descriptor of the slave. */
+  readonly device: number;
 }
 
 /**
@@ -43,8 +44,7 @@ export function openConsole(kernel: Syscalls): Console {
   const path = `/dev/pts/${index}`;
   const found = openDevice(kernel, path, (major) => major >= PTS_MAJORS[0] && major <= PTS_MAJORS[1]);
   const slave = kernel.open(fdPath(found), O_RDWR | O_NOCTTY);
-  kernel.close(found);
-  return { master, slave, path };
+  return { master, slave, device: found };
 }
 
 function openDevice(kernel: Syscalls, path: string, fits: (major: number, minor: number) => boolean): number {
@@ -69,7 +69,9 @@ export function bindConsole(kernel: Syscalls, console: Console): void {
     kernel.close(kernel.open("/dev/console", O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0o620));
     place = kernel.open("/dev/console", O_PATH | O_NOFOLLOW);
   }
-  const tree = kernel.openTree(AT_FDCWD, console.path, OPEN_TREE_CLONE);
+  // By the descriptor that was looked at, not by its path once more.
+  const tree = kernel.openTree(console.device, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+  kernel.close(console.device);
   attachTree(kernel, tree, place);
   kernel.close(tree);
   kernel.close(place);

@@ -12,7 +12,7 @@ import { MNT_DETACH } from "../../ffi/constants.ts";
 import { SysError } from "../../ffi/errno.ts";
 import type { GraphDriver, LayerRef } from "../../fs/graph_driver.ts";
 import { mountedAt } from "../../fs/mount_table.ts";
-import { identify } from "../../fs/process_identity.ts";
+import { identify } from "../../base/process_identity.ts";
 import { mappedIds, probeGraphDriver } from "../../fs/probe.ts";
 import { tarArchive, type TarEntryInput } from "../../fs/tar/mod.ts";
 import { removeTree } from "../../fs/remove_tree.ts";

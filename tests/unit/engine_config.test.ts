@@ -61,7 +61,7 @@ describe("mergeSettings", () => {
       "default-ulimits": { nofile: { Name: "nofile", Soft: 10, Hard: 20 } },
       "log-opts": { "max-size": "10m", "max-file": "3" },
       init: true,
-      "registry-mirrors": [],
+      "bip": "10.1.0.1/16",
     })();
     expect(settings).toMatchObject({
       hosts: ["unix:///x.sock", "tcp://127.0.0.1:2375"],
@@ -76,7 +76,7 @@ describe("mergeSettings", () => {
       },
     });
     expect(settings.warnings).toEqual([
-      `no effect in this version of berth (${dir}/daemon.json): registry-mirrors`,
+      `no effect in this version of berth (${dir}/daemon.json): bip`,
     ]);
   });
 

@@ -8,7 +8,7 @@ import { hostsText, resolvConfText } from "../../engine/host_files.ts";
 import { LineSplitter } from "../../engine/line_reader.ts";
 import { createLogger } from "../../engine/log.ts";
 import { Mutex } from "../../engine/mutex.ts";
-import { isAlive, processStat } from "../../engine/process_identity.ts";
+import { isAlive, processStat } from "../../base/process_identity.ts";
 import { nextDelay, shouldRestart, shouldStartWithEngine } from "../../engine/restart_policy.ts";
 import { ShimFailure } from "../../engine/shim_client.ts";
 import { explainStartFailure } from "../../engine/start_failure.ts";
