@@ -54,15 +54,55 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/attach.ts"),
   ),
   entry(
+    "Create a new image from a container's changes",
+    ["container commit", "commit"],
+    () => import("./commands/commit.ts"),
+  ),
+  entry(
     "Generate the autocompletion script for the specified shell",
     ["completion"],
     () => import("./commands/completion.ts"),
   ),
+  entry(
+    "Remove all stopped containers",
+    ["container prune"],
+    () => import("./commands/container_prune.ts"),
+  ),
+  entry(
+    "Copy files/folders between a container and the local filesystem",
+    ["container cp", "cp"],
+    () => import("./commands/cp.ts"),
+  ),
   entry("Create a new container", ["container create", "create"], () => import("./commands/create.ts")),
+  entry(
+    "Inspect changes to files or directories on a container's filesystem",
+    ["container diff", "diff"],
+    () => import("./commands/diff.ts"),
+  ),
+  entry(
+    "Show disk usage",
+    ["system df"],
+    () => import("./commands/system_df.ts"),
+  ),
   entry(
     "Get real time events from the server",
     ["system events", "events"],
     () => import("./commands/events.ts"),
+  ),
+  entry(
+    "Export a container's filesystem as a tar archive",
+    ["container export", "export"],
+    () => import("./commands/export.ts"),
+  ),
+  entry(
+    "Show the history of an image",
+    ["image history", "history"],
+    () => import("./commands/history.ts"),
+  ),
+  entry(
+    "Remove unused images",
+    ["image prune"],
+    () => import("./commands/image_prune.ts"),
   ),
   entry(
     "Import the contents from a tarball to create a filesystem image",
@@ -123,6 +163,11 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/rm.ts"),
   ),
   entry("Remove one or more images", ["image rm", "image remove", "rmi"], () => import("./commands/rmi.ts")),
+  entry(
+    "Save one or more images to a tar archive (streamed to STDOUT by default)",
+    ["image save", "save"],
+    () => import("./commands/save.ts"),
+  ),
   entry("Run the engine in the foreground", ["serve"], () => import("./commands/serve.ts")),
   entry(
     "Start one or more stopped containers",
@@ -133,6 +178,11 @@ export const COMMANDS: readonly Entry[] = [
     "Stop one or more running containers",
     ["container stop", "stop"],
     () => import("./commands/stop.ts"),
+  ),
+  entry(
+    "Remove unused data",
+    ["system prune"],
+    () => import("./commands/system_prune.ts"),
   ),
   entry(
     "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",

@@ -1,0 +1,145 @@
+import type { ContainerSummary, ImageSummary } from "../api_types.ts";
+import { defineCommand } from "../command.ts";
+import { CliError } from "../errors.ts";
+import { bool, text } from "../flags/spec.ts";
+import { humanDuration } from "../output/durations.ts";
+import { LIST_FORMAT_HELP } from "../output/help_texts.ts";
+import { formatList } from "../output/list_format.ts";
+import { ellipsis, shortId, splitReference } from "../output/names.ts";
+import { table } from "../output/table.ts";
+import { humanSize, humanSizeShort } from "../output/units.ts";
+import { print } from "../stdio.ts";
+
+interface Usage {
+  readonly LayersSize?: number;
+  readonly Images?: ImageSummary[] | null;
+  readonly Containers?: ContainerSummary[] | null;
+}
+
+interface Line {
+  readonly type: string;
+  readonly total: number;
+  readonly active: number;
+  readonly size: number;
+  readonly reclaimable: number;
+}
+
+const HEADERS = {
+  Type: "TYPE",
+  TotalCount: "TOTAL",
+  Active: "ACTIVE",
+  Size: "SIZE",
+  Reclaimable: "RECLAIMABLE",
+};
+
+export const command = defineCommand({
+  flags: {
+    format: text(LIST_FORMAT_HELP),
+    verbose: bool("Show detailed information on space usage", { short: "v" }),
+  },
+  usage: "",
+  count: { min: 0, max: 0 },
+  async run({ flags, client }) {
+    if (flags.verbose && flags.format !== "" && flags.format !== "table") {
+      throw new CliError("the verbose option is only available with the default format");
+    }
+    const usage = await client.json<Usage>("GET", "/system/df");
+    if (flags.verbose) {
+      print(details(usage));
+      return;
+    }
+    print(
+      await formatList({
+        items: summary(usage),
+        row: (line) => ({
+          Type: () => line.type,
+          TotalCount: () => String(line.total),
+          Active: () => String(line.active),
+          Size: () => humanSize(line.size),
+          Reclaimable: () => reclaimable(line),
+        }),
+        headers: HEADERS,
+        columns: ["Type", "TotalCount", "Active", "Size", "Reclaimable"],
+        format: flags.format,
+        quiet: undefined,
+      }),
+    );
+  },
+});
+
+const isActive = ({ State }: ContainerSummary) => /running|paused|restarting/.test(State ?? "");
+
+function summary({ LayersSize = 0, Images, Containers }: Usage): Line[] {
+  const images = Images ?? [], containers = Containers ?? [];
+  const used = images.filter((image) => (image.Containers ?? 0) > 0);
+  const usedBytes = used.reduce((sum, image) => sum + image.Size - (image.SharedSize ?? 0), 0);
+  const rw = (list: readonly ContainerSummary[]) => list.reduce((sum, one) => sum + (one.SizeRw ?? 0), 0);
+  return [
+    {
+      type: "Images",
+      total: images.length,
+      active: used.length,
+      size: LayersSize,
+      reclaimable: LayersSize - usedBytes,
+    },
+    {
+      type: "Containers",
+      total: containers.length,
+      active: containers.filter(isActive).length,
+      size: rw(containers),
+      reclaimable: rw(containers.filter((container) => !isActive(container))),
+    },
+    { type: "Local Volumes", total: 0, active: 0, size: 0, reclaimable: 0 },
+    { type: "Build Cache", total: 0, active: 0, size: 0, reclaimable: 0 },
+  ];
+}
+
+function reclaimable(line: Line): string {
+  if (line.type === "Build Cache" || line.size <= 0) return humanSize(line.reclaimable);
+  return `${humanSize(line.reclaimable)} (${Math.trunc((line.reclaimable * 100) / line.size)}%)`;
+}
+
+/** docker's four tables. */
+function details({ Images, Containers }: Usage): string {
+  const ago = (created: number) => `${humanDuration(Date.now() / 1000 - created)} ago`;
+  const images = (Images ?? []).map((image) => {
+    const { repository, tag } = splitReference(image.RepoTags?.[0] ?? "<none>:<none>");
+    const shared = image.SharedSize ?? 0;
+    return [
+      repository,
+      tag,
+      shortId(image.Id),
+      ago(image.Created),
+      humanSizeShort(image.Size),
+      humanSize(shared),
+      humanSize(image.Size - shared),
+      String(image.Containers ?? 0),
+    ];
+  });
+  const containers = (Containers ?? []).map((container) => [
+    shortId(container.Id),
+    container.Image,
+    ellipsis(JSON.stringify(container.Command ?? ""), 20),
+    "0",
+    humanSizeShort(container.SizeRw ?? 0),
+    ago(container.Created),
+    container.Status ?? "",
+    (container.Names ?? []).map((name) => name.replace(/^\//, "")).join(","),
+  ]);
+  return [
+    "Images space usage:\n",
+    table([
+      ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"],
+      ...images,
+    ]),
+    "Containers space usage:\n",
+    table([
+      ["CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"],
+      ...containers,
+    ]),
+    "Local Volumes space usage:\n",
+    table([["VOLUME NAME", "LINKS", "SIZE"]]),
+    "Build cache usage: 0B\n",
+    table([["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]),
+  ].join("\n");
+}

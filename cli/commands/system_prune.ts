@@ -1,0 +1,33 @@
+import { defineCommand } from "../command.ts";
+import { CliError } from "../errors.ts";
+import { filter } from "../flags/filter.ts";
+import { bool } from "../flags/spec.ts";
+import { confirmed, printPruned, pruneContainers, pruneImages } from "../prune.ts";
+
+export const command = defineCommand({
+  flags: {
+    all: bool("Remove all unused images not just dangling ones", { short: "a" }),
+    filter: filter(`Provide filter values (e.g. "label=<key>=<value>")`),
+    force: bool("Do not prompt for confirmation", { short: "f" }),
+    volumes: bool("Prune anonymous volumes"),
+  },
+  usage: "",
+  count: { min: 0, max: 0 },
+  async run({ flags, client }) {
+    if (flags.volumes && "until" in flags.filter) {
+      throw new CliError(`ERROR: The "until" filter is not supported with "--volumes"`);
+    }
+    const what = [
+      "all stopped containers",
+      "all networks not used by at least one container",
+      ...(flags.volumes ? ["all anonymous volumes not used by at least one container"] : []),
+      flags.all ? "all images without at least one container associated to them" : "all dangling images",
+      flags.all ? "all build cache" : "unused build cache",
+    ];
+    const warning = `WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join("")}`;
+    if (!flags.force && !await confirmed(warning)) return;
+    // there are no networks, volumes and build caches of the user's yet
+    const containers = await pruneContainers(client, flags.filter);
+    printPruned([containers, await pruneImages(client, flags.all, flags.filter)]);
+  },
+});

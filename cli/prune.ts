@@ -1,0 +1,54 @@
+/** Removing what nobody uses: asking first, and telling what went. */
+import type { ApiClient } from "./api_client.ts";
+import { filterQuery, type Filters } from "./flags/filter.ts";
+import { humanSize } from "./output/units.ts";
+import { print } from "./stdio.ts";
+
+/** Asks on the terminal; only "y" is a yes. */
+export async function confirmed(warning: string): Promise<boolean> {
+  print(`${warning}\nAre you sure you want to continue? [y/N] `);
+  let answer = "";
+  const byte = new Uint8Array(1);
+  while (!answer.endsWith("\n") && await Deno.stdin.read(byte) === 1) {
+    answer += String.fromCharCode(byte[0] ?? 0);
+  }
+  return answer.trim().toLowerCase() === "y";
+}
+
+export interface Pruned {
+  /** Text about what went, "" when nothing did. */
+  readonly text: string;
+  readonly bytes: number;
+}
+
+export async function pruneContainers(client: ApiClient, filters: Filters): Promise<Pruned> {
+  const answer = await client.json<{ ContainersDeleted?: string[] | null; SpaceReclaimed?: number }>(
+    "POST",
+    "/containers/prune",
+    { query: { filters: filterQuery(filters) } },
+  );
+  const ids = answer.ContainersDeleted ?? [];
+  return {
+    text: ids.length === 0 ? "" : `Deleted Containers:\n${ids.map((id) => `${id}\n`).join("")}\n`,
+    bytes: answer.SpaceReclaimed ?? 0,
+  };
+}
+
+export async function pruneImages(client: ApiClient, all: boolean, filters: Filters): Promise<Pruned> {
+  const wanted = { ...filters, dangling: { [String(!all)]: true as const } };
+  const answer = await client.json<
+    { ImagesDeleted?: { Untagged?: string; Deleted?: string }[] | null; SpaceReclaimed?: number }
+  >("POST", "/images/prune", { query: { filters: filterQuery(wanted) } });
+  const lines = (answer.ImagesDeleted ?? []).map(({ Untagged, Deleted }) =>
+    Untagged ? `untagged: ${Untagged}\n` : `deleted: ${Deleted}\n`
+  );
+  return {
+    text: lines.length === 0 ? "" : `Deleted Images:\n${lines.join("")}\n`,
+    bytes: answer.SpaceReclaimed ?? 0,
+  };
+}
+
+export function printPruned(results: readonly Pruned[]): void {
+  const bytes = results.reduce((sum, result) => sum + result.bytes, 0);
+  print(`${results.map((result) => result.text).join("")}Total reclaimed space: ${humanSize(bytes)}\n`);
+}
