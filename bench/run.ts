@@ -1,5 +1,5 @@
 /**
- * Measures start-up and memory of dist/berth beside podman, crun and runc, in one run and on one machine.
+ * Measures start-up, memory, images and storage drivers of dist/berth beside podman, crun and runc, in one run and on one machine.
  *
  *     make bench                      all of it
  *     make bench BENCH="--runs=10 --containers=10 start memory"
@@ -11,28 +11,37 @@ import setup from "../tests/support/global_setup.ts";
 import { busyboxRootfs, hasBusybox } from "../tests/support/busybox_image.ts";
 import { startEngine } from "../tests/support/engine.ts";
 import { currentUser, runAs, testDir, type User, usersToTest } from "../tests/support/users.ts";
+import { printDrivers, printTransfers } from "./images.ts";
 import { printMemory } from "./memory.ts";
 import { preparePodman, removePodman, timeRuntimes, versionOf, writeBundle } from "./peers.ts";
 import { apiStarts, coldStarts, warmStarts } from "./start.ts";
 import { median, printTimes, type Row } from "./stats.ts";
 
 const IMAGE = "localhost/bench";
-const PARTS = ["start", "runtime", "memory"] as const;
+const PARTS = ["start", "runtime", "memory", "images", "drivers"] as const;
 
 interface Options {
   runs: number;
   containers: number;
+  /** Size of the large layer. */
+  megabytes: number;
+  /** Number of files in the image of 20 layers. */
+  files: number;
   parts: readonly string[];
 }
 
 function parseOptions(args: string[]): Options {
-  const options = { runs: 30, containers: 50, parts: [] as string[] };
+  const options = { runs: 30, containers: 50, megabytes: 1000, files: 50_000, parts: [] as string[] };
   for (const arg of args) {
-    const [, name, value] = /^--(runs|containers)=(\d+)$/.exec(arg) ?? [];
+    const [, name, value] = /^--(runs|containers|megabytes|files)=(\d+)$/.exec(arg) ?? [];
     if (name === "runs") options.runs = Number(value);
     else if (name === "containers") options.containers = Number(value);
+    else if (name === "megabytes") options.megabytes = Number(value);
+    else if (name === "files") options.files = Number(value);
     else if ((PARTS as readonly string[]).includes(arg)) options.parts.push(arg);
-    else throw new Error(`unknown argument ${arg}: --runs=N, --containers=N, ${PARTS.join(", ")}`);
+    else {throw new Error(
+        `unknown argument ${arg}: --runs=N, --containers=N, --megabytes=N, --files=N, ${PARTS.join(", ")}`,
+      );}
   }
   return { ...options, parts: options.parts.length === 0 ? PARTS : options.parts };
 }
@@ -105,6 +114,9 @@ async function bench(options: Options): Promise<void> {
     const counts = [0, 1, 10, 50].filter((n) => n < options.containers).concat(options.containers);
     await printMemory(engine, IMAGE, counts);
   }
+  const rounds = Math.max(1, Math.min(3, Math.floor(options.runs / 10)));
+  if (options.parts.includes("images")) await printTransfers(user, dir, { ...options, rounds });
+  if (options.parts.includes("drivers")) await printDrivers(user, dir, tar, rounds);
 }
 
 async function runtimeRows(

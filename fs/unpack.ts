@@ -2,7 +2,7 @@ import { EngineError, messageOf } from "../base/errors.ts";
 import { workerUrl } from "../base/self.ts";
 import { O_CLOEXEC, O_RDONLY } from "../ffi/constants.ts";
 import { kernel } from "../ffi/kernel.ts";
-import { decompress, detectCompression, MAGIC_BYTES, sniff } from "./compression/mod.ts";
+import { decompress, detectCompression, GrowthGuard, MAGIC_BYTES, sniff } from "./compression/mod.ts";
 import type { WhiteoutFormat } from "./graph_driver.ts";
 import type { GrowingFile } from "./growing_file.ts";
 import {
@@ -134,8 +134,7 @@ export class UnpackPool implements Disposable {
       const part = partOf(source);
       const compression = await compressionAt(part);
       if (compression === "xz" || compression === "bzip2") {
-        // only here can a program be started: the thread is in the layer's directory
-        return await runWithStream(thread, job, decompress(compression, readPart(part)), giveUp);
+        return await runWithStream(thread, job, byProgram(compression, readPart(part), job.limits), giveUp);
       }
       return await thread.run({ ...job, source: { kind: "file", ...part } });
     } finally {
@@ -198,6 +197,16 @@ async function runWithGrowing(
   }
 }
 
+/** Decompresses what the thread cannot: it is in the layer's directory, where there are no programs. */
+function byProgram(
+  compression: "xz" | "bzip2",
+  chunks: AsyncIterable<Uint8Array>,
+  limits: UnpackLimits,
+): AsyncIterable<Uint8Array> {
+  const guard = new GrowthGuard(limits.maxRatio);
+  return guard.output(decompress(compression, guard.input(chunks)));
+}
+
 /** Feeds the thread through a pipe: its reads block, and a full pipe blocks us. */
 async function runWithStream(
   thread: UnpackThread,
@@ -208,7 +217,7 @@ async function runWithStream(
   const sniffed = await sniff(stream);
   const { compression } = sniffed;
   const chunks = compression === "xz" || compression === "bzip2"
-    ? decompress(compression, sniffed.chunks)
+    ? byProgram(compression, sniffed.chunks, job.limits)
     : sniffed.chunks;
   const [readEnd, writeEnd] = kernel.pipe2(0);
   let input: Deno.FsFile;

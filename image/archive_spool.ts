@@ -51,6 +51,7 @@ export class SpooledArchive implements Disposable {
   ): Promise<SpooledArchive> {
     const members = new Map<string, ArchivePart>();
     const links = new Map<string, string>();
+    let open: { name: string; path: string; file: Deno.FsFile; offset: number } | undefined;
     try {
       await Deno.mkdir(path, { mode: 0o700 });
       const create = (name: string) =>
@@ -61,7 +62,8 @@ export class SpooledArchive implements Disposable {
       let length = 0;
       let size = 0;
       let sharedLength = 0;
-      let open: { name: string; path: string; file: Deno.FsFile; offset: number } | undefined;
+      // a name may come twice
+      let owned = 0;
       const guard = new GrowthGuard();
       for await (const event of tarEvents(guard.output(decompress(compression, guard.input(chunks))))) {
         if (event.kind === "data") {
@@ -88,7 +90,7 @@ export class SpooledArchive implements Disposable {
             if (size < OWN_FILE) {
               open = { name, path: `${path}/small`, file: shared, offset: sharedLength };
             } else {
-              const own = String(members.size);
+              const own = String(++owned);
               open = { name, path: `${path}/${own}`, file: await create(own), offset: 0 };
             }
           } else if (entry.type === "symlink") {
@@ -101,6 +103,7 @@ export class SpooledArchive implements Disposable {
       }
       return new SpooledArchive(path, members, links);
     } catch (error) {
+      if (open && open.path !== `${path}/small`) open.file.close();
       await Deno.remove(path, { recursive: true }).catch(() => {});
       if (error instanceof TarError) throw invalid(`invalid archive: ${error.message}`, error);
       // Deno's own words for ENOSPC and the like

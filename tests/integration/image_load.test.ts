@@ -129,6 +129,25 @@ describe.skipIf(Deno.uid() !== 0)("ImageStore", () => {
       expectClean(2);
     });
 
+    it("takes the last of two members of the same name, whatever their size", async () => {
+      const big = "x".repeat(400_000);
+      const right = buildImage({ layers: [[file("big", big)]], refs: ["twice"] });
+      const wrong = buildImage({ layers: [[file("big", `${big}y`)]] });
+      const name = `${right.layers[0]?.diffId.slice(7)}/layer.tar`;
+      const config = text(right.configJson);
+      await load(tarArchive([
+        { name, data: wrong.layers[0]?.bytes ?? new Uint8Array() },
+        { name, data: right.layers[0]?.bytes ?? new Uint8Array() },
+        { name: "c.json", data: config },
+        {
+          name: "manifest.json",
+          data: text(JSON.stringify([{ Config: "c.json", RepoTags: ["twice"], Layers: [name] }])),
+        },
+      ]));
+      expect(store.get("twice").id).toBe(right.id);
+      expectClean(1);
+    });
+
     it("moves a tag to the image that came last, and keeps the other", async () => {
       await load(dockerArchive({ ...one, refs: ["x"] }));
       await load(dockerArchive({ ...two, refs: ["x"] }));

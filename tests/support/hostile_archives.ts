@@ -68,6 +68,19 @@ export function bomb(gibibytes: number, compress: (bytes: Uint8Array) => Uint8Ar
 export const gzip = (bytes: Uint8Array): Uint8Array => new Uint8Array(gzipSync(bytes, { level: 9 }));
 export const zstd = (bytes: Uint8Array): Uint8Array => new Uint8Array(zstdCompressSync(bytes));
 
+function xz(bytes: Uint8Array): Uint8Array {
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeFileSync(file, bytes);
+    return new Deno.Command("xz", { args: ["-1", "-c", file], stderr: "null" }).outputSync().stdout;
+  } catch {
+    // the engine will say that it lacks it as well
+    return new Uint8Array([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0]);
+  } finally {
+    Deno.removeSync(file);
+  }
+}
+
 const small = tarArchive([file("a", "x".repeat(20_000))]);
 const anyImage = (name = "a") => buildImage({ layers: [[file(name)]], refs: ["hostile:1"] });
 
@@ -333,6 +346,11 @@ export function hostileArchives(canary: string): HostileArchive[] {
       name: "10 GB of zeros in zstd",
       bytes: () => withLayer(bomb(10, zstd), sha256(small)),
       outcome: /grows more than/,
+    },
+    {
+      name: "6 GB of zeros in xz",
+      bytes: () => withLayer(bomb(6, xz), sha256(small)),
+      outcome: /grows more than|xz is not installed/,
     },
     {
       name: "a layer that is not what its diff id says",
