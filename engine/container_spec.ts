@@ -10,7 +10,7 @@ import { DEFAULT_MASKED_PATHS, thermalThrottlePaths } from "./default_paths.ts";
 import { DEFAULT_DEVICES, devicesBelow } from "./host_devices.ts";
 import type { HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
-import { cleanPath } from "./mount_points.ts";
+import { cleanPath } from "../base/clean_path.ts";
 import { parseSecurityOptions } from "./security_options.ts";
 import type { ExecCreateRequest, HostConfig } from "./types.ts";
 import { RLIMIT_NUMBERS } from "./ulimits.ts";

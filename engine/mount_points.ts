@@ -2,6 +2,7 @@
  * A container's mounts as the user asks for them: `Binds` strings, `Mounts` objects and `Tmpfs` options, checked and
  * brought into one form (moby: volume/mounts/linux_parser.go, whose error texts these are).
  */
+import { cleanPath } from "../base/clean_path.ts";
 import { type EngineError, invalid } from "../base/errors.ts";
 import type { HostConfig, MountPointSpec } from "./types.ts";
 
@@ -52,19 +53,6 @@ function validMode(mode: string): boolean {
     seen.add(group);
     return true;
   });
-}
-
-/** Lexically clean path, as Go's path.Clean: no "//", "." or "..", no slash at the end. */
-export function cleanPath(path: string): string {
-  const absolute = path.startsWith("/");
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    if (part !== "..") parts.push(part);
-    else if (parts.length > 0 && parts.at(-1) !== "..") parts.pop();
-    else if (!absolute) parts.push("..");
-  }
-  return (absolute ? "/" : "") + parts.join("/") || ".";
 }
 
 function checkTarget(target: string): string | undefined {

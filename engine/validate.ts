@@ -2,6 +2,7 @@
  * Checks of a create request that need no other container and no file: what is wrong is said at create, not at
  * start, in the words of moby (daemon/container.go, daemon/daemon_unix.go, runconfig/).
  */
+import { IPC_SYSCTLS } from "../base/ipc_sysctls.ts";
 import { invalid } from "../base/errors.ts";
 import { signalNumber } from "../ffi/signals.ts";
 import { resolveCapabilities } from "../runtime/capabilities.ts";
@@ -352,18 +353,6 @@ function validateUlimits(ulimits: NonNullable<HostConfig["Ulimits"]>): void {
     }
   }
 }
-
-/** System controls of the IPC namespace (runc: libcontainer/configs/validate). */
-const IPC_SYSCTLS = [
-  "kernel.msgmax",
-  "kernel.msgmnb",
-  "kernel.msgmni",
-  "kernel.sem",
-  "kernel.shmall",
-  "kernel.shmmax",
-  "kernel.shmmni",
-  "kernel.shm_rmid_forced",
-];
 
 function validateSysctls(host: HostConfig): void {
   for (const key of Object.keys(host.Sysctls ?? {})) {

@@ -1,10 +1,11 @@
 /** Device nodes: mknod is refused in a user namespace, so the host's own nodes are bound to files in the container's /dev. */
+import { cleanPath } from "../base/clean_path.ts";
 import { AT_EMPTY_PATH, MS_PRIVATE, O_PATH, OPEN_TREE_CLONE } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import { attachTree } from "./init_mounts.ts";
-import { cleanPath, makeInRoot, symlinkInRoot } from "./rootfs_path.ts";
+import { makeInRoot, symlinkInRoot } from "./rootfs_path.ts";
 import type { ContainerSpec } from "./spec.ts";
 
 interface OpenDevice {
@@ -17,7 +18,7 @@ export function openDevices(kernel: Syscalls, devices: ContainerSpec["devices"])
   const opened: OpenDevice[] = [];
   for (const { source, target, optional } of devices) {
     try {
-      opened.push({ fd: kernel.open(source, O_PATH), target: cleanPath(target) });
+      opened.push({ fd: kernel.open(source, O_PATH), target: cleanPath(`/${target}`) });
     } catch (error) {
       if (optional && error instanceof SysError) continue;
       const message = error instanceof Error ? error.message : String(error);
@@ -47,5 +48,5 @@ export function bindDevices(kernel: Syscalls, root: number, devices: readonly Op
 
 /** The usual links of /dev. What an image or a volume has put there stays. */
 export function makeSymlinks(kernel: Syscalls, root: number, symlinks: ContainerSpec["symlinks"]): void {
-  for (const [target, path] of symlinks) symlinkInRoot(kernel, root, target, cleanPath(path));
+  for (const [target, path] of symlinks) symlinkInRoot(kernel, root, target, cleanPath(`/${path}`));
 }

@@ -1,4 +1,5 @@
 /** The mounts of a container, made one by one inside its root before it becomes the root. */
+import { cleanPath } from "../base/clean_path.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -23,7 +24,7 @@ import { InitFailure, inStage } from "./init_failure.ts";
 import { mountOverlay, openOverlay } from "./init_overlay.ts";
 import { refuseProcMount } from "./init_proc_guard.ts";
 import { mountOptions, propagation } from "./mount_flags.ts";
-import { cleanPath, fdPath, isDirectory, makeInRoot, openInRoot } from "./rootfs_path.ts";
+import { fdPath, isDirectory, makeInRoot, openInRoot } from "./rootfs_path.ts";
 import type { ContainerSpec, MountSpec } from "./spec.ts";
 
 /** Attaches a detached mount to what `target` is a descriptor of. */
@@ -113,7 +114,7 @@ function applyMount(
   source: MountSource,
 ): void {
   const kind = source === undefined || isDirectory(kernel, source) ? "directory" : "file";
-  const path = cleanPath(mount.target);
+  const path = cleanPath(`/${mount.target}`);
   if (mount.type === "proc" || mount.type === "sysfs") refuseLink(kernel, root, path, mount.type);
   const target = makeInRoot(kernel, root, path, kind);
   try {

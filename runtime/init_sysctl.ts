@@ -1,19 +1,8 @@
+import { IPC_SYSCTLS } from "../base/ipc_sysctls.ts";
 import { O_WRONLY, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS } from "../ffi/constants.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import type { ContainerSpec } from "./spec.ts";
-
-/** Settings that each IPC namespace has of its own (ipc_namespaces(7)). */
-const IPC_SYSCTLS = new Set([
-  "kernel.msgmax",
-  "kernel.msgmnb",
-  "kernel.msgmni",
-  "kernel.sem",
-  "kernel.shmall",
-  "kernel.shmmax",
-  "kernel.shmmni",
-  "kernel.shm_rmid_forced",
-]);
 
 /** Writes spec.sysctls to the container's own /proc/sys. Anything that would change the host is refused. */
 export function applySysctls(kernel: Syscalls, root: number, spec: ContainerSpec): void {
@@ -51,7 +40,7 @@ function checkNamespaced(dotted: string, name: string, { namespaces }: Container
   const refuse = (): never => {
     throw new InitFailure("sysctl", `sysctl ${JSON.stringify(name)} is not in a separate kernel namespace`);
   };
-  if (IPC_SYSCTLS.has(dotted) || dotted.startsWith("fs.mqueue.")) {
+  if (IPC_SYSCTLS.includes(dotted) || dotted.startsWith("fs.mqueue.")) {
     if (namespaces.ipc.kind === "host") refuse();
   } else if (dotted.startsWith("net.")) {
     if (namespaces.net.kind === "host") refuse();

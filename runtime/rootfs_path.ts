@@ -23,17 +23,6 @@ const MAX_LINKS = 40;
 /** Path by which a descriptor can be named to calls that only take paths. */
 export const fdPath = (fd: number): string => `/proc/self/fd/${fd}`;
 
-/** The path as mount targets are meant: `.` and `..` resolved as text, as Docker cleans them. */
-export function cleanPath(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    if (part === "..") parts.pop();
-    else parts.push(part);
-  }
-  return `/${parts.join("/")}`;
-}
-
 /** O_PATH descriptor of what `path` means inside `root`. @throws {SysError} */
 export function openInRoot(kernel: Syscalls, root: number, path: string, flags = O_PATH): number {
   return kernel.openat2(root, path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);

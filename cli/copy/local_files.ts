@@ -1,9 +1,9 @@
 /** Local files as the two ends of a copy. */
+import { cleanPath } from "../../base/clean_path.ts";
 import { goErrno } from "../create/env_file.ts";
 import { CliError } from "../errors.ts";
 import {
   baseName,
-  cleanPath,
   type CopyEnd,
   dirName,
   endsInSlash,

@@ -1,4 +1,5 @@
 /** Paths of `cp`: what a source and a destination mean together (go-archive, copy.go). */
+import { cleanPath } from "../../base/clean_path.ts";
 import { CliError } from "../errors.ts";
 
 /** What is known of one end of a copy. */
@@ -8,19 +9,6 @@ export interface CopyEnd {
   readonly isDirectory: boolean;
   /** The name that the user gave to what a link led to; "" for none. */
   readonly rebaseName: string;
-}
-
-/** Lexically clean path, as Go's filepath.Clean. */
-export function cleanPath(path: string): string {
-  const absolute = path.startsWith("/");
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    if (part !== "..") parts.push(part);
-    else if (parts.length > 0 && parts.at(-1) !== "..") parts.pop();
-    else if (!absolute) parts.push("..");
-  }
-  return (absolute ? "/" : "") + parts.join("/") || ".";
 }
 
 export const baseName = (path: string): string => {

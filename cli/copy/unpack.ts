@@ -1,6 +1,7 @@
+import { cleanPath } from "../../base/clean_path.ts";
 import { type TarEntry, TarError, tarEvents } from "../../base/tar/mod.ts";
 import { CliError } from "../errors.ts";
-import { cleanPath, type Plan, renamed } from "./paths.ts";
+import { type Plan, renamed } from "./paths.ts";
 
 /**
  * Unpacks a tar archive that an engine has sent below a local directory. Files belong to the caller. Nothing is ever

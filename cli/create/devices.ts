@@ -1,7 +1,7 @@
 /** `--device`, rates of devices, `--gpus` and `--ulimit`. */
 
 import { parseBytes } from "../flags/values.ts";
-import { cleanPath } from "./paths.ts";
+import { cleanPath } from "../../base/clean_path.ts";
 import { csvFields } from "./csv.ts";
 
 export interface DeviceMapping {

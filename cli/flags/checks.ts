@@ -1,4 +1,5 @@
 /** Checks of single flag values, with docker's messages. Each returns the value to keep or throws. */
+import { IPC_SYSCTLS } from "../../base/ipc_sysctls.ts";
 
 /** `-e NAME` takes the value from our own environment when it has one; without, NAME alone removes the variable. */
 export function envVariable(text: string): string {
@@ -63,22 +64,13 @@ export function link(text: string): string {
   return text;
 }
 
-const SYSCTLS = new Set([
-  "kernel.msgmax",
-  "kernel.msgmnb",
-  "kernel.msgmni",
-  "kernel.sem",
-  "kernel.shmall",
-  "kernel.shmmax",
-  "kernel.shmmni",
-  "kernel.shm_rmid_forced",
-]);
-
 /** Only sysctls that belong to a namespace of the container's. */
 export function sysctl(text: string): string {
   const at = text.indexOf("=");
   const key = text.slice(0, Math.max(at, 0));
-  if (key !== "" && (SYSCTLS.has(key) || key.startsWith("net.") || key.startsWith("fs.mqueue."))) return text;
+  if (key !== "" && (IPC_SYSCTLS.includes(key) || key.startsWith("net.") || key.startsWith("fs.mqueue."))) {
+    return text;
+  }
   throw new Error(`sysctl '${text}' is not allowed`);
 }
 

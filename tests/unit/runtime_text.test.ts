@@ -7,7 +7,7 @@ import { InitFailure, inStage, toStartFailure } from "../../runtime/init_failure
 import { lookupUser } from "../../runtime/init_user.ts";
 import { escapeInto, jsonString } from "../../runtime/json_text.ts";
 import { mountOptions, propagation } from "../../runtime/mount_flags.ts";
-import { cleanPath } from "../../runtime/rootfs_path.ts";
+import { cleanPath } from "../../base/clean_path.ts";
 import { SysError } from "../../ffi/errno.ts";
 
 function escape(...bytes: number[]): string {
