@@ -119,7 +119,10 @@ describe("mount options", () => {
 });
 
 describe("cleanPath()", () => {
-  it.each([["/a/../../b//./c/", "/b/c"], ["", "/"], ["..", "/"], ["a", "/a"]])("%j is %j", (path, clean) => {
+  it.each([["/a/../../b//./c/", "/b/c"], ["/..", "/"], ["", "."], ["..", ".."], ["a/../..", ".."], [
+    "a/",
+    "a",
+  ]])("%j is %j", (path, clean) => {
     expect(cleanPath(path)).toBe(clean);
   });
 });
