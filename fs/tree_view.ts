@@ -15,7 +15,7 @@ import {
 import { EngineError } from "../base/errors.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { attachTree } from "../runtime/init_mounts.ts";
-import { mountOverlay, openOverlay } from "../runtime/init_overlay.ts";
+import { mountOverlay, openOverlay, type OverlayLayers } from "../runtime/init_overlay.ts";
 import { fdPath, findInRoot, isDirectory, makeInRoot } from "../runtime/rootfs_path.ts";
 import { isAlive } from "../base/process_identity.ts";
 import type { ViewMount, ViewSpec } from "./tree_job.ts";
@@ -131,8 +131,10 @@ export class TreeView {
   }
 
   #assemble({ at, rootfs, mounts, writable }: Extract<ViewSpec, { kind: "rootfs" }>): void {
-    // taken before anything is mounted: a volume may be a directory above the view
-    const sources = mounts.map(({ source }) => typeof source === "string" ? this.#copyOf(source) : undefined);
+    // taken before anything is mounted: they may lie above the view, or be hidden below it
+    const sources = mounts.map(({ source }) =>
+      typeof source === "string" ? this.#copyOf(source) : openOverlay(this.#sys, source)
+    );
     try {
       if (rootfs.kind === "overlay") {
         mountOverlay(this.#sys, openOverlay(this.#sys, rootfs.overlay), at, 0);
@@ -144,7 +146,7 @@ export class TreeView {
       }
       for (const [index, mount] of mounts.entries()) this.#mount(at, mount, sources[index], writable);
     } finally {
-      for (const fd of sources) if (fd !== undefined) this.#sys.close(fd);
+      for (const fd of sources) if (typeof fd === "number") this.#sys.close(fd);
     }
   }
 
@@ -163,10 +165,14 @@ export class TreeView {
     }
   }
 
-  #mount(at: string, mount: ViewMount, tree: number | undefined, writable: boolean): void {
-    const { target, source, readOnly } = mount;
-    if (typeof source === "string" && tree === undefined) return;
-    const kind = tree !== undefined && !isDirectory(this.#sys, tree) ? "file" : "directory";
+  #mount(
+    at: string,
+    { target, readOnly }: ViewMount,
+    tree: number | OverlayLayers | undefined,
+    writable: boolean,
+  ): void {
+    if (tree === undefined) return;
+    const kind = typeof tree === "number" && !isDirectory(this.#sys, tree) ? "file" : "directory";
     const root = this.#sys.open(at, O_PATH | O_DIRECTORY | O_CLOEXEC);
     try {
       const place = writable
@@ -174,10 +180,8 @@ export class TreeView {
         : findInRoot(this.#sys, root, target);
       if (place === undefined) return;
       try {
-        if (tree === undefined) {
-          if (typeof source === "string") return;
-          mountOverlay(this.#sys, openOverlay(this.#sys, source), fdPath(place), 0);
-        } else if (isDirectory(this.#sys, place) === (kind === "directory")) {
+        if (typeof tree !== "number") mountOverlay(this.#sys, tree, fdPath(place), 0);
+        else if (isDirectory(this.#sys, place) === (kind === "directory")) {
           if (readOnly) {
             this.#sys.mountSetattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, { set: MOUNT_ATTR_RDONLY });
           }

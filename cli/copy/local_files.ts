@@ -2,16 +2,7 @@
 import { cleanPath } from "../../base/clean_path.ts";
 import { goErrno } from "../create/env_file.ts";
 import { CliError } from "../errors.ts";
-import {
-  baseName,
-  type CopyEnd,
-  dirName,
-  endsInSlash,
-  keepEnding,
-  meansContents,
-  rebaseNameOf,
-  splitPath,
-} from "./paths.ts";
+import { baseName, type CopyEnd, dirName, endsInSlash, rebaseNameOf, splitPath } from "./paths.ts";
 
 const MAX_LINKS = 10;
 
@@ -32,9 +23,9 @@ export function localSource(given: string, followLink: boolean): CopyEnd {
     if (followLink) {
       ({ resolved: path, rebaseName } = rebaseNameOf(given, Deno.realPathSync(given)));
     } else {
-      const { dir, base } = splitPath(given);
-      path = keepEnding(cleanPath(`${Deno.realPathSync(dir)}/${base}`), given);
-      if (meansContents(given) && !meansContents(path)) path += "/.";
+      // with a slash at its end the last name is a directory's as well, and a link is followed
+      const slash = given.lastIndexOf("/");
+      path = `${Deno.realPathSync(given.slice(0, slash + 1))}/${given.slice(slash + 1)}`;
       if (endsInSlash(given) && baseName(given) !== baseName(path)) rebaseName = baseName(given);
     }
   } catch (error) {
@@ -81,7 +72,12 @@ export function checkOutputPath(path: string): void {
   if (dir !== "" && dir !== "." && lstatFollowing(dir) === undefined) {
     throw new CliError(`invalid output path: directory ${JSON.stringify(dir)} does not exist`);
   }
-  const info = lstatFollowing(path);
+  let info: Deno.FileInfo | undefined;
+  try {
+    info = Deno.statSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw new CliError(`stat ${path}: ${goErrno(error)}`);
+  }
   if (info === undefined || info.isDirectory || info.isFile) return;
   if (info.isBlockDevice || info.isCharDevice) throw new CliError("got a device");
   throw new CliError("got an irregular file");
