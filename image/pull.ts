@@ -183,6 +183,7 @@ export function translated(error: unknown, reference: Reference): unknown {
         `pull access denied for ${name}, repository does not exist or may require 'docker login': ${error.message}`,
       );
     default:
-      return error;
+      // 401 as well: docker's command line would ask for a password, even of a script
+      return new EngineError("system", error.message, { cause: error });
   }
 }

@@ -38,7 +38,10 @@ export function fetchUnverified(
       const stream = empty
         ? null
         : Readable.toWeb(incoming) as unknown as ReadableStream<Uint8Array<ArrayBuffer>>;
-      resolve(new Response(stream, { status, statusText: incoming.statusMessage ?? "", headers: answer }));
+      const statusText = incoming.statusMessage ?? "";
+      const response = new Response(stream, { status, statusText, headers: answer });
+      Object.defineProperty(response, "url", { value: url.href });
+      resolve(response);
     });
     outgoing.on("error", reject);
     if (body === undefined) outgoing.end();
