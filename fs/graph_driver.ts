@@ -37,9 +37,4 @@ export interface GraphDriver {
   remove(containerId: string): Promise<void>;
   /** Bytes in the writable layer (apparent). */
   usage(containerId: string): Promise<number>;
-  /**
-   * Only of a driver without writable layers: what an image's layers show together, as a directory to compare a container's root
-   * with. Its files may be links of the layers' own, so nothing may write there. Removed when it is disposed of.
-   */
-  merged?(layers: readonly LayerRef[]): Promise<AsyncDisposable & { readonly dir: string }>;
 }

@@ -36,7 +36,6 @@ export class LayerMerger {
   readonly #target: string;
   /** Where the first name of a file with several has gone, by layer and inode. */
   readonly #links = new Map<string, string>();
-  #link: boolean;
   readonly #can: CopyAbilities = { clone: true, range: true };
   #files = 0;
   #bytes = 0;
@@ -44,16 +43,9 @@ export class LayerMerger {
   /**
    * @param layers directories, the topmost first; short paths let trees be deeper.
    * @param target existing empty directory.
-   * @param options `link`: regular files become links of the layers' files, for a tree that nobody writes to.
    */
-  constructor(
-    sys: Syscalls & TreeCalls,
-    layers: readonly string[],
-    target: string,
-    options: { readonly link: boolean },
-  ) {
+  constructor(sys: Syscalls & TreeCalls, layers: readonly string[], target: string) {
     this.#sys = sys;
-    this.#link = options.link;
     this.#layers = layers;
     this.#target = target;
   }
@@ -133,7 +125,6 @@ export class LayerMerger {
     }
     switch (stat.mode & S_IFMT) {
       case S_IFREG:
-        if (this.#link && this.#linkFile(from, to)) return;
         this.#file(from, to, stat);
         break;
       case S_IFLNK:
@@ -147,19 +138,6 @@ export class LayerMerger {
         return;
     }
     this.#attributes(from, to, stat, stat.mode & 0o777);
-  }
-
-  /** False when the file system refuses: there may be links enough already. */
-  #linkFile(from: string, to: string): boolean {
-    try {
-      this.#sys.link(from, to);
-      return true;
-    } catch (error) {
-      if (!(error instanceof SysError) || !error.is("EXDEV", "EMLINK", "EPERM", "EOPNOTSUPP")) throw error;
-      // a single file may have too many names
-      if (!error.is("EMLINK")) this.#link = false;
-      return false;
-    }
   }
 
   #file(from: string, to: string, stat: Stat): void {

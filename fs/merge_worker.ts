@@ -10,13 +10,11 @@ export interface MergeJob {
   readonly layers: readonly string[];
   /** Existing empty directory. */
   readonly target: string;
-  /** Link regular files instead of copying them. */
-  readonly link: boolean;
 }
 
 export type MergeAnswer = { readonly result: MergeResult } | { readonly error: string };
 
-function merge({ layers, target, link }: MergeJob): MergeAnswer {
+function merge({ layers, target }: MergeJob): MergeAnswer {
   const opened: number[] = [];
   // paths through descriptors are short, whatever the data root is called: all of PATH_MAX is left for the tree
   const short = (path: string) => {
@@ -28,7 +26,7 @@ function merge({ layers, target, link }: MergeJob): MergeAnswer {
   try {
     kernel.unshare(CLONE_FS);
     kernel.umask(0);
-    const merger = new LayerMerger({ ...kernel, ...treeCalls }, layers.map(short), short(target), { link });
+    const merger = new LayerMerger({ ...kernel, ...treeCalls }, layers.map(short), short(target));
     return { result: merger.run() };
   } catch (error) {
     return { error: messageOf(error) };

@@ -48,11 +48,7 @@ export class VfsDriver implements GraphDriver {
     await Deno.mkdir(temporary, { mode: 0o755 });
     // the umask may have taken bits away; without layers nothing else sets them
     await Deno.chmod(temporary, 0o755);
-    const merged = await this.#merge({
-      layers: layers.map((layer) => layer.dir),
-      target: temporary,
-      link: false,
-    });
+    const merged = await this.#merge({ layers: layers.map((layer) => layer.dir), target: temporary });
     await this.#mark(dir, temporary, JSON.stringify(merged));
     Deno.renameSync(temporary, rootfs);
   }
@@ -89,20 +85,6 @@ export class VfsDriver implements GraphDriver {
       if (next) next();
       else this.#running--;
     }
-  }
-
-  async merged(layers: readonly LayerRef[]): Promise<AsyncDisposable & { readonly dir: string }> {
-    // a name that the sweep at the engine's start knows
-    const dir = `${this.#graph.root}/tmp/layer-${crypto.randomUUID()}`;
-    await Deno.mkdir(dir, { recursive: true, mode: 0o755 });
-    const remove = () => removeTree(dir);
-    try {
-      await this.#merge({ layers: layers.map((layer) => layer.dir), target: dir, link: true });
-    } catch (error) {
-      await remove();
-      throw error;
-    }
-    return { dir, [Symbol.asyncDispose]: remove };
   }
 
   async acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec> {

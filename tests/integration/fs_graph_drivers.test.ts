@@ -40,7 +40,7 @@ describe.each(usersToTest())("as $name", (user) => {
         results: Record<string, string | null>;
       };
       expect(driver).toBe(name);
-      expect(Object.keys(results)).toHaveLength(17);
+      expect(Object.keys(results)).toHaveLength(16);
       expect(results).toEqual(Object.fromEntries(Object.keys(results).map((title) => [title, null])));
     });
   }

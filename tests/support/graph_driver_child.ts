@@ -258,16 +258,6 @@ const checks: Record<string, () => Promise<void>> = {
     equal(Deno.readTextFileSync(`${middle.dir}/replaced`), "above");
   },
 
-  "shows what an image's layers hold together, if it has no writable layers": async () => {
-    if (driver.merged === undefined) return;
-    await using merged = await driver.merged(layers);
-    equal(sh(merged.dir, find), "./back ./d/new ./e/keep ./link ./replaced ./tree/sub/other ");
-    await mounted("c14", layers, (path) => {
-      Deno.writeTextFileSync(`${path}/replaced`, "changed");
-      equal(Deno.readTextFileSync(`${merged.dir}/replaced`), "above");
-    });
-  },
-
   "is whole after its process was killed at any moment": async () => {
     const args = ["run", "-A", "--quiet", "--no-lock", import.meta.filename ?? "", name, root];
     const config = Deno.env.get("BERTH_TEST_CONFIG");
