@@ -48,6 +48,8 @@ export class Shim {
   readonly #control: ControlServer;
   readonly #attach: AttachServer;
   #starting = false;
+  /** There was an order, whatever became of it. */
+  #used = false;
   #container: Container | undefined;
   #exit: ExitRecord | undefined;
   readonly #unsent: ShimMessage[] = [];
@@ -168,6 +170,7 @@ export class Shim {
     const { process } = spec;
     const log = request.log.driver === "none" ? undefined : new LogWriter(kernel, request.log);
     this.#starting = true;
+    this.#used = true;
     this.#streams.stdinOnce = request.stdinOnce;
     const stdio = process.tty ? [] : this.#streams.openPipes(request.openStdin);
     const order = {
@@ -200,7 +203,11 @@ export class Shim {
 
   #onContainerEnd(exit: ChildExit): void {
     const container = this.#container;
-    if (container === undefined) return;
+    if (container === undefined) {
+      // Somebody has ended an init that waited: without it this shim is of no use to anybody.
+      if (!this.#used) this.#leave();
+      return;
+    }
     const finishedAt = timestamp();
     if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel, childReaped);
     whenDrained(this.#loop, this.#streams, () => this.#recordExit(container, exit, finishedAt));

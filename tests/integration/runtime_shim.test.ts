@@ -261,6 +261,13 @@ describe.runIf(hasBusybox())("a shim", () => {
     await until("end of the shim", () => !exists(shim.dir));
   });
 
+  it("whose waiting init is killed ends as well, so that nobody takes it for a warm one", async () => {
+    await using shim = await ShimClient.start();
+    const init = Deno.readTextFileSync(`/proc/${shim.pid}/task/${shim.pid}/children`).trim();
+    Deno.kill(Number(init), "SIGKILL");
+    await until("the shim's end", () => !exists(shim.dir));
+  });
+
   it("whose start has failed ends with its engine's connection too, and its namespaces with it", async () => {
     await using shim = await ShimClient.start();
     expect((await shim.start(containerSpec(rootfs, ["nosuch"]))).ok).toBe(false);
