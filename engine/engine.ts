@@ -301,6 +301,7 @@ export class BerthEngine implements Engine {
       debug: this.#description.debug,
       logDriver: this.#ctx.defaults.logDriver,
       eventListeners: this.#ctx.events.listeners,
+      registry: this.#description.registry,
       warnings: this.#description.warnings,
     });
     return Promise.resolve({ ...view, Labels: this.#description.labels });

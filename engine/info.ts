@@ -1,8 +1,10 @@
 /** `GET /info` and `GET /version`. */
 import { API_VERSION, buildTime, gitCommit, MIN_API_VERSION, packaging, VERSION } from "../base/version.ts";
 import type { GraphDriver } from "../fs/graph_driver.ts";
+import type { RegistrySettings } from "../image/registry/settings.ts";
 import { goArch, type HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
+import { registryInfo } from "./registry_config.ts";
 
 export { type HostFacts, readHostFacts } from "./host_facts.ts";
 
@@ -18,6 +20,7 @@ export interface InfoInput {
   readonly debug: boolean;
   readonly logDriver: string;
   readonly eventListeners: number;
+  readonly registry: RegistrySettings;
   /** What the start found wanting. */
   readonly warnings: readonly string[];
 }
@@ -96,13 +99,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     OSType: "linux",
     Architecture: facts.machine,
     IndexServerAddress: "https://index.docker.io/v1/",
-    RegistryConfig: {
-      InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8"],
-      IndexConfigs: {
-        "docker.io": { Name: "docker.io", Mirrors: [], Secure: true, Official: true },
-      },
-      Mirrors: null,
-    },
+    RegistryConfig: registryInfo(input.registry),
     NCPU: facts.ncpu,
     MemTotal: facts.memTotal,
     GenericResources: null,

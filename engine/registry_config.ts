@@ -59,6 +59,26 @@ export function registrySettings(
   };
 }
 
+/** Docker's RegistryConfig, as `info` shows it. */
+export function registryInfo({ mirrors, insecure }: RegistrySettings): Record<string, unknown> {
+  const networks = insecure.filter((entry) => entry.includes("/"));
+  const hosts = insecure.filter((entry) => !entry.includes("/"));
+  const index = (Name: string, Secure: boolean, Mirrors: readonly string[] = []) => ({
+    Name,
+    Mirrors,
+    Secure,
+    Official: Name === "docker.io",
+  });
+  return {
+    InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8", ...networks],
+    IndexConfigs: Object.fromEntries([
+      ["docker.io", index("docker.io", true, mirrors)],
+      ...hosts.map((host) => [host, index(host, false)]),
+    ]),
+    Mirrors: mirrors.length > 0 ? mirrors : null,
+  };
+}
+
 /**
  * Makes the proxies those of this process: Deno's client reads the environment, in either spelling. Loopback addresses
  * are never asked for by a proxy, as in Go.

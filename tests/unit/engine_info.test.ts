@@ -1,3 +1,4 @@
+import { DEFAULT_REGISTRY_SETTINGS } from "../../image/registry/settings.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CgroupProbe, detectCgroups } from "../../cgroups/detect.ts";
 import { countCpuList, kernelVersion, readHostFacts } from "../../engine/host_facts.ts";
@@ -98,6 +99,11 @@ describe("infoView()", () => {
     debug: false,
     logDriver: "json-file",
     eventListeners: 0,
+    registry: {
+      ...DEFAULT_REGISTRY_SETTINGS,
+      mirrors: ["https://m/"],
+      insecure: ["10.0.0.0/8", "plain:5000"],
+    },
     warnings: ["only your own id is mapped"],
   });
 
@@ -117,6 +123,14 @@ describe("infoView()", () => {
       Architecture: "x86_64",
       NCPU: 2,
       IndexServerAddress: "https://index.docker.io/v1/",
+      RegistryConfig: {
+        InsecureRegistryCIDRs: ["::1/128", "127.0.0.0/8", "10.0.0.0/8"],
+        IndexConfigs: {
+          "docker.io": { Name: "docker.io", Mirrors: ["https://m/"], Secure: true, Official: true },
+          "plain:5000": { Name: "plain:5000", Mirrors: [], Secure: false, Official: false },
+        },
+        Mirrors: ["https://m/"],
+      },
       SecurityOptions: ["name=seccomp,profile=builtin", "name=rootless", "name=cgroupns"],
       DefaultRuntime: "berth",
       Swarm: { LocalNodeState: "inactive" },
