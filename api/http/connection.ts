@@ -3,7 +3,7 @@ import { BodyInterrupted, BodyReader } from "./body.ts";
 import { ByteSource, type RawConn } from "./byte_source.ts";
 import { type Exchange, type Handler } from "./exchange.ts";
 import { findHeadEnd, HttpError, MAX_HEAD_BYTES, parseHead, type RequestHead } from "./head.ts";
-import { formatChunk, formatHead, isBodiless, joinHead, LAST_CHUNK } from "./response.ts";
+import { chunkHead, CRLF, formatChunk, formatHead, isBodiless, joinHead, LAST_CHUNK } from "./response.ts";
 import { RawStream, writeAll } from "./raw_stream.ts";
 
 /** What is read of a body that no handler wanted, so that the connection can be used again (as Go's server does). */
@@ -11,6 +11,8 @@ const DRAIN_LIMIT = 256 * 1024;
 /** How long the client may take to notice that it is refused; until then its bytes are read and dropped. */
 const LINGER_MS = 1_000;
 const EMPTY = new Uint8Array(0);
+/** From this size on a chunk is written without being copied. */
+const LARGE_CHUNK = 64 * 1024;
 
 export interface ConnectionOptions {
   readonly handler: Handler;
@@ -215,7 +217,13 @@ export class Connection {
         const { value, done } = await reader.read();
         if (exchange.signal.aborted) return false;
         if (done) break;
-        if (value.length > 0) await this.#write(chunked ? formatChunk(value) : value);
+        if (value.length === 0) continue;
+        if (chunked && value.length >= LARGE_CHUNK) {
+          // three writes are cheaper than a copy of what is large
+          await this.#write(chunkHead(value.length));
+          await this.#write(value);
+          await this.#write(CRLF);
+        } else await this.#write(chunked ? formatChunk(value) : value);
       }
       if (chunked) await this.#write(LAST_CHUNK);
       return true;

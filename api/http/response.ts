@@ -68,12 +68,15 @@ export function joinHead(head: string, body: Uint8Array): Uint8Array {
   return bytes;
 }
 
-const CRLF = encoder.encode("\r\n");
+export const CRLF = encoder.encode("\r\n");
 export const LAST_CHUNK = encoder.encode("0\r\n\r\n");
+
+/** The line before a chunk of `length` bytes. */
+export const chunkHead = (length: number): Uint8Array => encoder.encode(`${length.toString(16)}\r\n`);
 
 /** One chunk of a chunked body. */
 export function formatChunk(data: Uint8Array): Uint8Array {
-  const size = encoder.encode(`${data.length.toString(16)}\r\n`);
+  const size = chunkHead(data.length);
   const bytes = new Uint8Array(size.length + data.length + 2);
   bytes.set(size);
   bytes.set(data, size.length);
