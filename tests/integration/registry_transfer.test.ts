@@ -15,7 +15,9 @@ import {
 } from "../../image/registry/settings.ts";
 import { brokenBody, FakeRegistry, type Intercept, refusal } from "../support/fake_registry.ts";
 import { buildImage, type BuiltImage, dockerArchive, file, streamOf } from "../support/image_archive.ts";
+import { useProxies } from "../../engine/registry_config.ts";
 import { waitFor } from "../support/processes.ts";
+import { loopbackName, makeCertificates, makeSelfSigned } from "../support/registry.ts";
 
 const gzip = (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes));
 const noise = (length: number): string => {
@@ -103,6 +105,11 @@ const layerBytes = (image: BuiltImage, at = 0): Uint8Array<ArrayBuffer> =>
   new Uint8Array(image.layers[at]?.bytes ?? new Uint8Array(0));
 const digestOfLayer = (image: BuiltImage, at = 0): string =>
   `sha256:${createHash("sha256").update(layerBytes(image, at)).digest("hex")}`;
+
+const pemOf = (files: { cert: string; key: string }) => ({
+  cert: Deno.readTextFileSync(files.cert),
+  key: Deno.readTextFileSync(files.key),
+});
 
 /** What a pull must leave: these layers, and nothing under way. */
 function expectClean(layers: number): void {
@@ -500,6 +507,96 @@ describe("pull", () => {
     expect(most).toBe(2);
     expect(messages.map(({ status }) => status)).toContain("Waiting");
     expectClean(6);
+  });
+});
+
+describe("TLS, mirrors and proxies", () => {
+  const name = loopbackName();
+
+  it("pull and push where the certificate does not count", async () => {
+    const { server } = makeCertificates(root, "somebody.else");
+    await using tls = new FakeRegistry(pemOf(server));
+    tls.add("large", "1", large);
+    await pull(`${tls.host}/large:1`);
+    store.tag(large.id, `${tls.host}/again:1`);
+    const first = registry;
+    registry = tls;
+    expect((await push("again:1")).at(-1)?.aux?.Tag).toBe("1");
+    store.tag(large.id, `${tls.host}/other:1`);
+    tls.has.clear();
+    expect((await push("other:1")).map(({ status }) => status)).toContain("Pushed");
+    registry = first;
+    expect(tls.blobs.get(digestOfLayer(large))).toEqual(layerBytes(large));
+  });
+
+  it.runIf(name !== undefined)(
+    "takes a certificate that signs for itself only when it is the one it was given",
+    async () => {
+      const [files, others] = [`${root}/x`, `${root}/y`].map((dir) => {
+        Deno.mkdirSync(dir);
+        return makeSelfSigned(dir, name ?? "");
+      });
+      await using tls = new FakeRegistry(pemOf(files ?? { cert: "", key: "" }));
+      tls.add("small", "1", small);
+      const host = `${name}:${tls.host.split(":")[1]}`;
+      const trust = `${root}/certs.d/${host}`;
+      Deno.mkdirSync(trust, { recursive: true });
+      await expect(pull(`${host}/small:1`)).rejects.toThrow("invalid peer certificate");
+      Deno.copyFileSync(others?.cert ?? "", `${trust}/ca.crt`);
+      await expect(pull(`${host}/small:1`)).rejects.toThrow("invalid peer certificate: UnknownIssuer");
+      expect(tls.requests).toEqual([]);
+      Deno.copyFileSync(files?.cert ?? "", `${trust}/ca.crt`);
+      expect((await pull(`${host}/small:1`)).ids).toEqual([small.id]);
+    },
+  );
+
+  it("says which file of certs.d is of no use", async () => {
+    if (name === undefined) return;
+    const trust = `${root}/certs.d/${name}:1`;
+    Deno.mkdirSync(trust, { recursive: true });
+    Deno.writeTextFileSync(`${trust}/client.cert`, "x");
+    await expect(pull(`${name}:1/small:1`)).rejects.toMatchObject({
+      kind: "invalid",
+      message: "missing key client.key for client certificate client.cert",
+    });
+  });
+
+  it("asks mirrors in order for images of Docker Hub, without credentials", async () => {
+    await using bad = new FakeRegistry();
+    bad.intercept = () => new Response("no", { status: 500 });
+    registry.add("library/small", "latest", small);
+    settings = { ...settings, mirrors: [`http://${bad.host}/`, `http://${registry.host}`] };
+    const auth = { username: "me", password: "s3cret" };
+    const { messages } = await pull("docker.io/library/small:latest", { auth });
+    expect(messages[0]).toEqual({ status: "Pulling from library/small", id: "latest" });
+    expect(store.get("small").id).toBe(small.id);
+    expect(bad.requests.length).toBe(1);
+    expect([...bad.requests, ...registry.requests].some(({ headers }) => headers.has("authorization"))).toBe(
+      false,
+    );
+  });
+
+  it("goes through the environment's proxy, but not to loopback addresses", async () => {
+    registry.add("small", "1", small);
+    const names = ["HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"];
+    const before = names.map((variable) => Deno.env.get(variable));
+    await using direct = new FakeRegistry();
+    direct.add("large", "1", large);
+    try {
+      useProxies({ http: `http://${registry.host}`, https: undefined, no: undefined });
+      settings = { ...settings, insecure: ["registry.invalid"] };
+      await pull("registry.invalid/small:1");
+      expect(registry.requests.length).toBeGreaterThan(0);
+      registry.requests.length = 0;
+      await pull(`${direct.host}/large:1`);
+      expect(registry.requests).toEqual([]);
+    } finally {
+      for (const [i, variable] of names.entries()) {
+        const value = before[i];
+        if (value === undefined) Deno.env.delete(variable);
+        else Deno.env.set(variable, value);
+      }
+    }
   });
 });
 
