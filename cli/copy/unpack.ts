@@ -69,6 +69,7 @@ class Unpacker {
         return;
       case "symlink":
         Deno.symlinkSync(entry.linkName, path);
+        await linkTime(path, entry);
         return;
       case "hardlink":
         Deno.linkSync(this.#inside(cleanPath(entry.linkName.replace(/^\/+/, ""))), path);
@@ -158,6 +159,13 @@ function attributes(path: string, entry: TarEntry): void {
   const [seconds, nanoseconds] = entry.mtime;
   const time = seconds + nanoseconds / 1e9;
   Deno.utimeSync(path, time, time);
+}
+
+/** Deno itself only sets the times of what a link leads to. */
+async function linkTime(path: string, { mtime: [seconds, nanoseconds] }: TarEntry): Promise<void> {
+  const { lutimesSync } = await import("node:fs");
+  const time = seconds + nanoseconds / 1e9;
+  lutimesSync(path, time, time);
 }
 
 function lstat(path: string): Deno.FileInfo | undefined {
