@@ -27,6 +27,8 @@ export interface ServeRequest {
   readonly logLevel: string;
   readonly configFile?: string;
   readonly shimPool?: number;
+  readonly insecureRegistries?: readonly string[];
+  readonly registryMirrors?: readonly string[];
   readonly flagsGiven?: readonly string[];
 }
 
@@ -73,6 +75,8 @@ export function serve(request: ServeRequest): number {
     debug: request.debug,
     logLevel: request.logLevel,
     ...(request.shimPool === undefined ? {} : { shimPool: request.shimPool }),
+    ...(request.insecureRegistries === undefined ? {} : { insecureRegistries: request.insecureRegistries }),
+    ...(request.registryMirrors === undefined ? {} : { registryMirrors: request.registryMirrors }),
     uid,
     gid,
     idMap: mapping?.kind ?? (uid === 0 ? "root" : "full"),

@@ -33,6 +33,8 @@ const FLAG_OF: Readonly<Record<string, string>> = {
   debug: "debug",
   "log-level": "log-level",
   "shim-pool": "shim-pool",
+  "insecure-registries": "insecure-registry",
+  "registry-mirrors": "registry-mirror",
 };
 
 const OWN_KEYS = [
@@ -85,6 +87,8 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     debug: options.debug,
     "log-level": options.logLevel,
     "shim-pool": options.shimPool,
+    "insecure-registries": options.insecureRegistries,
+    "registry-mirrors": options.registryMirrors,
   };
   const both = Object.entries(FLAG_OF)
     .filter(([key, flag]) => key in file && options.flagsGiven.includes(flag))
@@ -119,7 +123,7 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     pidfile: text("pidfile") ?? options.pidfile,
     logLevel: (take("debug", "true or false", isBool) ?? options.debug) ? "debug" : logLevel,
     shimPool,
-    ...registrySettings(take, refuse, options.configFile),
+    ...registrySettings(take, refuse, options),
     labels: take("labels", "a list of strings", isTextList) ?? [],
     defaults: {
       shmSize: sizeOf(file["default-shm-size"], refuse),

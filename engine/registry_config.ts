@@ -1,3 +1,4 @@
+import type { EngineOptions } from "./serve_options.ts";
 import { DEFAULT_REGISTRY_SETTINGS, type RegistrySettings } from "../image/registry/settings.ts";
 
 /** Directives of daemon.json about registries. */
@@ -22,13 +23,13 @@ export interface ProxySettings {
   readonly no: string | undefined;
 }
 
-/** Reads the directives. `take` answers a directive's value or refuses its type; `refuse` makes dockerd's error. */
+/** Reads the directives; flags (`options`) stand in for those that are missing. `take` answers a directive's value or refuses its type; `refuse` makes dockerd's error. */
 export function registrySettings(
   take: Take,
   refuse: (problem: string) => Error,
-  configFile: string,
+  options: Pick<EngineOptions, "configFile" | "insecureRegistries" | "registryMirrors">,
 ): { registry: RegistrySettings; proxies: ProxySettings } {
-  const mirrors = take("registry-mirrors", "a list of strings", isTexts) ?? [];
+  const mirrors = take("registry-mirrors", "a list of strings", isTexts) ?? options.registryMirrors ?? [];
   for (const mirror of mirrors) {
     const url = URL.parse(mirror);
     if (url === null || !/^https?:$/.test(url.protocol)) {
@@ -38,7 +39,8 @@ export function registrySettings(
       throw refuse(`invalid mirror: query, fragment or credentials in ${JSON.stringify(mirror)}`);
     }
   }
-  const insecure = take("insecure-registries", "a list of strings", isTexts) ?? [];
+  const insecure = take("insecure-registries", "a list of strings", isTexts) ?? options.insecureRegistries ??
+    [];
   for (const entry of insecure) {
     if (entry.includes("://")) throw refuse(`insecure registry ${entry} should not contain '://'`);
   }
@@ -50,7 +52,10 @@ export function registrySettings(
       ...DEFAULT_REGISTRY_SETTINGS,
       mirrors,
       insecure,
-      certDirs: [`${configFile.replace(/\/[^/]*$/, "")}/certs.d`, ...DEFAULT_REGISTRY_SETTINGS.certDirs],
+      certDirs: [
+        `${options.configFile.replace(/\/[^/]*$/, "")}/certs.d`,
+        ...DEFAULT_REGISTRY_SETTINGS.certDirs,
+      ],
       maxDownloads: count("max-concurrent-downloads", DEFAULT_REGISTRY_SETTINGS.maxDownloads),
       maxUploads: count("max-concurrent-uploads", DEFAULT_REGISTRY_SETTINGS.maxUploads),
       maxAttempts: count("max-download-attempts", DEFAULT_REGISTRY_SETTINGS.maxAttempts),

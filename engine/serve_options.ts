@@ -17,6 +17,8 @@ export interface EngineOptions {
   readonly logLevel: string;
   /** Warm shims kept ready; undefined = default 1. */
   readonly shimPool?: number;
+  readonly insecureRegistries?: readonly string[];
+  readonly registryMirrors?: readonly string[];
   /** The user outside of the namespace. */
   readonly uid: number;
   readonly gid: number;

@@ -11,12 +11,14 @@ export const SERVE_FLAGS = {
   "debug": bool("Enable debug mode", { short: "D" }),
   "exec-root": text("Root directory for execution state files", { completes: "dir" }),
   "host": list("Daemon socket(s) to connect to", { short: "H" }),
+  "insecure-registry": list("Enable insecure registry communication"),
   "log-level": text(`Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")`, {
     short: "l",
     default: "info",
     completes: ["debug", "info", "warn", "error", "fatal"],
   }),
   "pidfile": text("Path to use for daemon PID file", { short: "p", completes: "file" }),
+  "registry-mirror": list("Preferred registry mirror"),
   "shim-pool": int("Number of warm shims that wait for a container", { defaultText: "1" }),
   "storage-driver": text("Storage driver to use", {
     short: "s",
@@ -35,6 +37,8 @@ export interface ServeOptions {
   logLevel: string;
   configFile?: string;
   shimPool?: number;
+  insecureRegistries?: string[];
+  registryMirrors?: string[];
 }
 
 export type ServeArgs =
@@ -62,6 +66,8 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
     if (values["shim-pool"] < 0) return refuse("--shim-pool cannot be negative", FLAG_ERROR_EXIT);
     const given = (name: "data-root" | "exec-root" | "storage-driver" | "pidfile" | "config-file") =>
       values[name] === "" ? undefined : values[name];
+    const listGiven = (name: "insecure-registry" | "registry-mirror") =>
+      changed.has(name) ? values[name] : undefined;
     return {
       ok: true,
       options: {
@@ -73,6 +79,8 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
         ...optional("storageDriver", given("storage-driver")),
         ...optional("pidfile", given("pidfile")),
         ...optional("configFile", given("config-file")),
+        ...optional("insecureRegistries", listGiven("insecure-registry")),
+        ...optional("registryMirrors", listGiven("registry-mirror")),
         ...optional("shimPool", changed.has("shim-pool") ? values["shim-pool"] : undefined),
       },
     };

@@ -39,6 +39,43 @@ const withFile = (content: unknown, changes: Partial<EngineOptions> = {}) => {
 };
 
 describe("mergeSettings", () => {
+  it("takes registries from the file or from flags, and refuses what is no mirror", () => {
+    const file = { "registry-mirrors": ["https://m.example/"], "insecure-registries": ["10.0.0.0/8"] };
+    const proxies = { "http-proxy": "http://p:1", "no-proxy": "x" };
+    Deno.writeTextFileSync(
+      `${dir}/daemon.json`,
+      JSON.stringify({ ...file, "max-concurrent-downloads": 7, proxies }),
+    );
+    expect(mergeSettings(options())).toMatchObject({
+      registry: {
+        mirrors: ["https://m.example/"],
+        insecure: ["10.0.0.0/8"],
+        maxDownloads: 7,
+        maxUploads: 5,
+        certDirs: [`${dir}/certs.d`, "/etc/docker/certs.d"],
+      },
+      proxies: { http: "http://p:1", no: "x" },
+      warnings: [],
+    });
+    for (
+      const [bad, message] of [
+        [{ "registry-mirrors": ["m.example"] }, "invalid mirror"],
+        [{ "registry-mirrors": ["https://u:p@m.example"] }, "credentials"],
+        [{ "insecure-registries": ["http://x"] }, "should not contain '://'"],
+        [{ "max-concurrent-downloads": 0 }, "must be a positive whole number"],
+      ] as const
+    ) {
+      Deno.writeTextFileSync(`${dir}/daemon.json`, JSON.stringify(bad));
+      expect(() => mergeSettings(options())).toThrow(message);
+    }
+    Deno.removeSync(`${dir}/daemon.json`);
+    const flags = { registryMirrors: ["http://f/"], insecureRegistries: ["plain:5000"] };
+    expect(mergeSettings(options(flags)).registry).toMatchObject({
+      mirrors: ["http://f/"],
+      insecure: ["plain:5000"],
+    });
+  });
+
   it("has defaults without a file, and needs the file when it was named", () => {
     expect(mergeSettings(options())).toMatchObject({
       shimPool: 1,
