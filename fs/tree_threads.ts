@@ -14,6 +14,8 @@ import {
 
 /** How long a thread that has nothing to do is kept. */
 const IDLE_MS = 10_000;
+/** Bytes of an archive that go to a thread at once. */
+const GATHERED = 256 * 1024;
 
 type Listener = (message: FromTreeWorker) => void;
 
@@ -33,8 +35,8 @@ class TreeThread {
     };
   }
 
-  post(message: ToTreeWorker): void {
-    this.#worker.postMessage(message);
+  post(message: ToTreeWorker, transfer: Transferable[] = []): void {
+    this.#worker.postMessage(message, transfer);
   }
 
   terminate(): void {
@@ -216,12 +218,12 @@ export class TreeThreads implements Disposable {
     try {
       thread.post({ kind: "order", order, flow: newFlow().buffer });
       try {
-        for await (const chunk of chunks) {
+        for await (const chunk of gathered(chunks)) {
           await until(() => credit > 0 || outcome !== undefined || signal?.aborted === true);
           signal?.throwIfAborted();
           if (outcome !== undefined) break;
           credit--;
-          thread.post({ kind: "chunk", chunk });
+          thread.post({ kind: "chunk", chunk }, [chunk.buffer]);
         }
       } catch (error) {
         if (outcome === undefined) {
@@ -247,6 +249,27 @@ export class TreeThreads implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** The same bytes in larger pieces, which belong to the caller: each message to a thread has its price. */
+async function* gathered(
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  let buffer = new Uint8Array(GATHERED);
+  let used = 0;
+  for await (const chunk of chunks) {
+    for (let at = 0; at < chunk.length;) {
+      const step = Math.min(chunk.length - at, GATHERED - used);
+      buffer.set(chunk.subarray(at, at + step), used);
+      used += step;
+      at += step;
+      if (used < GATHERED) continue;
+      yield buffer;
+      buffer = new Uint8Array(GATHERED);
+      used = 0;
+    }
+  }
+  if (used > 0) yield buffer.subarray(0, used);
 }
 
 function newFlow(): Int32Array<SharedArrayBuffer> {
