@@ -112,11 +112,13 @@ main() {
   locate
   v8=
   code_cache=cli
+  entry=@CLI_ENTRY@
   case ${1-} in
 @ROLES@
+    serve) entry=main.js ;;
   esac
   export BERTH_EXECUTABLE="$self" DENO_DIR="$dir/cache/$code_cache" DENO_NO_UPDATE_CHECK=1 DENO_NO_PACKAGE_JSON=1
-  exec "$dir/deno" @DENO_FLAGS@ ${v8:+"--v8-flags=$v8"} "$dir/main.js" "$@"
+  exec "$dir/deno" @DENO_FLAGS@ ${v8:+"--v8-flags=$v8"} "$dir/$entry" "$@"
 }
 
 main "$@"
