@@ -43,13 +43,15 @@ async function open(): Promise<void> {
   await store.sweep();
 }
 
-beforeEach(async () => {
+beforeEach(async ({ skip }) => {
+  if (Deno.uid() !== 0) skip("needs root: layers are unpacked by the test's own process");
   root = Deno.makeTempDirSync({ prefix: "berth-registry-" });
   settings = { ...DEFAULT_REGISTRY_SETTINGS, certDirs: [`${root}/certs.d`], retryDelayMs: 10, stallMs: 5000 };
   registry = new FakeRegistry();
   await open();
 });
 afterEach(async () => {
+  if (Deno.uid() !== 0) return;
   await store.settled();
   db.close();
   await registry[Symbol.asyncDispose]();
