@@ -255,7 +255,7 @@ class TestEngine implements Engine {
 }
 
 /** Files of subordinate ids can be removed by root, or in a user namespace that maps them. */
-async function removeTree(dir: string): Promise<void> {
+export async function removeTree(dir: string): Promise<void> {
   try {
     await Deno.remove(dir, { recursive: true });
   } catch (error) {
