@@ -1,8 +1,10 @@
+import { removeTree } from "./engine.ts";
+
 /**
  * Before all tests: a directory that every test user can enter, with a copy of dist/berth (the checkout itself may be
  * closed to others). It is handed to the tests in BERTH_TEST_DIR and removed at the end.
  */
-export default function setup(): (() => void) | undefined {
+export default function setup(): (() => Promise<void>) | undefined {
   if (Deno.env.get("BERTH_TEST_DIR")) return undefined;
   // Short, because paths of unix sockets below it must stay below 100 bytes.
   const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "bt-" });
@@ -16,5 +18,5 @@ export default function setup(): (() => void) | undefined {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   Deno.env.set("BERTH_TEST_DIR", dir);
-  return () => Deno.removeSync(dir, { recursive: true });
+  return () => removeTree(dir);
 }
