@@ -1,4 +1,4 @@
-import { invalid } from "../base/errors.ts";
+import { EngineError, invalid } from "../base/errors.ts";
 import { nowRfc3339 } from "./clock.ts";
 import { commandOf, mergeImageConfig } from "./container_config.ts";
 import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
@@ -14,7 +14,7 @@ import { validateCreate } from "./validate.ts";
  * Creates a container: its directories and writable layer first, its row in the store last. The row is what makes it
  * exist; directories without a row are swept at the next start of the engine.
  *
- * @throws {EngineError} not-found (image, container to join), invalid, conflict (name).
+ * @throws {EngineError} not-found (image), invalid, conflict (name).
  */
 export async function createContainer(
   ctx: EngineContext,
@@ -124,7 +124,13 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
 function withContainerIds(ctx: EngineContext, hostConfig: HostConfig): HostConfig {
   const pin = (mode: string | undefined) => {
     const other = joinedContainer(mode);
-    return other === undefined ? undefined : `container:${ctx.containers.find(other).id}`;
+    if (other === undefined) return undefined;
+    try {
+      return `container:${ctx.containers.find(other).id}`;
+    } catch (error) {
+      // 404 would make the docker command line pull the image.
+      throw error instanceof EngineError && error.kind === "not-found" ? invalid(error.message) : error;
+    }
   };
   const [net, pid, ipc] = [pin(hostConfig.NetworkMode), pin(hostConfig.PidMode), pin(hostConfig.IpcMode)];
   return {

@@ -4,7 +4,7 @@ import { millisBetween, nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { endOrphan, removeShimDir } from "./orphan.ts";
-import { removeLocked } from "./remove.ts";
+import { releaseMounts, removeLocked } from "./remove.ts";
 import { nextDelay, shouldRestart } from "./restart_policy.ts";
 import type { ReadyShim } from "./shim_pool.ts";
 
@@ -136,7 +136,7 @@ export async function endRun(
     exitCode: String(ending.exitCode),
   });
   container.notifyExit();
-  const released = ctx.driver.release(container.id).catch((error) => {
+  const released = releaseMounts(ctx, container.record).catch((error) => {
     ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(error) });
   });
   const finish = async () => {

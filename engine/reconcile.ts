@@ -7,7 +7,7 @@ import { sweepContainer } from "./create.ts";
 import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
 import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
 import { isAlive } from "../base/process_identity.ts";
-import { removeLocked } from "./remove.ts";
+import { releaseMounts, removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
 import { ShimClient, ShimFailure } from "./shim_client.ts";
 import { startContainer, startLocked } from "./start.ts";
@@ -65,15 +65,15 @@ async function reconcileOne(ctx: EngineContext, container: Container): Promise<v
     case "removing":
       return await removeLocked(ctx, container);
     case "restarting":
-      await ctx.driver.release(record.id);
+      await releaseMounts(ctx, record);
       if (shouldRestart(record)) return scheduleRestart(ctx, container, 0, startLocked);
       return ctx.containers.saveState(container, { status: "exited" });
     case "exited":
-      await ctx.driver.release(record.id);
+      await releaseMounts(ctx, record);
       if (record.hostConfig.AutoRemove) await removeLocked(ctx, container);
       return;
     default:
-      return await ctx.driver.release(record.id);
+      return await releaseMounts(ctx, record);
   }
 }
 
@@ -134,7 +134,7 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
   if (record.state.status === "running") {
     return await endRun(ctx, container, lostEnding(), startLocked, () => Promise.resolve());
   }
-  await ctx.driver.release(record.id);
+  await releaseMounts(ctx, record);
   ctx.containers.saveState(container, {
     status: record.state.hasBeenStarted ? "exited" : "created",
     pid: 0,

@@ -1,6 +1,8 @@
 import { conflict, EngineError, messageOf } from "../base/errors.ts";
 import type { Container } from "./container.ts";
+import type { ContainerRecord } from "./container_record.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
+import { releaseSharedMemory } from "./shared_memory.ts";
 import { killAndWait } from "./signals.ts";
 
 /**
@@ -36,6 +38,12 @@ export async function removeContainer(
   });
 }
 
+/** Gives up what the engine has mounted for a container that has ended: its root, its shared memory. May be repeated. */
+export async function releaseMounts(ctx: EngineContext, record: ContainerRecord): Promise<void> {
+  releaseSharedMemory(ctx, record);
+  await ctx.driver.release(record.id);
+}
+
 /**
  * The removal itself; the caller holds the mutex, and the container does not run. Every step may be repeated: a removal
  * that was cut short is finished at the next start of the engine.
@@ -45,7 +53,7 @@ export async function removeLocked(ctx: EngineContext, container: Container): Pr
   // One that removes itself is finished by reconciling anyway: its row need not say so.
   if (!record.hostConfig.AutoRemove) void ctx.containers.noteState(container, { status: "removing" });
   try {
-    await ctx.driver.release(record.id);
+    await releaseMounts(ctx, record);
     await ctx.driver.remove(record.id);
     try {
       Deno.removeSync(record.dir, { recursive: true });

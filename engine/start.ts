@@ -7,9 +7,10 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { followShim } from "./exit.ts";
 import { buildLogSpec } from "./log_options.ts";
 import { type ResolvedNamespaces, resolveNamespaces } from "./namespaces.ts";
-import { removeLocked } from "./remove.ts";
+import { releaseMounts, removeLocked } from "./remove.ts";
 import { seccompFor } from "./seccomp_cache.ts";
 import { endOrphan } from "./orphan.ts";
+import { acquireSharedMemory } from "./shared_memory.ts";
 import type { ReadyShim } from "./shim_pool.ts";
 import { explainStartFailure } from "./start_failure.ts";
 
@@ -45,6 +46,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
   let shim: ReadyShim | undefined;
   try {
     const namespaces = resolveNamespaces(container.record.hostConfig, ctx.containers);
+    const shmPath = acquireSharedMemory(ctx, container.record);
     const image = ctx.images.getForContainer(container.record.imageId);
     const { cgroup: _cgroup, ...shimNamespaces } = namespaces;
     const [rootfs, ready] = await both(
@@ -53,7 +55,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     );
     shim = ready;
     const hostMounts = ctx.images.hostMounts(image, container.record.dir);
-    const spec = containerSpec(ctx, container, { rootfs, hostMounts, namespaces });
+    const spec = containerSpec(ctx, container, { rootfs, hostMounts, namespaces, shmPath });
     const starts = container.record.starts + 1;
     const exitFile = `${container.record.dir}/exit-${starts}.json`;
     ctx.containers.saveState(container, { status: "starting" }, { shim: shim.ref, exitFile, starts });
@@ -97,6 +99,7 @@ function containerSpec(
     rootfs: RootfsSpec;
     hostMounts: ContainerSpec["mounts"];
     namespaces: ResolvedNamespaces;
+    shmPath: string | undefined;
   },
 ): ContainerSpec {
   const { record } = container;
@@ -107,6 +110,7 @@ function containerSpec(
     files: { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath },
     namespaces: parts.namespaces,
     facts: ctx.facts,
+    shmPath: parts.shmPath,
     seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
     defaultNofile: ctx.defaults.nofile,
     defaultInit: ctx.defaults.init,
@@ -141,7 +145,7 @@ async function failStart(
   for (const pending of [...container.pendingAttach]) pending.cancel();
   container.pendingAttach.clear();
   try {
-    await ctx.driver.release(container.id);
+    await releaseMounts(ctx, container.record);
   } catch (problem) {
     ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(problem) });
   }

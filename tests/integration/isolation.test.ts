@@ -1,15 +1,15 @@
 /** What a process sees and may do inside a container: Docker's defaults, and nothing of the engine. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 /** CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP */
 const DEFAULT_CAPS = "00000000a80425fb";
 const NO_CAPS = "0000000000000000";
 
-if (!hasBusybox()) it.skip("isolation: busybox-static is not installed", () => {});
-describe.runIf(hasBusybox()).each(usersToTest())("inside a container of $name", (user) => {
+describeWith(BUSYBOX).each(usersToTest())("inside a container of $name", (user) => {
   let engine: Engine;
   const run = (...args: string[]) => engine.berth(["run", "--rm", ...args]);
   const sh = async (script: string, ...flags: string[]) =>
@@ -157,6 +157,47 @@ describe.runIf(hasBusybox()).each(usersToTest())("inside a container of $name", 
     await engine.berth(["rm", "-f", "peer"]);
     expect(await sh("ip -o link | cut -d' ' -f2 | tr '\\n' ' '", "--network", "none")).toBe("lo:");
     expect(await sh("ip -o addr show lo | grep -c 127.0.0.1/8")).toBe("1");
+  });
+
+  it("--ipc: what is shared includes /dev/shm, and only with those who may", async () => {
+    const start = (name: string, ...flags: string[]) =>
+      engine.berth(["run", "-d", "--name", name, ...flags, "busybox", "sleep", "1000"]);
+    const exec = async (name: string, script: string) =>
+      (await engine.berth(["exec", name, "sh", "-c", script])).stdout.trim();
+    expect((await start("donor", "--ipc", "shareable", "--shm-size", "3m")).code).toBe(0);
+    await exec("donor", "echo from donor >/dev/shm/note");
+    expect(await sh("cat /dev/shm/note; echo answer >/dev/shm/back", "--ipc", "container:donor")).toBe(
+      "from donor",
+    );
+    expect(await exec("donor", "cat /dev/shm/back; df -P /dev/shm | tail -1 | awk '{print $1, $2}'")).toBe(
+      "answer\nshm 3072",
+    );
+    expect(await exec("donor", "stat -c %a /dev/shm; grep ' /dev/shm ' /proc/self/mountinfo | cut -d' ' -f6"))
+      .toBe("1777\nrw,nosuid,nodev,noexec,relatime");
+    // One that joined shares further.
+    expect((await start("joined", "--ipc", "container:donor")).code).toBe(0);
+    expect(await sh("cat /dev/shm/note", "--ipc", "container:joined")).toBe("from donor");
+    // What is mounted outlives a restart of the engine, and its owner as long as somebody has it.
+    await engine.kill9();
+    await engine.restart();
+    expect(await sh("cat /dev/shm/note", "--ipc", "container:donor")).toBe("from donor");
+    await engine.berth(["rm", "-f", "donor"]);
+    expect(await exec("joined", "cat /dev/shm/note")).toBe("from donor");
+    const gone = await run("--ipc", "container:donor", "busybox", "true");
+    expect(gone.stderr).toContain("No such container: donor");
+    await engine.berth(["rm", "-f", "joined"]);
+
+    expect((await start("own")).code).toBe(0);
+    const id = (await engine.berth(["inspect", "-f", "{{.Id}}", "own"])).stdout.trim();
+    const refused = await run("--ipc", "container:own", "busybox", "true");
+    expect(refused.code).toBe(125);
+    expect(refused.stderr).toContain(
+      `container ${id}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)`,
+    );
+    await engine.berth(["rm", "-f", "own"]);
+    expect(await sh("grep -c ' /dev/shm ' /proc/self/mountinfo", "--ipc", "none")).toBe("0");
+    const ns = (await sh("stat -c %d /dev/shm", "--ipc", "host")).trim();
+    expect(ns).toBe(String(Deno.statSync("/dev/shm").dev));
   });
 
   it("files: read-only root, tmpfs, shm, bind mounts, working directory", async () => {
