@@ -148,8 +148,8 @@ function checkPrivateDirectory(path: string, uid: number): string | undefined {
 
 function decideMapping(uid: number, gid: number): IdMapping {
   if (uid === 0) {
-    const all = ["0", "0", "4294967295"];
-    return { kind: "root", uid: all, gid: all, warnings: [] };
+    const [uids, gids] = [mappedIds("uid_map"), mappedIds("gid_map")];
+    return { kind: "root", uid: uids, gid: gids, warnings: [] };
   }
   const single = (reason: string): IdMapping => ({
     kind: "single",
@@ -174,6 +174,15 @@ function decideMapping(uid: number, gid: number): IdMapping {
     );
   }
   return { kind: "full", uid: idMapArguments(uid, uids), gid: idMapArguments(gid, gids), warnings };
+}
+
+/** Every id that this namespace has, mapped to itself: below another namespace these are not all ids. */
+function mappedIds(file: "uid_map" | "gid_map"): string[] {
+  const lines = Deno.readTextFileSync(`/proc/self/${file}`).trim().split("\n");
+  return lines.flatMap((line) => {
+    const [inside = "0", , count = "0"] = line.trim().split(/\s+/);
+    return [inside, inside, count];
+  });
 }
 
 const sum = (ranges: readonly SubordinateRange[]): number =>
@@ -276,9 +285,11 @@ exit ${EXIT_ENGINE}
 const MAP_FROM_OUTSIDE = `
 pid=$1 kind=$2 uids=$3 gids=$4 uid=$5 gid=$6
 read -r _ || exit 0
+# One range a line, in one write.
+lines() { printf '%s %s %s\\n' "$@"; }
 single() { echo deny >/proc/$pid/setgroups && echo "0 $uid 1" >/proc/$pid/uid_map && echo "0 $gid 1" >/proc/$pid/gid_map; }
 case $kind in
-  root) if error=$({ echo "$uids" >/proc/$pid/uid_map && echo "$gids" >/proc/$pid/gid_map; } 2>&1)
+  root) if error=$({ lines $uids >/proc/$pid/uid_map && lines $gids >/proc/$pid/gid_map; } 2>&1)
         then echo ok; else echo "failed $error"; fi ;;
   full) if error=$({ newuidmap $pid $uids && newgidmap $pid $gids; } 2>&1)
         then echo ok
