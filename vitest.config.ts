@@ -3,6 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
+    tags: [{ name: "root", description: "needs root, of the machine or of a user namespace" }],
     globalSetup: ["./tests/support/global_setup.ts"],
     // Only forks run under Deno: the other pools need Node's worker threads.
     pool: "forks",

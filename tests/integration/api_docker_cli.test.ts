@@ -1,9 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { serveApi } from "../../api/mod.ts";
 import { type Server } from "../../api/server.ts";
 import { conflict, notFound } from "../../base/errors.ts";
 import { type ClientStream, type Engine } from "../../engine/types.ts";
 import { type Call, fakeEngine } from "../support/fake_engine.ts";
+import { describeWith, program } from "../support/needs.ts";
 
 /** The real docker command line, where there is one; the engine behind the API is a fake. */
 const docker = findDocker();
@@ -109,7 +110,7 @@ const answers: Partial<Engine> = {
   remove: () => Promise.reject(conflict("cannot remove container: it is running")),
 };
 
-describe.skipIf(docker === undefined)("docker's command line (skipped where no docker is on PATH)", () => {
+describeWith(program("docker", "docker.io"))("docker's command line", () => {
   let dir: string;
   let server: Server;
   let calls: Call[];

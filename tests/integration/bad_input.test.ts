@@ -1,8 +1,9 @@
 /** Whatever a client sends: a clear error with Docker's status, an engine that goes on, and nothing half-made. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, busyboxRootfs, hasBusybox, packDockerArchive } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive, busyboxRootfs, packDockerArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { currentUser, testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith, ROOT } from "../support/needs.ts";
 
 interface Answer {
   status: number;
@@ -10,8 +11,7 @@ interface Answer {
   message: string;
 }
 
-if (!hasBusybox()) it.skip("bad input: busybox-static is not installed", () => {});
-describe.runIf(hasBusybox()).each(usersToTest())("bad input to the engine of $name", (user) => {
+describeWith(BUSYBOX).each(usersToTest())("bad input to the engine of $name", (user) => {
   let engine: Engine;
   let archive: string;
   beforeAll(async () => {
@@ -249,7 +249,7 @@ describe.runIf(hasBusybox()).each(usersToTest())("bad input to the engine of $na
   }
 });
 
-describe.runIf(hasBusybox() && Deno.uid() === 0)("a full disk and a read-only directory", () => {
+describeWith(BUSYBOX, ROOT)("a full disk and a read-only directory", () => {
   it("a data root on a small tmpfs: load and create fail with words, the engine goes on, the space is given back", async () => {
     const user = currentUser();
     const archive = await busyboxArchive(testDir());

@@ -3,13 +3,13 @@ import { describe, expect, it } from "vitest";
 import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
 import { berthExecutable, startEngine } from "../support/engine.ts";
 import { currentUser, runAs, testDir, type User, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith, ROOT } from "../support/needs.ts";
 
 /** No login, no entry in /etc/subuid: an id that nobody has. */
 const STRANGER: User = { name: "54321", uid: 54321, gid: 54321 };
 
-describe.runIf(Deno.uid() === 0)("a user without subordinate ids", () => {
-  it("runs containers with the own id alone, and is told what that means and what to type", async ({ skip }) => {
-    if (!hasBusybox()) skip("busybox-static is not installed");
+describeWith(ROOT, BUSYBOX)("a user without subordinate ids", () => {
+  it("runs containers with the own id alone, and is told what that means and what to type", async () => {
     await using engine = await startEngine({ user: STRANGER });
     const run = await engine.berth([
       "run",

@@ -1,9 +1,10 @@
 /** Many containers, one after another and all at once: nothing of them may stay. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { leftovers, waitFor } from "../support/processes.ts";
 import { testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 const ROW = Number(Deno.env.get("BERTH_BURST_ROW") ?? "200");
 const ONCE = Number(Deno.env.get("BERTH_BURST_ONCE") ?? "50");
@@ -25,8 +26,7 @@ function held(pid: number): Held {
   };
 }
 
-if (!hasBusybox()) it.skip("burst: busybox-static is not installed", () => {});
-describe.runIf(hasBusybox()).each(usersToTest())("many containers as $name", (user) => {
+describeWith(BUSYBOX).each(usersToTest())("many containers as $name", (user) => {
   let engine: Engine;
   beforeAll(async () => {
     engine = await startEngine({ user });

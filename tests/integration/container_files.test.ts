@@ -1,11 +1,11 @@
 /** cp, diff, export, commit, save and prune: docker's command line and berth's, on every driver, as both users. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { waitFor } from "../support/processes.ts";
 import { runAs, testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 
-const hasDocker = (await new Deno.Command("sh", { args: ["-c", "command -v docker"] }).output()).success;
 const hasFuse =
   (await new Deno.Command("sh", { args: ["-c", "command -v fuse-overlayfs && test -w /dev/fuse"] }).output())
     .success;
@@ -27,7 +27,7 @@ const CHANGES = [
   "echo changed >> /etc/passwd",
 ].join(" && ");
 
-describe.skipIf(!hasDocker || !hasBusybox()).each(combinations)(
+describeWith(program("docker", "docker.io"), BUSYBOX).each(combinations)(
   "the files of containers, on $driver as $user.name",
   ({ user, driver }) => {
     let engine: Engine;

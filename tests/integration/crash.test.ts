@@ -1,15 +1,15 @@
 /** kill -9 of the engine, at any moment: containers go on, nothing is lost, nothing is left behind. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { berthExecutable, type Engine, startEngine } from "../support/engine.ts";
 import { leftovers, waitFor } from "../support/processes.ts";
 import { runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 /** Rounds of the random loop; the acceptance run sets 100. */
 const ROUNDS = Number(Deno.env.get("BERTH_CRASH_ROUNDS") ?? "15");
 
-if (!hasBusybox()) it.skip("crash: busybox-static is not installed", () => {});
-describe.runIf(hasBusybox()).each(usersToTest())("kill -9 of the engine of $name", (user) => {
+describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (user) => {
   let engine: Engine;
   beforeAll(async () => {
     engine = await startEngine({ user });

@@ -1,12 +1,12 @@
 /** What the engine does with a container's life beyond what a command line shows: lost shims, policies, events, its lock. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { berthExecutable, type Engine, startEngine } from "../support/engine.ts";
 import { waitFor } from "../support/processes.ts";
 import { runAs, testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
-if (!hasBusybox()) it.skip("engine lifecycle: busybox-static is not installed", () => {});
-describe.runIf(hasBusybox()).each(usersToTest())("life of containers as $name", (user) => {
+describeWith(BUSYBOX).each(usersToTest())("life of containers as $name", (user) => {
   let engine: Engine;
   const berth = (...args: string[]) => engine.berth(args);
   const state = async (name: string) =>

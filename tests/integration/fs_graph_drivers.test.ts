@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { currentUser, environmentOf, runAs, usersToTest } from "../support/users.ts";
+import { describeWith, itWith, need, ROOT } from "../support/needs.ts";
 
 const CHILD = new URL("../support/graph_driver_child.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
@@ -13,7 +14,10 @@ function exists(path: string): boolean {
   }
 }
 
-const fuse = exists("/usr/bin/fuse-overlayfs") && exists("/dev/fuse");
+const FUSE = need(
+  exists("/usr/bin/fuse-overlayfs") && exists("/dev/fuse"),
+  "fuse-overlayfs is not installed, or there is no /dev/fuse: sudo apt-get install fuse-overlayfs",
+);
 
 describe.each(usersToTest())("as $name", (user) => {
   const roots: string[] = [];
@@ -25,9 +29,8 @@ describe.each(usersToTest())("as $name", (user) => {
     ? ["unshare", "--mount", "--propagation", "private"]
     : ["unshare", "--user", "--map-root-user", "--map-auto", "--mount"];
 
-  for (const [name, can] of [["overlay", true], ["fuse-overlayfs", fuse], ["vfs", true]] as const) {
-    // fuse-overlayfs is a package that not every machine has
-    it.skipIf(!can)(`the graph driver ${name} does what it must`, async () => {
+  for (const [name, ...needs] of [["overlay"], ["fuse-overlayfs", FUSE], ["vfs"]] as const) {
+    itWith(...needs)(`the graph driver ${name} does what it must`, async () => {
       const root = `${environmentOf(user)["HOME"]}/graph-${name}`;
       roots.push(root);
       const deno = [Deno.execPath(), "run", "-A", `--config=${CONFIG}`, "--no-lock", "--quiet"];
@@ -46,7 +49,7 @@ describe.each(usersToTest())("as $name", (user) => {
   }
 });
 
-describe.skipIf(currentUser().uid !== 0)("probeGraphDriver()", () => {
+describeWith(ROOT)("probeGraphDriver()", () => {
   const probe = async (root: string, forced?: string) => {
     const script = `
       import { probeGraphDriver } from ${JSON.stringify(new URL("../../fs/probe.ts", import.meta.url).href)};

@@ -1,18 +1,13 @@
 /** What becomes of containers when the disk that holds everything is full. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { waitFor } from "../support/processes.ts";
-import { currentUser, testDir } from "../support/users.ts";
+import { testDir } from "../support/users.ts";
+import { BUSYBOX, describeWith, ROOT } from "../support/needs.ts";
 
-const reason = currentUser().uid !== 0
-  ? "a small disk takes root"
-  : hasBusybox()
-  ? ""
-  : "busybox-static is not installed";
-
-if (reason !== "") it.skip(`full disk: ${reason}`, () => {});
-describe.runIf(reason === "")("with a full disk", () => {
+// A small disk is a mount.
+describeWith(ROOT, BUSYBOX)("with a full disk", () => {
   let engine: Engine;
   beforeAll(async () => {
     engine = await startEngine({ smallDisk: "16m" });

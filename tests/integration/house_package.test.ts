@@ -2,6 +2,7 @@
  * The self-extracting file, tried with a small program instead of berth: how it unpacks, heals and refuses.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { itWith, ROOT as AS_ROOT } from "../support/needs.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 let work = "";
@@ -193,8 +194,7 @@ describe("the self-extracting file", () => {
     unpacked(`${home}/x/berth`);
   });
 
-  it("does not trust a directory of somebody else", async (context) => {
-    if (Deno.uid() !== 0) return context.skip("only root can give a directory to another user");
+  itWith(AS_ROOT)("does not trust a directory of somebody else", async () => {
     Deno.mkdirSync(`${home}/tmp/berth-0`);
     Deno.chownSync(`${home}/tmp/berth-0`, 12345, 12345);
     const { code, err } = await run([], { HOME: `${home}/none` });

@@ -8,7 +8,7 @@ import { tarArchive } from "../../fs/tar/mod.ts";
 import { hostEtc } from "../../image/host_etc.ts";
 import { ImageStore } from "../../image/image_store.ts";
 import type { RemoveOptions } from "../../image/image_removal.ts";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import {
   buildImage,
   dockerArchive,
@@ -20,9 +20,10 @@ import {
   text,
 } from "../support/image_archive.ts";
 import { environmentOf, runAs, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith, itWith, MACHINE_ROOT, ROOT } from "../support/needs.ts";
 
-// unpacking needs chroot: as an ordinary user it works in the engine's user namespace only, see the end
-describe.skipIf(Deno.uid() !== 0)("ImageStore", () => {
+// Unpacking needs chroot.
+describeWith(ROOT)("ImageStore", () => {
   let root = "";
   let db: DatabaseSync;
   let store: ImageStore;
@@ -206,7 +207,7 @@ describe.skipIf(Deno.uid() !== 0)("ImageStore", () => {
       ], {}))).rejects.toThrow(`no matching manifest for linux/${HOST_ARCHITECTURE}`);
     });
 
-    it.runIf(hasBusybox())("takes in a real archive of busybox", async () => {
+    itWith(BUSYBOX)("takes in a real archive of busybox", async () => {
       const path = await busyboxArchive(root);
       const input = await Deno.open(path);
       await store.load(input.readable);
@@ -578,15 +579,18 @@ describe.skipIf(Deno.uid() !== 0)("ImageStore", () => {
       expectClean(1);
     });
 
-    it("gives containers their own copy of the system directories where owners are mapped", async () => {
-      const image = await store.ensureHostImage();
-      const mounts = store.hostMounts(image, `${root}/containers/c`);
-      const usr = mounts.find(({ target }) => target === "/usr");
-      expect(usr).toMatchObject({ type: "overlay", source: "/usr", overlay: { lower: ["/usr"] } });
-      expect(Deno.statSync(usr?.overlay?.upper ?? "").isDirectory).toBe(true);
-      await load(dockerArchive(two));
-      expect(store.hostMounts(store.get("two"), `${root}/containers/d`)).toEqual([]);
-    });
+    itWith(MACHINE_ROOT)(
+      "gives containers their own copy of the system directories where owners are mapped",
+      async () => {
+        const image = await store.ensureHostImage();
+        const mounts = store.hostMounts(image, `${root}/containers/c`);
+        const usr = mounts.find(({ target }) => target === "/usr");
+        expect(usr).toMatchObject({ type: "overlay", source: "/usr", overlay: { lower: ["/usr"] } });
+        expect(Deno.statSync(usr?.overlay?.upper ?? "").isDirectory).toBe(true);
+        await load(dockerArchive(two));
+        expect(store.hostMounts(store.get("two"), `${root}/containers/d`)).toEqual([]);
+      },
+    );
 
     it("can be removed and comes again", async () => {
       const image = await store.ensureHostImage();

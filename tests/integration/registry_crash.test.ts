@@ -1,9 +1,10 @@
 /** Engine and registry die at random moments of pulls and loads: afterwards the pull completes and nothing is left over. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
-import { hasRegistry, Registry } from "../support/registry.ts";
+import { REGISTRY, Registry } from "../support/registry.ts";
 import { testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 /** How often each; BERTH_CRASHES=50 for the long run. */
 const CRASHES = Number(Deno.env.get("BERTH_CRASHES") ?? 4);
@@ -11,13 +12,7 @@ const CRASHES = Number(Deno.env.get("BERTH_CRASHES") ?? 4);
 const SIZE = 24_000_000;
 const MOMENTS_MS = 500;
 
-const missing = [
-  hasRegistry ? "" : "docker-registry is not installed",
-  hasBusybox() ? "" : "busybox-static is not installed",
-].filter((text) => text !== "");
-if (missing.length > 0) it.skip(`crashes of pulls: ${missing.join(", ")}`, () => {});
-
-describe.runIf(missing.length === 0)("kill -9 at random moments", () => {
+describeWith(REGISTRY, BUSYBOX)("kill -9 at random moments", () => {
   let engine: Engine;
   let registry: Registry;
   let dir: string;

@@ -1,26 +1,19 @@
 /** Pull, push and login through an engine, against Debian's docker-registry, by docker's command line and by berth's. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
-import { hasRegistry, loopbackName, makeCertificates, Registry } from "../support/registry.ts";
+import { LOOPBACK_NAME, loopbackName, makeCertificates, REGISTRY, Registry } from "../support/registry.ts";
 import { runAs, type RunResult, testDir, type User, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith, itWith, program } from "../support/needs.ts";
 
-const has = async (program: string) =>
-  (await new Deno.Command("sh", { args: ["-c", `command -v ${program}`], stdout: "null" }).output()).success;
-const missing = [
-  hasRegistry ? "" : "docker-registry is not installed",
-  hasBusybox() ? "" : "busybox-static is not installed",
-  await has("docker") ? "" : "no docker command",
-].filter((text) => text !== "");
-const hasSkopeo = await has("skopeo");
-const hasUmoci = await has("umoci");
+const DOCKER = program("docker", "docker.io");
+const SKOPEO = program("skopeo", "skopeo");
+const UMOCI = program("umoci", "umoci");
 const secureName = loopbackName();
-
-if (missing.length > 0) it.skip(`real registry: ${missing.join(", ")}`, () => {});
 
 type Cli = (...args: string[]) => Promise<RunResult>;
 
-describe.runIf(missing.length === 0).each(usersToTest())("registry on loopback as $name", (user: User) => {
+describeWith(REGISTRY, BUSYBOX, DOCKER).each(usersToTest())("registry on loopback as $name", (user: User) => {
   let engine: Engine;
   let registry: Registry;
   let dir: string;
@@ -128,7 +121,7 @@ describe.runIf(missing.length === 0).each(usersToTest())("registry on loopback a
     expect(refused.stderr).toContain("cannot be pushed: it is made of this machine's own");
   });
 
-  it.runIf(hasSkopeo)("skopeo and berth understand each other, several platforms included", async () => {
+  itWith(SKOPEO)("skopeo and berth understand each other, several platforms included", async () => {
     const skopeo = async (...args: string[]) => {
       const run = await runAs(user, ["skopeo", "--insecure-policy", ...args]);
       expect(run.stderr).toBe("");
@@ -153,7 +146,7 @@ describe.runIf(missing.length === 0).each(usersToTest())("registry on loopback a
     expect((await docker("run", "--rm", "by/skopeo:1", "echo", "in")).stdout).toBe("in\n");
   });
 
-  it.runIf(hasSkopeo && hasUmoci)("umoci unpacks what berth pushed to the tree that was loaded", async () => {
+  itWith(SKOPEO, UMOCI)("umoci unpacks what berth pushed to the tree that was loaded", async () => {
     const source = `${registry.host}/library/busybox:1`;
     const layout = `${engine.dir}/umoci`;
     const copy = [
@@ -178,7 +171,7 @@ describe.runIf(missing.length === 0).each(usersToTest())("registry on loopback a
   });
 });
 
-describe.runIf(missing.length === 0 && secureName !== undefined)("registry with TLS and passwords", () => {
+describeWith(REGISTRY, BUSYBOX, DOCKER, LOOPBACK_NAME)("registry with TLS and passwords", () => {
   const name = secureName ?? "";
   const user = usersToTest()[0] ?? { name: "root", uid: 0, gid: 0 };
   let dir: string;

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it } from "vitest";
 import { probeGraphDriver } from "../../fs/probe.ts";
 import { ImageStore } from "../../image/image_store.ts";
 import { ImagePuller, type TransferMessage } from "../../image/pull.ts";
@@ -17,7 +17,8 @@ import { brokenBody, FakeRegistry, type Intercept, refusal } from "../support/fa
 import { buildImage, type BuiltImage, dockerArchive, file, streamOf } from "../support/image_archive.ts";
 import { useProxies } from "../../engine/registry_config.ts";
 import { waitFor } from "../support/processes.ts";
-import { loopbackName, makeCertificates, makeSelfSigned } from "../support/registry.ts";
+import { LOOPBACK_NAME, loopbackName, makeCertificates, makeSelfSigned } from "../support/registry.ts";
+import { describeWith, itWith, ROOT } from "../support/needs.ts";
 
 const gzip = (bytes: Uint8Array) => new Uint8Array(gzipSync(bytes));
 const noise = (length: number): string => {
@@ -43,15 +44,13 @@ async function open(): Promise<void> {
   await store.sweep();
 }
 
-beforeEach(async ({ skip }) => {
-  if (Deno.uid() !== 0) skip("needs root: layers are unpacked by the test's own process");
+beforeEach(async () => {
   root = Deno.makeTempDirSync({ prefix: "berth-registry-" });
   settings = { ...DEFAULT_REGISTRY_SETTINGS, certDirs: [`${root}/certs.d`], retryDelayMs: 10, stallMs: 5000 };
   registry = new FakeRegistry();
   await open();
 });
 afterEach(async () => {
-  if (Deno.uid() !== 0) return;
   await store.settled();
   db.close();
   await registry[Symbol.asyncDispose]();
@@ -140,7 +139,7 @@ function breakingOff(times: number, after = 500_000): { intercept: Intercept; co
   };
 }
 
-describe("pull", () => {
+describeWith(ROOT)("pull", () => {
   it("gets an image, its names and its blobs, and says so in Docker's words", async () => {
     const { digest } = registry.add("a/small", "1", small);
     const { ids, messages } = await pull("a/small:1".replace(/^/, `${registry.host}/`));
@@ -512,7 +511,7 @@ describe("pull", () => {
   });
 });
 
-describe("TLS, mirrors and proxies", () => {
+describeWith(ROOT)("TLS, mirrors and proxies", () => {
   const name = loopbackName();
 
   it("pull and push where the certificate does not count", async () => {
@@ -531,7 +530,7 @@ describe("TLS, mirrors and proxies", () => {
     expect(tls.blobs.get(digestOfLayer(large))).toEqual(layerBytes(large));
   });
 
-  it.runIf(name !== undefined)(
+  itWith(LOOPBACK_NAME)(
     "takes a certificate that signs for itself only when it is the one it was given",
     async () => {
       const [files, others] = [`${root}/x`, `${root}/y`].map((dir) => {
@@ -602,7 +601,7 @@ describe("TLS, mirrors and proxies", () => {
   });
 });
 
-describe("credentials", () => {
+describeWith(ROOT)("credentials", () => {
   const user = { username: "me", password: "s3cret" };
   const basic = `Basic ${btoa("me:s3cret")}`;
 
@@ -695,7 +694,7 @@ describe("credentials", () => {
   });
 });
 
-describe("push", () => {
+describeWith(ROOT)("push", () => {
   const tagged = (name: string, image: BuiltImage): void => store.tag(image.id, `${registry.host}/${name}`);
   const statuses = (messages: PushMessage[]): string[] => [
     ...new Set(messages.filter(({ id }) => id !== undefined).map(({ status }) => status)),

@@ -1,8 +1,9 @@
 /** Further processes in a container, and terminals, through a real shim and init. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
 import { containerSpec, DEFAULT_CAPS, DEFAULT_MOUNTS, processSpec } from "../support/container_spec.ts";
 import { ShimClient } from "../support/shim_client.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 let rootfs: string;
 let volume: string;
@@ -17,7 +18,7 @@ afterAll(async () => {
   await Deno.remove(volume, { recursive: true });
 });
 
-describe.runIf(hasBusybox())("exec", () => {
+describeWith(BUSYBOX)("exec", () => {
   let shim: ShimClient;
   beforeEach(async () => {
     shim = await ShimClient.start();
@@ -144,7 +145,7 @@ describe.runIf(hasBusybox())("exec", () => {
   });
 });
 
-describe.runIf(hasBusybox())("a container with a terminal", () => {
+describeWith(BUSYBOX)("a container with a terminal", () => {
   const spec = (script: string) =>
     containerSpec(rootfs, ["sh", "-c", script], { process: { tty: true, consoleSize: [24, 80] } });
 

@@ -1,14 +1,15 @@
 /** A container's root and mounts, through a real shim and init. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MountSpec } from "../../runtime/spec.ts";
-import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
+import { busyboxRootfs } from "../support/busybox_image.ts";
 import { removeTree } from "../support/engine.ts";
 import { containerSpec, DEFAULT_MOUNTS } from "../support/container_spec.ts";
 import { ShimClient } from "../support/shim_client.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 type Overrides = Parameters<typeof containerSpec>[2];
 
-describe.runIf(hasBusybox())("a container's file systems", () => {
+describeWith(BUSYBOX)("a container's file systems", () => {
   let base: string;
   let rootfs: string;
   beforeAll(async () => {

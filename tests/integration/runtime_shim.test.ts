@@ -1,8 +1,9 @@
 /** The shim itself: logs, attach, engines that come and go, and what it leaves behind. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
 import { containerSpec, processSpec } from "../support/container_spec.ts";
 import { ShimClient, withDeadline } from "../support/shim_client.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 let rootfs: string;
 beforeAll(async () => {
@@ -31,7 +32,7 @@ function exists(path: string): boolean {
   }
 }
 
-describe.runIf(hasBusybox())("the log", () => {
+describeWith(BUSYBOX)("the log", () => {
   it("is byte for byte that of Docker's json-file driver", async () => {
     await using shim = await ShimClient.start();
     const script = String
@@ -124,7 +125,7 @@ describe.runIf(hasBusybox())("the log", () => {
   });
 });
 
-describe.runIf(hasBusybox())("attach", () => {
+describeWith(BUSYBOX)("attach", () => {
   it("selects streams", async () => {
     await using shim = await ShimClient.start();
     const out = await shim.attach({ stderr: false });
@@ -212,7 +213,7 @@ describe.runIf(hasBusybox())("attach", () => {
   });
 });
 
-describe.runIf(hasBusybox())("a shim", () => {
+describeWith(BUSYBOX)("a shim", () => {
   it("ends when its engine has died between hearing that it is ready and connecting", async () => {
     await using shim = await ShimClient.start(undefined, undefined, false);
     await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`) && !exists(shim.dir));

@@ -1,16 +1,17 @@
 /** A container's first process, through a real shim and init: what it is given, and how it ends. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import type { ContainerSpec, ProcessSpec } from "../../runtime/spec.ts";
 import { compileSeccomp, defaultProfile } from "../../runtime/seccomp/mod.ts";
-import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
+import { busyboxRootfs } from "../support/busybox_image.ts";
 import { containerSpec, DEFAULT_CAPS } from "../support/container_spec.ts";
 import { ShimClient, type StartOptions } from "../support/shim_client.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 const none = "0".repeat(16);
 
 type Overrides = Parameters<typeof containerSpec>[2];
 
-describe.runIf(hasBusybox())("a container's process", () => {
+describeWith(BUSYBOX)("a container's process", () => {
   let rootfs: string;
   beforeAll(async () => {
     rootfs = await Deno.makeTempDir({ prefix: "berth-rootfs-" });

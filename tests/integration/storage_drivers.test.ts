@@ -1,9 +1,10 @@
 /** Real containers on each storage driver: as many layers as Docker allows, changes that become an image, limits that are discarded. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
+import { busyboxRootfs } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { buildImage, dockerArchive, file, type Item } from "../support/image_archive.ts";
 import { testDir, usersToTest } from "../support/users.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 const drivers = ["overlay", "fuse-overlayfs", "vfs"].filter((name) =>
   name !== "fuse-overlayfs" || exists("/usr/bin/fuse-overlayfs")
@@ -31,9 +32,8 @@ function* itemsOf(root: string, below = ""): Generator<Item> {
 }
 
 const archive = `${testDir()}/deep.tar`;
-if (!hasBusybox()) it.skip("storage drivers: busybox-static is not installed", () => {});
 
-describe.runIf(hasBusybox()).each(usersToTest())("containers as $name", (user) => {
+describeWith(BUSYBOX).each(usersToTest())("containers as $name", (user) => {
   beforeAll(async () => {
     const rootfs = `${testDir()}/deep-${user.uid}`;
     await busyboxRootfs(rootfs);

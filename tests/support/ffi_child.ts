@@ -47,6 +47,3 @@ console.log(JSON.stringify(result, (_, value) => typeof value === "bigint" ? Str
     await Deno.remove(file);
   }
 }
-
-/** Whether the tests run as root, who may make every namespace without a user namespace around it. */
-export const IS_ROOT = Deno.uid() === 0;

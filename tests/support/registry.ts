@@ -1,9 +1,8 @@
 /** Real registries on loopback for tests: Debian's docker-registry, with or without TLS and passwords. */
+import { type Need, need, program } from "./needs.ts";
 import { waitFor } from "./processes.ts";
 
-export const hasRegistry =
-  (await new Deno.Command("sh", { args: ["-c", "command -v docker-registry"], stdout: "null" }).output())
-    .success;
+export const REGISTRY: Need = program("docker-registry", "docker-registry");
 
 export interface RegistryOptions {
   /** Where its files go; removed by the caller. */
@@ -183,3 +182,9 @@ export function loopbackName(): string | undefined {
   }
   return undefined;
 }
+
+/** A registry whose certificate counts. */
+export const LOOPBACK_NAME: Need = need(
+  loopbackName() !== undefined,
+  "/etc/hosts has no name but localhost for 127.0.0.1: add this machine's",
+);

@@ -1,36 +1,102 @@
-import type { Reporter, SerializedError, TestModule } from "vitest/node";
+import type { Reporter, SerializedError, TestCase, TestModule } from "vitest/node";
+import "./needs.ts";
+
+/** A test that did not run. */
+export interface Skipped {
+  readonly file: string;
+  readonly name: string;
+  readonly reason: string;
+}
+
+/** What one run of vitest hands to the next one, which runs what needed root: see scripts/test. */
+interface Results {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: readonly Skipped[];
+  /** Of `skipped`: those that wait for the next run. */
+  readonly waiting: readonly Skipped[];
+}
 
 /**
- * Prints every skipped test with its reason and, as the very last line, `N passed, N failed, N skipped`.
+ * Prints the reasons of skipped tests and, as the very last line, `N passed, N failed, N skipped`.
  *
  * scripts/test runs the checks (types, lint, format, layers) before the tests and hands over how many of them
- * passed and failed in BERTH_CHECKS="passed failed": they count as tests.
+ * passed and failed in BERTH_CHECKS="passed failed": they count as tests. With BERTH_TEST_RESULTS=file, tests that
+ * need root are left for another run: the results are written to that file and nothing is printed. That run gets
+ * the file as BERTH_TEST_BEFORE, and counts only what was left.
  */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
+    const before = readBefore();
+    const left = before && new Set(before.waiting.map(idOf));
     const [checksPassed = 0, checksFailed = 0] = (Deno.env.get("BERTH_CHECKS") ?? "").split(" ").map(Number);
-    let passed = checksPassed;
+    let passed = before?.passed ?? checksPassed;
     // An error outside of any test (a file that does not load, a rejection nobody awaits) must not go unseen.
-    let failed = checksFailed + errors.length;
-    const skipped: string[] = [];
+    let failed = (before?.failed ?? checksFailed) + errors.length;
+    const skipped: Skipped[] = before?.skipped.filter((each) => !left?.has(idOf(each))) ?? [];
+    const waiting: Skipped[] = [];
     for (const module of modules) {
       failed += module.errors().length;
       for (const test of module.children.allTests()) {
-        const result = test.result();
-        if (result.state === "passed") passed += 1;
-        else if (result.state === "failed") failed += 1;
-        else skipped.push(`${test.module.relativeModuleId}: ${test.fullName}: ${reasonOf(result)}`);
+        const { state } = test.result();
+        const entry = { file: module.relativeModuleId, name: test.fullName, reason: reasonOf(test) };
+        if (left !== undefined && !left.has(idOf(entry))) continue;
+        if (state === "passed") passed += 1;
+        else if (state === "failed") failed += 1;
+        else {
+          skipped.push(entry);
+          if (test.tags.includes("root")) waiting.push(entry);
+        }
       }
     }
+    const results = Deno.env.get("BERTH_TEST_RESULTS");
+    if (results && waiting.length > 0) {
+      Deno.writeTextFileSync(results, JSON.stringify({ passed, failed, skipped, waiting } satisfies Results));
+      return;
+    }
     // After what the other reporter prints at the end of the run.
-    addEventListener("unload", () => {
-      if (skipped.length > 0) console.log(`\nSkipped:\n${skipped.map((s) => `  ${s}`).join("\n")}`);
-      console.log(`\n${passed} passed, ${failed} failed, ${skipped.length} skipped`);
-    });
+    addEventListener("unload", () => console.log(summaryText(passed, failed, skipped)));
   }
 }
 
-function reasonOf(result: { state: string; note?: string | undefined }): string {
+/** The end of the output: each reason with the files it concerns, then the numbers. */
+export function summaryText(passed: number, failed: number, skipped: readonly Skipped[]): string {
+  const lines: string[] = [""];
+  const byReason = Map.groupBy(skipped, ({ reason }) => reason);
+  if (byReason.size > 0) lines.push("Skipped:");
+  for (const [reason, tests] of byReason) {
+    lines.push(`  ${tests.length} × ${reason}`);
+    const byFile = Map.groupBy(tests, ({ file }) => file);
+    for (const [file, { length, 0: first }] of byFile) {
+      lines.push(`      ${file}: ${length === 1 ? first?.name : `${length} tests`}`);
+    }
+  }
+  if (byReason.size > 0) lines.push("");
+  return [...lines, `${passed} passed, ${failed} failed, ${skipped.length} skipped`].join("\n");
+}
+
+function readBefore(): Results | undefined {
+  const file = Deno.env.get("BERTH_TEST_BEFORE");
+  return file ? JSON.parse(Deno.readTextFileSync(file)) as Results : undefined;
+}
+
+function idOf({ file, name }: Skipped): string {
+  return `${file}\n${name}`;
+}
+
+/** From `context.skip(reason)`, or from the suite it stands in (needs.ts). */
+function reasonOf(test: TestCase): string {
+  const result = test.result();
   if (result.state === "pending") return "did not run";
-  return result.note ?? "no reason given";
+  if (result.state === "skipped" && result.note !== undefined) return result.note;
+  let suite: TestCase["parent"] | TestCase = test;
+  while (suite.type !== "module") {
+    const { skipReason } = suite.meta();
+    if (skipReason !== undefined) return skipReason;
+    suite = suite.parent;
+  }
+  for (let suite = test.parent; suite.type !== "module"; suite = suite.parent) {
+    if (suite.errors().length > 0) return "its suite failed before";
+  }
+  return test.module.errors().length > 0 ? "its file failed before" : "no reason given";
 }

@@ -4,6 +4,7 @@ import { CONTAINER_FLAGS } from "../../cli/create/container_flags.ts";
 import { parseFlags } from "../../cli/flags/parse.ts";
 import { runBerth } from "../support/berth_cli.ts";
 import { scriptedEngine } from "../support/scripted_engine.ts";
+import { describeWith, need } from "../support/needs.ts";
 
 type Tree = Record<string, unknown>;
 
@@ -194,37 +195,40 @@ const CASES = [
 // The shape of the body follows the API version of the client.
 const comparable = (dockerVersion()[0] ?? 0) === 28;
 
-describe.skipIf(!comparable)("berth create, compared with docker create 28", () => {
-  test.each(CASES)("%s", async (line) => {
-    await using engine = scriptedEngine(async (request, connection) => {
-      if (request.target === "/_ping") {
-        return await connection.answer(200, "OK", { "Api-Version": "1.51", "Ostype": "linux" });
-      }
-      await connection.answer(201, { Id: "0".repeat(64), Warnings: [] }, {
-        "Content-Type": "application/json",
+describeWith(need(comparable, "no docker command line of version 28 on PATH"))(
+  "berth create, compared with docker create 28",
+  () => {
+    test.each(CASES)("%s", async (line) => {
+      await using engine = scriptedEngine(async (request, connection) => {
+        if (request.target === "/_ping") {
+          return await connection.answer(200, "OK", { "Api-Version": "1.51", "Ostype": "linux" });
+        }
+        await connection.answer(201, { Id: "0".repeat(64), Warnings: [] }, {
+          "Content-Type": "application/json",
+        });
       });
-    });
-    const argv = ["create", ...line.split(" ")];
-    await new Deno.Command("docker", {
-      args: ["-H", engine.host, ...argv],
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-    })
-      .output();
-    await runBerth(["-H", engine.host, ...argv]);
-    const [theirs, ours, ...rest] = engine.requests.filter(({ target }) =>
-      target.includes("/containers/create")
-    );
-    const parse = (bytes: Uint8Array | undefined) => {
-      const parsed = JSON.parse(new TextDecoder().decode(bytes)) as {
-        HostConfig: { Binds: string[] | null };
+      const argv = ["create", ...line.split(" ")];
+      await new Deno.Command("docker", {
+        args: ["-H", engine.host, ...argv],
+        stdin: "null",
+        stdout: "null",
+        stderr: "null",
+      })
+        .output();
+      await runBerth(["-H", engine.host, ...argv]);
+      const [theirs, ours, ...rest] = engine.requests.filter(({ target }) =>
+        target.includes("/containers/create")
+      );
+      const parse = (bytes: Uint8Array | undefined) => {
+        const parsed = JSON.parse(new TextDecoder().decode(bytes)) as {
+          HostConfig: { Binds: string[] | null };
+        };
+        // docker's own order is that of a Go map: another one each time.
+        parsed.HostConfig.Binds?.sort();
+        return parsed;
       };
-      // docker's own order is that of a Go map: another one each time.
-      parsed.HostConfig.Binds?.sort();
-      return parsed;
-    };
-    expect(rest).toEqual([]);
-    expect(parse(ours?.body)).toEqual(parse(theirs?.body));
-  });
-});
+      expect(rest).toEqual([]);
+      expect(parse(ours?.body)).toEqual(parse(theirs?.body));
+    });
+  },
+);

@@ -15,8 +15,10 @@ import type { ContainerConfig, HostConfig } from "../../engine/types.ts";
 import { validateCreate } from "../../engine/validate.ts";
 import type { ContainerDefaults } from "../../image/types.ts";
 import { containerRecord, createRequest, FACTS, ID } from "../support/records.ts";
+import { testDir } from "../support/users.ts";
 
-const root = Deno.makeTempDirSync({ prefix: "berth-spec-" });
+// Below testDir(): afterAll does not run when every test is filtered out.
+const root = Deno.makeTempDirSync({ dir: testDir(), prefix: "spec-" });
 afterAll(() => Deno.removeSync(root, { recursive: true }));
 
 const PRIVATE = { kind: "private" } as const;

@@ -5,12 +5,17 @@ import { devMajor, devMinor, LAYOUT, LAYOUTS, makedev, SIZEOF } from "../../ffi/
 import { signalName, signalNumber } from "../../ffi/signals.ts";
 import { numbersOf } from "../../ffi/syscall_numbers.ts";
 import { kernel } from "../../ffi/kernel.ts";
+import { itWith, need } from "../support/needs.ts";
 
-const HAS_COMPILER = await new Deno.Command("sh", {
+const hasCompiler = await new Deno.Command("sh", {
   args: ["-c", "command -v cc && test -e /usr/include/linux/openat2.h"],
   stdout: "null",
   stderr: "null",
 }).output().then((output) => output.success);
+const COMPILER = need(
+  hasCompiler,
+  "no C compiler with the kernel's headers: sudo apt-get install gcc libc6-dev",
+);
 
 /** Compiles and runs a C program that prints one number a line. */
 async function numbersFromC(includes: string, expressions: readonly string[]): Promise<number[]> {
@@ -36,7 +41,7 @@ async function numbersFromC(includes: string, expressions: readonly string[]): P
 const include = (...names: string[]): string => names.map((name) => `#include <${name}>`).join("\n");
 
 describe("struct layouts", () => {
-  it.skipIf(!HAS_COMPILER)("are those of the C headers", async () => {
+  itWith(COMPILER)("are those of the C headers", async () => {
     const expected: Record<string, number> = {
       "sizeof(struct statfs)": SIZEOF.statfs,
       "sizeof(struct timespec)": SIZEOF.timespec,
@@ -93,7 +98,7 @@ describe("struct layouts", () => {
 });
 
 describe("constants", () => {
-  it.skipIf(!HAS_COMPILER)("are those of the C headers", async () => {
+  itWith(COMPILER)("are those of the C headers", async () => {
     // not in this machine's headers as macros of that name, or of another type
     const skipped = /^(.*_MAGIC|MOVE_MOUNT_BENEATH|RLIM_INFINITY|MOUNT_ATTR_.*|MS_NOSYMFOLLOW|O_LARGEFILE)$/;
     const names = Object.entries(constants).filter(([name, value]) =>
