@@ -26,6 +26,8 @@ export interface StartOptions {
   /** More flags for `berth serve`. */
   args?: string[];
   env?: Record<string, string>;
+  /** The docker command line to use. Default: the first on PATH. */
+  docker?: string;
   /** Root only: the data root is a tmpfs of this size ("1m") in a mount namespace of the engine's own. */
   smallDisk?: string;
 }
@@ -217,7 +219,7 @@ class TestEngine implements Engine {
   }
 
   docker(args: string[], options: RunOptions = {}): Promise<RunResult> {
-    return runAs(this.user, ["docker", ...args], {
+    return runAs(this.user, [this.#options.docker ?? "docker", ...args], {
       ...options,
       env: { DOCKER_HOST: this.host, ...options.env },
     });
