@@ -63,7 +63,10 @@ export async function readJson<T extends z.core.$ZodType>(
   optional: boolean,
 ): Promise<z.output<T>> {
   checkContentType(c);
-  const text = await readText(c.req.raw.body);
+  const length = c.env?.bodyLength;
+  const text = length !== undefined && length <= MAX_JSON_BYTES
+    ? await c.req.raw.text()
+    : await readText(c.req.raw.body);
   if (text.trim() === "") {
     if (optional && text === "") return decode(schema, {}, struct);
     throw invalid("invalid JSON: got EOF while reading request body");

@@ -3,6 +3,7 @@ import { EngineError, HTTP_STATUS, messageOf } from "../base/errors.ts";
 import { API_VERSION, VERSION } from "../base/version.ts";
 import { BodyInterrupted } from "./http/body.ts";
 import { HttpError } from "./http/head.ts";
+import { wholeResponse } from "./http/response.ts";
 
 const BASE_HEADERS: Readonly<Record<string, string>> = {
   "Api-Version": API_VERSION,
@@ -15,7 +16,7 @@ const encoder = new TextEncoder();
 
 function known(status: number, type: string, text: string, extra?: Record<string, string>): Response {
   const bytes = encoder.encode(text);
-  return new Response(bytes, {
+  return wholeResponse(bytes, {
     status,
     headers: { ...BASE_HEADERS, "Content-Type": type, "Content-Length": `${bytes.length}`, ...extra },
   });

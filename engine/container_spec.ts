@@ -92,7 +92,7 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
     ],
     // The CPUs' throttling goes with Docker's own list, not with one that the user has written.
     maskedPaths: masked.length > 0 && masked.every((path) => DEFAULT_MASKED_PATHS.includes(path))
-      ? [...masked, ...thermalThrottlePaths(navigator.hardwareConcurrency, exists)]
+      ? [...masked, ...throttlePaths()]
       : masked,
     readonlyPaths: hostConfig.ReadonlyPaths ?? [],
     sysctls: sysctls(hostConfig, namespaces.net),
@@ -110,6 +110,12 @@ function refuseUnknownNetworks(record: ContainerRecord): void {
     const known = ["default", "bridge", "none", "host"].includes(name) || name.startsWith("container:");
     if (!known) throw notFound(`network ${name} not found`);
   }
+}
+
+let knownThrottlePaths: readonly string[] | undefined;
+/** Looked for once: which CPUs there are does not change under a running engine that could tell anybody. */
+function throttlePaths(): readonly string[] {
+  return knownThrottlePaths ??= thermalThrottlePaths(navigator.hardwareConcurrency, exists);
 }
 
 function exists(path: string): boolean {

@@ -104,6 +104,15 @@ export class ContainerTable {
   }
 
   /**
+   * Changes memory only: for a run that has ended when the container's removal follows at once. To an engine that finds
+   * the old row, the shim's exit record tells the same.
+   */
+  endState(container: Container, state: Partial<ContainerState>, changes: Partial<ContainerRecord>): void {
+    container.record = { ...container.record, ...changes, state: { ...container.record.state, ...state } };
+    container.notifyChanged();
+  }
+
+  /**
    * {@link saveState} for what has happened already and cannot be refused, were the disk full: memory has it in any case.
    *
    * @returns undefined when the store has it as well; otherwise resolved once it has, or the container is removed.
@@ -113,8 +122,7 @@ export class ContainerTable {
     state: Partial<ContainerState>,
     changes: Partial<ContainerRecord> = {},
   ): Promise<void> | undefined {
-    container.record = { ...container.record, ...changes, state: { ...container.record.state, ...state } };
-    container.notifyChanged();
+    this.endState(container, state, changes);
     const write = () => container.removed || this.#wrote(() => this.#store.update(container.record));
     return write() ? undefined : retry(write);
   }

@@ -48,12 +48,12 @@ async function takeExit(
   start: StartLocked,
 ): Promise<void> {
   await container.mutex.run(async () => {
-    if (isCurrent(container, shim)) await endRun(ctx, container, record, start, () => dismiss(shim));
-    else await dismiss(shim);
+    if (isCurrent(container, shim)) await endRun(ctx, container, record, start, () => void dismiss(shim));
+    else void dismiss(shim);
   });
 }
 
-/** The exit is in the store: the shim may go. */
+/** The exit is in the store: the shim may go. It needs no watching on its way, and nothing has to wait for it. */
 async function dismiss(shim: ReadyShim): Promise<void> {
   shim.client.listen({});
   await shim.client.request({ op: "shutdown" }).catch(() => {});
@@ -72,10 +72,7 @@ async function takeLoss(
     const written = readExitFile(container.record.exitFile);
     if (written === undefined) endOrphan(ctx.kernel, shim.ref);
     const ending = written ?? lostEnding();
-    await endRun(ctx, container, ending, start, () => {
-      removeShimDir(shim.ref.dir);
-      return Promise.resolve();
-    });
+    await endRun(ctx, container, ending, start, () => removeShimDir(shim.ref.dir));
   });
 }
 
@@ -107,7 +104,7 @@ export async function endRun(
   container: Container,
   ending: Ending,
   start: StartLocked,
-  letShimGo: () => Promise<void>,
+  letShimGo: () => Promise<void> | void,
 ): Promise<void> {
   const { exitFile, state } = container.record;
   const ended = {
@@ -120,13 +117,14 @@ export async function endRun(
     finishedAt: ending.finishedAt,
   };
   const restart = shouldRestart({ ...container.record, state: { ...state, ...ended } });
-  const unsaved = ctx.containers.noteState(container, {
-    ...ended,
-    ...(restart ? { status: "restarting" as const } : {}),
-  }, {
-    shim: null,
-    exitFile: "",
-  });
+  const removal = !restart && container.record.hostConfig.AutoRemove === true && !container.held;
+  const noShim = { shim: null, exitFile: "" };
+  let unsaved: Promise<void> | undefined;
+  if (removal) ctx.containers.endState(container, ended, noShim);
+  else {
+    const status = restart ? "restarting" : "exited";
+    unsaved = ctx.containers.noteState(container, { ...ended, status }, noShim);
+  }
   container.shim = null;
   ctx.execs.endAll(container.id, ending.exitCode);
   const ranMs = millisBetween(state.startedAt, ending.finishedAt);
@@ -136,6 +134,14 @@ export async function endRun(
     exitCode: String(ending.exitCode),
   });
   container.notifyExit();
+  if (removal) {
+    try {
+      await removeLocked(ctx, container);
+    } finally {
+      await letShimGo();
+    }
+    return;
+  }
   const released = releaseMounts(ctx, container.record).catch((error) => {
     ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(error) });
   });
@@ -154,7 +160,6 @@ export async function endRun(
     await released;
   }
   if (restart) scheduleRestart(ctx, container, ranMs, start);
-  else if (container.record.hostConfig.AutoRemove && !container.held) await removeLocked(ctx, container);
 }
 
 function removeFile(path: string): void {

@@ -132,7 +132,7 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
   held?.client.close();
   if (ref !== null) endOrphan(ctx.kernel, ref);
   if (record.state.status === "running") {
-    return await endRun(ctx, container, lostEnding(), startLocked, () => Promise.resolve());
+    return await endRun(ctx, container, lostEnding(), startLocked, () => {});
   }
   await releaseMounts(ctx, record);
   ctx.containers.saveState(container, {

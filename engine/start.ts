@@ -29,7 +29,9 @@ export function startContainer(ctx: EngineContext, container: Container): Promis
     }
     container.cancelRestart();
     container.restartDelay = 0;
-    ctx.containers.saveState(container, { manuallyStopped: false }, { restartCount: 0 });
+    if (container.record.state.manuallyStopped || container.record.restartCount > 0) {
+      ctx.containers.saveState(container, { manuallyStopped: false }, { restartCount: 0 });
+    }
     await startLocked(ctx, container);
   });
 }

@@ -15,6 +15,7 @@ export interface ContainerDirs {
 /** The directories that graph drivers share: containers, writable layers, short names of layers, trash. */
 export class GraphRoot {
   readonly root: string;
+  #removing: Promise<void> = Promise.resolve();
 
   /** @param root absolute path of the data root. */
   constructor(root: string) {
@@ -27,26 +28,36 @@ export class GraphRoot {
     return { dir, upper: `${dir}/upper`, work: `${dir}/work`, merged: `${dir}/merged` };
   }
 
-  /** Makes upper, work and merged. The root of the container's file system gets the mode of its topmost layer. */
-  async createContainer(id: string, layers: readonly LayerRef[]): Promise<ContainerDirs> {
+  /**
+   * Makes upper, work and merged where they are missing. The root of the container's file system gets the mode of its
+   * topmost layer. Synchronous, because a hop to another thread takes longer than each of these calls.
+   */
+  createContainer(id: string, layers: readonly LayerRef[]): ContainerDirs {
     const dirs = this.container(id);
-    await Deno.mkdir(dirs.dir, { recursive: true, mode: 0o711 });
+    if (exists(dirs.upper) && exists(dirs.work) && exists(dirs.merged)) return dirs;
+    Deno.mkdirSync(dirs.dir, { recursive: true, mode: 0o711 });
     for (const path of [dirs.work, dirs.merged, dirs.upper]) {
-      await Deno.mkdir(path, { recursive: true, mode: 0o755 });
+      Deno.mkdirSync(path, { recursive: true, mode: 0o755 });
     }
-    const top = layers[0] === undefined ? undefined : await Deno.stat(layers[0].dir);
+    const top = layers[0] === undefined ? undefined : Deno.statSync(layers[0].dir);
     // an overlay shows the attributes of its upper directory; the umask may have taken bits away
-    await Deno.chmod(dirs.upper, (top?.mode ?? 0o755) & 0o7777);
+    Deno.chmodSync(dirs.upper, (top?.mode ?? 0o755) & 0o7777);
     if (top?.uid != null && top.gid != null && (top.uid !== 0 || top.gid !== 0)) {
-      await Deno.chown(dirs.upper, top.uid, top.gid);
+      Deno.chownSync(dirs.upper, top.uid, top.gid);
     }
     return dirs;
   }
 
-  /** Removes everything of a container. The name is free at once; what is slow comes after. */
-  async removeContainer(id: string): Promise<void> {
+  /**
+   * Removes everything of a container. Its name is free when this returns; its files go after that, those of one
+   * container after the other. What is left when the engine ends goes at the next start, with the rest of the trash.
+   *
+   * @throws the kernel's refusal to move the directory away.
+   */
+  removeContainer(id: string): void {
     const trashed = moveToTrash(this.container(id).dir, `${this.root}/trash`);
-    if (trashed !== undefined) await removeTree(trashed);
+    if (trashed === undefined) return;
+    this.#removing = this.#removing.then(() => removeTree(trashed)).catch(() => {});
   }
 
   /**
@@ -59,7 +70,6 @@ export class GraphRoot {
       Deno.mkdirSync(empty, { recursive: true, mode: 0o755 });
       return [empty];
     }
-    Deno.mkdirSync(`${this.root}/l`, { recursive: true, mode: 0o711 });
     return layers.map((layer) => this.#shortName(layer));
   }
 
@@ -68,7 +78,7 @@ export class GraphRoot {
     const target = dir.startsWith(`${this.root}/`) ? `..${dir.slice(this.root.length)}` : dir;
     for (let length = 10;; length++) {
       const link = `${this.root}/l/${hex.slice(0, length)}`;
-      if (linkPointsTo(link, target)) return link;
+      if (readsAs(link, target) || linkPointsTo(link, target)) return link;
       if (length > hex.length) throw new Error(`no free short name for layer ${chainId}`);
     }
   }
@@ -84,8 +94,17 @@ export class GraphRoot {
   }
 }
 
+function readsAs(link: string, target: string): boolean {
+  try {
+    return Deno.readLinkSync(link) === target;
+  } catch {
+    return false;
+  }
+}
+
 /** Makes the link or finds it; a link whose target is gone is made anew. False when the name is another layer's. */
 function linkPointsTo(link: string, target: string): boolean {
+  Deno.mkdirSync(link.slice(0, link.lastIndexOf("/")), { recursive: true, mode: 0o711 });
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
       Deno.symlinkSync(target, link);

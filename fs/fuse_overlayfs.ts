@@ -40,9 +40,10 @@ export class FuseOverlayfsDriver implements GraphDriver {
     this.status = [["Backing Filesystem", options.backing], ["Program", options.program]];
   }
 
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async create(containerId: string, layers: readonly LayerRef[]): Promise<void> {
     if (mountedAt(this.#graph.container(containerId).merged) !== undefined) return;
-    await this.#graph.createContainer(containerId, layers);
+    this.#graph.createContainer(containerId, layers);
   }
 
   async acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec> {
@@ -54,7 +55,7 @@ export class FuseOverlayfsDriver implements GraphDriver {
     }
     // a mount without its process answers ENOTCONN to everything, so it goes before its directory is looked at
     if (mounted || daemon) await this.release(containerId);
-    await this.#graph.createContainer(containerId, layers);
+    this.#graph.createContainer(containerId, layers);
     await this.#mount(dirs, layers);
     return { kind: "directory", path: dirs.merged };
   }
@@ -124,7 +125,7 @@ export class FuseOverlayfsDriver implements GraphDriver {
 
   async remove(containerId: string): Promise<void> {
     await this.release(containerId);
-    await this.#graph.removeContainer(containerId);
+    this.#graph.removeContainer(containerId);
   }
 
   async usage(containerId: string): Promise<number> {

@@ -33,7 +33,10 @@ export interface GraphDriver {
   acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec>;
   /** After the container ended: unmounts and ends a daemon. Idempotent, also after an engine crash. */
   release(containerId: string): Promise<void>;
-  /** Deletes the writable layer and everything of the container. Idempotent. */
+  /**
+   * Takes the writable layer and everything of the container away; their space is freed after that, in the background.
+   * Idempotent.
+   */
   remove(containerId: string): Promise<void>;
   /** Bytes in the writable layer (apparent). */
   usage(containerId: string): Promise<number>;

@@ -26,12 +26,14 @@ export class OverlayDriver implements GraphDriver {
     ];
   }
 
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async create(containerId: string, layers: readonly LayerRef[]): Promise<void> {
-    await this.#graph.createContainer(containerId, layers);
+    this.#graph.createContainer(containerId, layers);
   }
 
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec> {
-    const { upper, work } = await this.#graph.createContainer(containerId, layers);
+    const { upper, work } = this.#graph.createContainer(containerId, layers);
     return {
       kind: "overlay",
       overlay: { lower: this.#graph.lowerDirs(layers), upper, work, options: ["userxattr"] },
@@ -40,8 +42,9 @@ export class OverlayDriver implements GraphDriver {
 
   async release(_containerId: string): Promise<void> {}
 
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async remove(containerId: string): Promise<void> {
-    await this.#graph.removeContainer(containerId);
+    this.#graph.removeContainer(containerId);
   }
 
   async usage(containerId: string): Promise<number> {

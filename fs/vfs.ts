@@ -94,8 +94,9 @@ export class VfsDriver implements GraphDriver {
 
   async release(_containerId: string): Promise<void> {}
 
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async remove(containerId: string): Promise<void> {
-    await this.#graph.removeContainer(containerId);
+    this.#graph.removeContainer(containerId);
   }
 
   /** Bytes of the files that the container has made or changed: a change of any kind renews a file's ctime. */

@@ -72,6 +72,9 @@ export interface ImportOptions {
 /** Layers of one archive that are unpacked at the same time. */
 const PARALLEL_LAYERS = 2;
 
+/** Names of images that are remembered with what they lead to. */
+const KNOWN_IMAGES = 100;
+
 /** Go's zero time: what Docker shows for an image without a date. */
 const NO_TIME = "0001-01-01T00:00:00Z";
 
@@ -83,6 +86,9 @@ export class ImageStore {
   readonly content: ContentStore;
   readonly #log: (line: string) => void;
   #buildingHost: Promise<Image> | undefined;
+  /** What was read since the tables last changed: each container's life asks several times for the same image. */
+  readonly #known = new Map<string, Image>();
+  #knownVersion = -1;
 
   private constructor(options: ImageStoreOptions) {
     this.#log = options.log ?? (() => {});
@@ -118,14 +124,26 @@ export class ImageStore {
 
   /** By name, name:tag, name@digest, id, or a unique beginning of an id. */
   get(refOrId: string): Image {
-    return this.#image(this.#row(refOrId));
+    return this.#remember(`name ${refOrId}`, () => this.#image(this.#row(refOrId)));
   }
 
   /** The image of an existing container, also when it was removed by force since. */
   getForContainer(id: string): Image {
-    const row = this.#tables.image(id);
-    if (!row) throw notFound(`No such image: ${id}`);
-    return this.#image(row);
+    return this.#remember(`id ${id}`, () => {
+      const row = this.#tables.image(id);
+      if (!row) throw notFound(`No such image: ${id}`);
+      return this.#image(row);
+    });
+  }
+
+  #remember(key: string, read: () => Image): Image {
+    if (this.#knownVersion !== this.#tables.version || this.#known.size >= KNOWN_IMAGES) {
+      this.#known.clear();
+      this.#knownVersion = this.#tables.version;
+    }
+    let image = this.#known.get(key);
+    if (image === undefined) this.#known.set(key, image = read());
+    return image;
   }
 
   #row(refOrId: string): ImageRow {

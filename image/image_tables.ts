@@ -1,4 +1,4 @@
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { LayerRecord } from "./layer_store.ts";
 
 /** A row of image_images. */
@@ -42,12 +42,20 @@ CREATE INDEX IF NOT EXISTS image_refs_image ON image_refs (image_id);
 /** The image store's part of the database. Every change that belongs together is made inside {@link ImageTables.change}. */
 export class ImageTables {
   readonly #db: DatabaseSync;
+  /** By their text: to compile one takes longer than to run it. */
+  readonly #statements = new Map<string, StatementSync>();
+  #version = 0;
 
   constructor(db: DatabaseSync) {
     this.#db = db;
     // the references between tables are relied upon
     db.exec("PRAGMA foreign_keys = ON");
     this.change(() => db.exec(SCHEMA));
+  }
+
+  /** Another number than before whenever something may have changed. */
+  get version(): number {
+    return this.#version;
   }
 
   /** Runs `work` in a transaction (or as a part of the caller's). */
@@ -59,16 +67,24 @@ export class ImageTables {
       return result;
     } catch (error) {
       this.#db.exec("ROLLBACK TO image_change; RELEASE image_change");
+      this.#version++;
       throw error;
     }
   }
 
   #all<T>(sql: string, ...params: (string | number)[]): T[] {
-    return this.#db.prepare(sql).all(...params) as unknown as T[];
+    return this.#statement(sql).all(...params) as unknown as T[];
   }
 
   #run(sql: string, ...params: (string | number | null)[]): void {
-    this.#db.prepare(sql).run(...params);
+    this.#version++;
+    this.#statement(sql).run(...params);
+  }
+
+  #statement(sql: string): StatementSync {
+    let known = this.#statements.get(sql);
+    if (known === undefined) this.#statements.set(sql, known = this.#db.prepare(sql));
+    return known;
   }
 
   images(): ImageRow[] {

@@ -100,6 +100,15 @@ export class BodyReader {
     return bytes;
   }
 
+  /** All of a body that has come together with its head, as small ones do; undefined when it has to be waited for. */
+  takeWhole(): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#done || this.#chunked || this.#source.length < this.#left) return undefined;
+    const bytes = this.#source.take(this.#left);
+    this.#left = 0;
+    this.#end();
+    return bytes;
+  }
+
   /** Reads on and throws away, but no more than `limit` bytes. True when the end was reached. */
   async drain(limit: number): Promise<boolean> {
     let seen = 0;

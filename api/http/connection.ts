@@ -3,7 +3,16 @@ import { BodyInterrupted, BodyReader } from "./body.ts";
 import { ByteSource, type RawConn } from "./byte_source.ts";
 import { type Exchange, type Handler } from "./exchange.ts";
 import { findHeadEnd, HttpError, MAX_HEAD_BYTES, parseHead, type RequestHead } from "./head.ts";
-import { chunkHead, CRLF, formatChunk, formatHead, isBodiless, joinHead, LAST_CHUNK } from "./response.ts";
+import {
+  chunkHead,
+  CRLF,
+  formatChunk,
+  formatHead,
+  isBodiless,
+  joinHead,
+  LAST_CHUNK,
+  wholeBody,
+} from "./response.ts";
 import { RawStream, writeAll } from "./raw_stream.ts";
 
 /** What is read of a body that no handler wanted, so that the connection can be used again (as Go's server does). */
@@ -149,7 +158,9 @@ export class Connection {
         return errorResponse(405, `method ${head.method} is not allowed`);
       }
       const init: RequestInit = { method: head.method, headers: head.headers };
-      if (!body.done && head.method !== "GET" && head.method !== "HEAD") init.body = body.stream();
+      if (!body.done && head.method !== "GET" && head.method !== "HEAD") {
+        init.body = body.takeWhole() ?? body.stream();
+      }
       return await this.#options.handler(new Request(`http://localhost${head.target}`, init), exchange);
     } catch (error) {
       if (error instanceof HttpError) return errorResponse(error.status, error.message);
@@ -171,7 +182,11 @@ export class Connection {
     const closeLine = keep ? head.minor === 0 ? "Connection: keep-alive\r\n" : "" : "Connection: close\r\n";
     const known = response.headers.get("content-length");
     const noBody = isBodiless(response.status);
-    if (response.body === null || noBody || head.method === "HEAD") {
+    const whole = head.method === "HEAD" ? undefined : wholeBody(response);
+    if (whole !== undefined) {
+      const framing = `Content-Length: ${whole.length}\r\n${closeLine}`;
+      await this.#write(joinHead(formatHead(response.status, response.headers, framing), whole));
+    } else if (response.body === null || noBody || head.method === "HEAD") {
       await response.body?.cancel();
       // A stream has no length, so neither has the answer to its HEAD.
       const length = noBody || (known === null && response.body !== null) ? "" : `${known ?? 0}`;

@@ -43,6 +43,23 @@ function httpDate(): string {
   return dateText;
 }
 
+const wholeBodies = new WeakMap<Response, Uint8Array>();
+
+/**
+ * A response whose body is known. The server sends these bytes as they are: to get them back out of the Response takes
+ * a stream, a promise or two, and longer than to write them.
+ */
+export function wholeResponse(body: Uint8Array<ArrayBuffer>, init: ResponseInit): Response {
+  const response = new Response(body, init);
+  wholeBodies.set(response, body);
+  return response;
+}
+
+/** The bytes of {@link wholeResponse}; undefined for responses made in another way. */
+export function wholeBody(response: Response): Uint8Array | undefined {
+  return wholeBodies.get(response);
+}
+
 /** Responses with these codes never have a body (RFC 9110, 6.4.1). */
 export function isBodiless(status: number): boolean {
   return status === 204 || status === 304 || status < 200;
