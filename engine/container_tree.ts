@@ -5,6 +5,7 @@ import type { ViewMount, ViewSpec } from "../fs/tree_job.ts";
 import type { OverlaySpec, RootfsSpec } from "../runtime/spec.ts";
 import type { Container } from "./container.ts";
 import type { EngineContext } from "./context.ts";
+import { withLayers } from "./image_layers.ts";
 import { mountPoints } from "./mount_points.ts";
 
 /** How a container's files are to be seen. */
@@ -85,7 +86,7 @@ async function stoppedTree(
     throw conflict(`container ${record.id} is marked for removal`);
   }
   const image = ctx.images.get(record.imageId);
-  const acquired = await ctx.driver.acquire(record.id, ctx.images.layers(image));
+  const acquired = await withLayers(image, () => ctx.driver.acquire(record.id, ctx.images.layers(image)));
   const readOnlyOverlay = acquired.kind === "overlay" && !writable;
   const rootfs: RootfsSpec = readOnlyOverlay
     ? { kind: "overlay", overlay: withoutUpper(acquired.overlay) }

@@ -5,6 +5,7 @@ import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
 import { containerDir, containerEvent, type EngineContext } from "./context.ts";
 import { goArch } from "./host_facts.ts";
 import { writeHostFiles } from "./host_files.ts";
+import { withLayers } from "./image_layers.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
 import type { CreateRequest, HostConfig } from "./types.ts";
@@ -45,7 +46,7 @@ export async function createContainer(
   try {
     Deno.mkdirSync(dir, { recursive: true, mode: 0o710 });
     const files = writeHostFiles(dir, config, hostConfig);
-    await ctx.driver.create(id, ctx.images.layers(image));
+    await withLayers(image, () => ctx.driver.create(id, ctx.images.layers(image)));
     const { path, args } = commandOf(config);
     const record: ContainerRecord = {
       id,

@@ -5,6 +5,7 @@ import type { Container } from "./container.ts";
 import { buildContainerSpec } from "./container_spec.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { followShim } from "./exit.ts";
+import { withLayers } from "./image_layers.ts";
 import { buildLogSpec } from "./log_options.ts";
 import { type ResolvedNamespaces, resolveNamespaces } from "./namespaces.ts";
 import { releaseMounts, removeLocked } from "./remove.ts";
@@ -52,7 +53,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     const image = ctx.images.getForContainer(container.record.imageId);
     const { cgroup: _cgroup, ...shimNamespaces } = namespaces;
     const [rootfs, ready] = await both(
-      ctx.driver.acquire(container.id, ctx.images.layers(image)),
+      withLayers(image, () => ctx.driver.acquire(container.id, ctx.images.layers(image))),
       ctx.pool.acquire(shimNamespaces),
     );
     shim = ready;

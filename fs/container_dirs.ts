@@ -1,6 +1,7 @@
 import { treeCalls } from "../ffi/tree_calls.ts";
 import { moveToTrash, removeTree } from "./remove_tree.ts";
 import type { LayerRef } from "./graph_driver.ts";
+import { requireLayers } from "./missing_layer.ts";
 
 /** Where a graph driver keeps what belongs to one container. */
 export interface ContainerDirs {
@@ -31,8 +32,11 @@ export class GraphRoot {
   /**
    * Makes upper, work and merged where they are missing. The root of the container's file system gets the mode of its
    * topmost layer. Synchronous, because a hop to another thread takes longer than each of these calls.
+   *
+   * @throws {MissingLayer}
    */
   createContainer(id: string, layers: readonly LayerRef[]): ContainerDirs {
+    requireLayers(layers);
     const dirs = this.container(id);
     if (exists(dirs.upper) && exists(dirs.work) && exists(dirs.merged)) return dirs;
     Deno.mkdirSync(dirs.dir, { recursive: true, mode: 0o711 });

@@ -27,9 +27,9 @@ export interface GraphDriver {
   readonly whiteouts: WhiteoutFormat;
   /** [key, value] rows for `info`'s DriverStatus. */
   readonly status: readonly (readonly [string, string])[];
-  /** Makes a container's writable layer. Idempotent. `layers` topmost first. */
+  /** Makes a container's writable layer. Idempotent. `layers` topmost first. @throws {MissingLayer} */
   create(containerId: string, layers: readonly LayerRef[]): Promise<void>;
-  /** What init mounts as root; a driver that needs a daemon (fuse) has mounted when this answers. */
+  /** What init mounts as root; a driver that needs a daemon (fuse) has mounted when this answers. @throws {MissingLayer} */
   acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec>;
   /** After the container ended: unmounts and ends a daemon. Idempotent, also after an engine crash. */
   release(containerId: string): Promise<void>;

@@ -6,6 +6,7 @@ import { GraphRoot } from "./container_dirs.ts";
 import type { GraphDriver, LayerRef } from "./graph_driver.ts";
 import type { MergeAnswer, MergeJob } from "./merge_worker.ts";
 import type { MergeResult } from "./merge_layers.ts";
+import { requireLayers } from "./missing_layer.ts";
 import { removeTree } from "./remove_tree.ts";
 
 /** Root directories made at the same time. */
@@ -42,6 +43,7 @@ export class VfsDriver implements GraphDriver {
     const { dir } = this.#graph.container(containerId);
     const rootfs = `${dir}/rootfs`;
     if (exists(rootfs)) return;
+    requireLayers(layers);
     await Deno.mkdir(dir, { recursive: true, mode: 0o711 });
     const temporary = `${rootfs}.tmp`;
     await removeTree(temporary);

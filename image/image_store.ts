@@ -279,7 +279,7 @@ export class ImageStore {
       const chainId = chain[i] ?? "";
       const id = layer.diffId.slice(7, 19);
       const total = layer.part?.length ?? 0;
-      const existing = this.#tables.layer(chainId) !== undefined;
+      const existing = this.#layers.known(chainId) !== undefined;
       onProgress?.({
         id,
         status: existing ? "Layer already exists" : "Loading layer",
@@ -496,7 +496,8 @@ export class ImageStore {
     if (present) {
       const image = this.#image(present);
       const outdated = image.hostDirs.length > 0 && fingerprintOf(image.configJson) !== fingerprint;
-      if (!outdated || inUse(image.id)) return image;
+      const whole = image.chainIds.every((id) => this.#layers.known(id) !== undefined);
+      if (whole && (!outdated || inUse(image.id))) return image;
     }
     const layout = hostLayout();
     using pool = new UnpackPool(1);

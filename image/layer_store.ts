@@ -186,7 +186,7 @@ export class LayerStore {
       const chainId = result.diffId;
       const hold = this.hold([chainId]);
       try {
-        const known = this.#options.tables.layer(chainId) ?? this.#published.get(chainId);
+        const known = this.known(chainId);
         return { layer: known ?? this.#publish(dir, { chainId, diffId: chainId, parent: "" }, result), hold };
       } catch (error) {
         hold[Symbol.dispose]();
