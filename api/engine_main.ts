@@ -3,6 +3,7 @@ import { EngineError, messageOf } from "../base/errors.ts";
 import { runEngine } from "../engine/run_engine.ts";
 import type { EngineOptions } from "../engine/serve_options.ts";
 import { parseListenAddress } from "./http/listener.ts";
+import { rehearseRun } from "./rehearsal.ts";
 import { serveApi } from "./serve.ts";
 
 /** Exit code when the engine cannot start, as of `docker run` when the engine refuses. */
@@ -17,7 +18,7 @@ export async function engineMain(args: readonly string[]): Promise<never> {
         log: (message, error) =>
           error === undefined ? log.info(message) : log.error(message, { error: describe(error) }),
       });
-      return { addresses: server.addresses, close: () => server.close() };
+      return { addresses: server.addresses, close: () => server.close(), rehearse: rehearseRun };
     });
     Deno.exit(0);
   } catch (error) {

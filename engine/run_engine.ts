@@ -1,16 +1,18 @@
 import { EngineError, messageOf } from "../base/errors.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { probeGraphDriver } from "../fs/probe.ts";
+import { removeTree } from "../fs/remove_tree.ts";
 import { ImageStore } from "../image/image_store.ts";
 import { ContainerTable } from "./container_table.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { type EngineSettings, mergeSettings } from "./daemon_config.ts";
 import { lockDataRoot } from "./data_root_lock.ts";
-import { BerthEngine } from "./engine.ts";
+import { BerthEngine, type EngineDescription } from "./engine.ts";
 import { EventLog } from "./events.ts";
 import { ExecTable } from "./exec_table.ts";
 import { readHostFacts } from "./host_facts.ts";
 import { createLogger, type Logger } from "./log.ts";
+import { rehearsalContext } from "./rehearsal.ts";
 import { useProxies } from "./registry_config.ts";
 import { reconcile, startWanted } from "./reconcile.ts";
 import type { EngineOptions } from "./serve_options.ts";
@@ -23,9 +25,16 @@ export interface ApiServer {
   /** Where clients connect, the first one is printed: `unix:///…`. */
   readonly addresses: readonly string[];
   close(): Promise<void>;
+  /** Plays the requests of a `run` on an engine on paper. */
+  rehearse(engine: Engine): Promise<void>;
 }
 
 export type ServeApi = (engine: Engine, hosts: readonly string[], log: Logger) => Promise<ApiServer>;
+
+/** Who has started the engine in order to run something is served first. */
+const REHEARSAL_DELAY_MS = 20;
+/** The first time functions are compiled, the next ones teach V8 what they are called with. */
+const REHEARSALS = 3;
 
 /** `<exec-root>/shims/<16 digits>/attach.sock` must fit into sun_path (107 bytes). */
 const LONGEST_EXEC_ROOT = 107 - "/shims/0123456789abcdef/attach.sock".length;
@@ -93,13 +102,14 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     log,
   };
   const wanted = await reconcile(ctx);
-  const engine = new BerthEngine(ctx, images, {
+  const description: EngineDescription = {
     id: engineId(settings.dataRoot),
     labels: settings.labels,
     registry: settings.registry,
     debug: settings.logLevel === "debug",
     warnings: options.warnings,
-  });
+  };
+  const engine = new BerthEngine(ctx, images, description);
   const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const server = await serve(engine, hosts, log);
   try {
@@ -108,6 +118,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     for (const address of server.addresses) log.info("API listens", { address });
     print(`export DOCKER_HOST=${server.addresses[0] ?? ""}\n`);
     void startWanted(ctx, wanted);
+    void rehearse(ctx, (stage) => server.rehearse(new BerthEngine(stage, images, description)));
     await stop;
     log.info("stopping: containers go on");
   } finally {
@@ -116,6 +127,20 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     for (const container of ctx.containers.all()) container.cancelRestart();
     removePidfile(settings.pidfile);
   }
+}
+
+/** Runs once through what a `run` does, on paper; the pool's first shim boots meanwhile. Never rejects. */
+async function rehearse(ctx: EngineContext, play: (stage: EngineContext) => Promise<void>): Promise<void> {
+  const dir = `${ctx.execRoot}/rehearsal`;
+  try {
+    await new Promise<void>((resolve) => Deno.unrefTimer(setTimeout(resolve, REHEARSAL_DELAY_MS)));
+    Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    using stage = rehearsalContext(ctx, dir);
+    for (let i = 0; i < REHEARSALS; i++) await play(stage);
+  } catch (error) {
+    ctx.log.debug("rehearsal failed", { error: messageOf(error) });
+  }
+  await removeTree(dir).catch(() => {});
 }
 
 function stopSignal(): Promise<void> {
