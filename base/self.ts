@@ -27,6 +27,8 @@ export const INTERNAL_ROLES = ["engine", "shim", "init", "netd"] as const;
  */
 export const ROLE_FLAGS: Record<string, { v8: string; cache: string }> = {
   cli: { v8: "", cache: "cli" },
+  // A command with a file of its own. The code cache takes what is compiled before anything runs: all of it.
+  single: { v8: "--no-lazy", cache: "single" },
   engine: { v8: "--optimize-for-size", cache: "engine" },
   shim: { v8: "--optimize-for-size,--single-threaded", cache: "shim" },
   init: { v8: "--optimize-for-size,--single-threaded", cache: "shim" },

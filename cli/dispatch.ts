@@ -1,16 +1,15 @@
 /** From the words of a command line to an exit code. */
 
-import { defaultPaths } from "../base/paths.ts";
 import { gitCommit, VERSION } from "../base/version.ts";
 import { openSession, type Session } from "./command.ts";
 import { findCommand, GROUPS } from "./command_table.ts";
-import { type Endpoint, parseHost, unixEndpoint } from "./endpoint.ts";
-import { CliError, describeError } from "./errors.ts";
-import { FlagError, parseFlags } from "./flags/parse.ts";
+import { chosenEndpoint } from "./endpoint.ts";
+import { CliError } from "./errors.ts";
+import { parseFlags } from "./flags/parse.ts";
 import { GLOBAL_FLAGS } from "./global_flags.ts";
-import { print, printError } from "./stdio.ts";
+import { report } from "./report.ts";
+import { print } from "./stdio.ts";
 
-const FLAG_ERROR_EXIT = 125;
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
 
 /** Runs one command line (without the program's own name). Never throws; returns the exit code. */
@@ -28,7 +27,7 @@ export async function runCli(args: string[]): Promise<number> {
     const [first, ...rest] = parsed.args;
     if (parsed.help || first === undefined) return await printRootHelp();
     if (first === "help") return await printHelp(rest);
-    using session = openSession(endpointOf(parsed.values.host), debug);
+    using session = openSession(chosenEndpoint(parsed.values.host), debug);
     return await runCommand(parsed.args, session);
   } catch (error) {
     return report(error, debug);
@@ -81,25 +80,4 @@ async function printHelp(words: readonly string[]): Promise<number> {
   }
   if (Object.hasOwn(GROUPS, first) && words.length === 1) return await printGroupHelp(first);
   throw new CliError(`unknown help topic: ${words.join(" ")}`);
-}
-
-/** -H, then BERTH_HOST, then DOCKER_HOST, then the user's own engine. */
-function endpointOf(hosts: readonly string[]): Endpoint {
-  if (hosts.length > 1) throw new CliError("Specify only one -H");
-  const host = hosts[0] ?? (Deno.env.get("BERTH_HOST") || Deno.env.get("DOCKER_HOST") || "");
-  if (host !== "") return parseHost(host);
-  return unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
-}
-
-function report(error: unknown, debug: boolean): number {
-  if (error instanceof FlagError) {
-    printError(
-      `${error.message}\n\nUsage:  berth [OPTIONS] COMMAND [ARG...]\n\nRun 'berth --help' for more information`,
-    );
-    return FLAG_ERROR_EXIT;
-  }
-  const message = describeError(error);
-  if (message !== "") printError(message);
-  if (debug && error instanceof Error && !(error instanceof CliError)) printError(error.stack ?? "");
-  return error instanceof CliError ? error.exitCode : 1;
 }

@@ -1,5 +1,6 @@
 /** Where the engine listens: what -H, DOCKER_HOST and BERTH_HOST name. */
 
+import { defaultPaths } from "../base/paths.ts";
 import { CliError } from "./errors.ts";
 
 export interface Endpoint {
@@ -52,4 +53,12 @@ export function parseHost(host: string): Endpoint {
     };
   }
   throw new CliError(`protocol not available: ${scheme} (use unix:// or tcp://)`);
+}
+
+/** -H, then BERTH_HOST, then DOCKER_HOST, then the user's own engine. */
+export function chosenEndpoint(hosts: readonly string[]): Endpoint {
+  if (hosts.length > 1) throw new CliError("Specify only one -H");
+  const host = hosts[0] ?? (Deno.env.get("BERTH_HOST") || Deno.env.get("DOCKER_HOST") || "");
+  if (host !== "") return parseHost(host);
+  return unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
 }

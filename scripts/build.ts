@@ -12,6 +12,7 @@ import { gzipSync } from "node:zlib";
 import { createHash } from "node:crypto";
 import { INTERNAL_ROLES, PACKED_DENO_FLAGS, ROLE_FLAGS } from "../base/self.ts";
 import { type Packaging, VERSION } from "../base/version.ts";
+import { prelink } from "./prelink.ts";
 import { type ArchiveFile, tarFiles } from "./tar.ts";
 
 const HERE = new URL("..", import.meta.url).pathname.replace(/\/$/, "");
@@ -77,7 +78,19 @@ async function bundle(options: Options, packaging: Packaging): Promise<string> {
     // Deno reads every file that a literal import() names before it runs the first line: 1 MB for a command that needs
     // none of it, 4 ms and memory in each shim. It cannot see through a call. (`deno compile` must see them.)
     bundled = bundled.replaceAll(/\bimport\(("\.\/[^"]+")\)/g, "import(String($1))");
-    if (exists(`${root}/${CLI}`)) await run(esbuildPath(), [...flags, `${roleName(CLI)}=${CLI}`], where);
+    if (exists(`${root}/${CLI}`)) {
+      const clients = [CLI, ...singleCommands(root).map((name) => `${SINGLE}/${name}.ts`)];
+      const named = clients.map((path) => `${roleName(path)}=${path}`);
+      await run(esbuildPath(), [...flags, ...named, "--external:./main.ts"], where);
+      for (const path of clients) {
+        const file = `${out}/${roleName(path)}.js`;
+        const text = Deno.readTextFileSync(file);
+        Deno.writeTextFileSync(
+          file,
+          text.replace('import("./main.ts")', `import(String("./${roleName(CLI)}.js"))`),
+        );
+      }
+    }
   }
   Deno.writeTextFileSync(`${out}/main.js`, bundled);
   return out;
@@ -85,6 +98,14 @@ async function bundle(options: Options, packaging: Packaging): Promise<string> {
 
 /** The command line's own entry in a self-extracting file: one file less to find than by way of main.js. */
 const CLI = "cli/main.ts";
+
+/** Commands that have an entry of their own, read in place of the whole command line. */
+const SINGLE = "cli/single";
+
+function singleCommands(root: string): string[] {
+  if (!exists(`${root}/${CLI}`)) return [];
+  return [...Deno.readDirSync(`${root}/${SINGLE}`)].map((entry) => entry.name.replace(/\.ts$/, "")).sort();
+}
 
 /** File name without ending of a module that main.ts loads. */
 function roleName(source: string): string {
@@ -158,10 +179,10 @@ async function selfExtracting(options: Options): Promise<void> {
     FILES: ["deno", ...names].join(" "),
     MEGABYTES: String(Math.ceil(unpacked / 1e6)),
     DENO_FLAGS: PACKED_DENO_FLAGS.join(" "),
-    ROLES: INTERNAL_ROLES.map((role) => {
-      const { v8, cache } = ROLE_FLAGS[role] ?? { v8: "", cache: "cli" };
-      return `    @${role}) v8=${v8} code_cache=${cache} entry=main.js ;;`;
-    }).join("\n"),
+    ROLES: INTERNAL_ROLES.map((role) => roleCase(`@${role}`, role, "main.js")).join("\n"),
+    SINGLE: singleCommands(options.root).map((name) =>
+      roleCase(name, "single", `${roleName(`${SINGLE}/${name}.ts`)}.js`)
+    ).join("\n"),
     CLI_ENTRY: names.includes(`${roleName(CLI)}.js`) ? `${roleName(CLI)}.js` : "main.js",
   }, deno.bytes.length + rest.length);
 
@@ -173,6 +194,12 @@ async function selfExtracting(options: Options): Promise<void> {
   Deno.chmodSync(next, 0o755);
   Deno.renameSync(next, options.out);
   await report(options.out, "self-extracting");
+}
+
+/** The header's line for a first argument. */
+function roleCase(word: string, role: string, entry: string): string {
+  const { v8, cache } = ROLE_FLAGS[role] ?? { v8: "", cache: "cli" };
+  return `    ${word}) v8=${v8} code_cache=${cache} entry=${entry} ;;`;
 }
 
 /** The header with every `@NAME@` filled in. Its own length is one of the values. */
@@ -199,18 +226,37 @@ function headerText(values: Record<string, string>, payload: number): Uint8Array
 function compressedDeno(): { bytes: Uint8Array; size: number } {
   const path = Deno.execPath();
   const size = Deno.statSync(path).size;
-  const cached = `${HERE}/.cache/deno-${Deno.version.deno}-${Deno.build.target}-${size}.tar.gz`;
+  const cached = `${HERE}/.cache/deno-${Deno.version.deno}-${Deno.build.target}-${size}-prelinked.tar.gz`;
   try {
     return { bytes: Deno.readFileSync(cached), size };
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  const data = Deno.readFileSync(path);
-  const bytes = gzipSync(tarFiles([{ name: "deno", data, mode: 0o500 }], { end: false }), { level: 9 });
   Deno.mkdirSync(`${HERE}/.cache`, { recursive: true });
+  const data = prelinkedDeno(path);
+  const bytes = gzipSync(tarFiles([{ name: "deno", data, mode: 0o500 }], { end: false }), { level: 9 });
   Deno.writeFileSync(`${cached}.${Deno.pid}`, bytes);
   Deno.renameSync(`${cached}.${Deno.pid}`, cached);
   return { bytes, size };
+}
+
+/** Deno's executable at a fixed address, which starts faster; as it is when that does not work with it. */
+function prelinkedDeno(path: string): Uint8Array {
+  const original = Deno.readFileSync(path);
+  const data = prelink(original);
+  if (data === undefined) return original;
+  const trial = Deno.makeTempFileSync({ dir: `${HERE}/.cache` });
+  try {
+    Deno.writeFileSync(trial, data, { mode: 0o700 });
+    Deno.chmodSync(trial, 0o700);
+    const { success } = new Deno.Command(trial, { args: ["eval", "0"], stdout: "null", stderr: "null" })
+      .outputSync();
+    if (success) return data;
+  } finally {
+    Deno.removeSync(trial);
+  }
+  console.log("    this Deno does not run at a fixed address: it is taken as it is");
+  return original;
 }
 
 /** The licences of what is inside, which must travel with it. */

@@ -1,0 +1,22 @@
+import { describe, expect, it } from "vitest";
+import { berthExecutable } from "../support/engine.ts";
+import { currentUser, runAs } from "../support/users.ts";
+
+/** Commands that a self-extracting file starts from a file of their own. A flag before the command is the long way. */
+const SINGLE = [...Deno.readDirSync(new URL("../../cli/single", import.meta.url))]
+  .map((entry) => entry.name.replace(/\.ts$/, ""));
+
+describe("a command with a file of its own", () => {
+  const berth = (args: string[]) =>
+    runAs(currentUser(), [berthExecutable(), ...args], { env: { BERTH_HOST: "unix:///nonexistent/socket" } });
+
+  it.each(SINGLE)("%s says the same as by way of the whole command line", async (command) => {
+    for (const args of [["--help"], ["--no-such-flag"], [], ["a", "b"]]) {
+      const [short, long] = [await berth([command, ...args]), await berth(["-l", "info", command, ...args])];
+      expect(short).toEqual(long);
+      expect(short.stdout + short.stderr).not.toBe("");
+    }
+  });
+
+  it("covers the command that starts containers", () => expect(SINGLE).toContain("run"));
+});
