@@ -107,7 +107,11 @@ export class ContainerTable {
    * Changes memory only: for a run that has ended when the container's removal follows at once. To an engine that finds
    * the old row, the shim's exit record tells the same.
    */
-  endState(container: Container, state: Partial<ContainerState>, changes: Partial<ContainerRecord>): void {
+  changeMemory(
+    container: Container,
+    state: Partial<ContainerState>,
+    changes: Partial<ContainerRecord>,
+  ): void {
     container.record = { ...container.record, ...changes, state: { ...container.record.state, ...state } };
     container.notifyChanged();
   }
@@ -122,9 +126,22 @@ export class ContainerTable {
     state: Partial<ContainerState>,
     changes: Partial<ContainerRecord> = {},
   ): Promise<void> | undefined {
-    this.endState(container, state, changes);
+    this.changeMemory(container, state, changes);
+    return this.#writeSurely(container);
+  }
+
+  #writeSurely(container: Container): Promise<void> | undefined {
     const write = () => container.removed || this.#wrote(() => this.#store.update(container.record));
     return write() ? undefined : retry(write);
+  }
+
+  /**
+   * {@link noteState} after whoever waits has had the answer: for what another engine finds out by itself should this one
+   * be killed before.
+   */
+  noteStateSoon(container: Container, state: Partial<ContainerState>): void {
+    this.changeMemory(container, state, {});
+    setTimeout(() => void this.#writeSurely(container));
   }
 
   #wrote(change: () => void): boolean {

@@ -120,7 +120,7 @@ export async function endRun(
   const removal = !restart && container.record.hostConfig.AutoRemove === true && !container.held;
   const noShim = { shim: null, exitFile: "" };
   let unsaved: Promise<void> | undefined;
-  if (removal) ctx.containers.endState(container, ended, noShim);
+  if (removal) ctx.containers.changeMemory(container, ended, noShim);
   else {
     const status = restart ? "restarting" : "exited";
     unsaved = ctx.containers.noteState(container, { ...ended, status }, noShim);

@@ -88,7 +88,7 @@ export function rehearsalContext(ctx: EngineContext, dir: string): EngineContext
     create: () => Promise.resolve(),
     acquire: () => Promise.resolve({ kind: "directory", path: dir }),
     release: () => Promise.resolve(),
-    remove: () => Promise.resolve(),
+    remove: (id) => Deno.remove(`${dir}/containers/${id}`, { recursive: true }),
     usage: () => Promise.resolve(0),
   };
   const pool = { acquire: () => Promise.resolve(paperShim(dir)), refillSoon: () => {} };

@@ -54,12 +54,8 @@ export async function removeLocked(ctx: EngineContext, container: Container): Pr
   if (!record.hostConfig.AutoRemove) void ctx.containers.noteState(container, { status: "removing" });
   try {
     await releaseMounts(ctx, record);
+    // All drivers keep what they have below the container's directory, and take it away whole.
     await ctx.driver.remove(record.id);
-    try {
-      Deno.removeSync(record.dir, { recursive: true });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
   } catch (error) {
     const problem = `unable to remove filesystem for ${record.id}: ${messageOf(error)}`;
     void ctx.containers.noteState(container, { status: "dead", error: problem });

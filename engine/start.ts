@@ -76,8 +76,8 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
       stdinOnce: config.StdinOnce ?? false,
       exitFile,
     });
-    // It runs, whether or not the disk has room for saying so.
-    void ctx.containers.noteState(container, {
+    // It runs, whether or not the disk has room for saying so. Until it is said, reconciling asks the shim.
+    ctx.containers.noteStateSoon(container, {
       status: "running",
       pid: answer.pid ?? 0,
       pidStartTime: answer.startTime ?? "",

@@ -38,7 +38,6 @@ export class GraphRoot {
   createContainer(id: string, layers: readonly LayerRef[]): ContainerDirs {
     requireLayers(layers);
     const dirs = this.container(id);
-    if (exists(dirs.upper) && exists(dirs.work) && exists(dirs.merged)) return dirs;
     Deno.mkdirSync(dirs.dir, { recursive: true, mode: 0o711 });
     for (const path of [dirs.work, dirs.merged, dirs.upper]) {
       Deno.mkdirSync(path, { recursive: true, mode: 0o755 });
@@ -49,6 +48,19 @@ export class GraphRoot {
     if (top?.uid != null && top.gid != null && (top.uid !== 0 || top.gid !== 0)) {
       Deno.chownSync(dirs.upper, top.uid, top.gid);
     }
+    return dirs;
+  }
+
+  /**
+   * {@link createContainer}, unless they are there: then they stay as the container has left them.
+   *
+   * @throws {MissingLayer}
+   */
+  ensureContainer(id: string, layers: readonly LayerRef[]): ContainerDirs {
+    const dirs = this.container(id);
+    const whole = exists(dirs.upper) && exists(dirs.work) && exists(dirs.merged);
+    if (!whole) return this.createContainer(id, layers);
+    requireLayers(layers);
     return dirs;
   }
 

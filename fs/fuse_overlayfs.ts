@@ -55,7 +55,7 @@ export class FuseOverlayfsDriver implements GraphDriver {
     }
     // a mount without its process answers ENOTCONN to everything, so it goes before its directory is looked at
     if (mounted || daemon) await this.release(containerId);
-    this.#graph.createContainer(containerId, layers);
+    this.#graph.ensureContainer(containerId, layers);
     await this.#mount(dirs, layers);
     return { kind: "directory", path: dirs.merged };
   }

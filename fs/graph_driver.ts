@@ -34,7 +34,8 @@ export interface GraphDriver {
   /** After the container ended: unmounts and ends a daemon. Idempotent, also after an engine crash. */
   release(containerId: string): Promise<void>;
   /**
-   * Takes the writable layer and everything of the container away; their space is freed after that, in the background.
+   * Takes the writable layer and everything of the container away, `<root>/containers/<id>` with what others have put
+   * there included; the space is freed after that, in the background.
    * Idempotent.
    */
   remove(containerId: string): Promise<void>;

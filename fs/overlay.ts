@@ -33,7 +33,7 @@ export class OverlayDriver implements GraphDriver {
 
   // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async acquire(containerId: string, layers: readonly LayerRef[]): Promise<RootfsSpec> {
-    const { upper, work } = this.#graph.createContainer(containerId, layers);
+    const { upper, work } = this.#graph.ensureContainer(containerId, layers);
     return {
       kind: "overlay",
       overlay: { lower: this.#graph.lowerDirs(layers), upper, work, options: ["userxattr"] },
