@@ -1,4 +1,5 @@
-import type { ImageStore, LoadProgress } from "../image/image_store.ts";
+import type { ImageStore } from "../image/image_store.ts";
+import type { LoadProgress } from "../image/load.ts";
 import type { EngineContext } from "./context.ts";
 import { jsonMessage } from "./image_transfer.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";

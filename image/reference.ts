@@ -105,3 +105,10 @@ export function familiarString(reference: Reference): string {
 function suffix({ tag, digest }: Reference): string {
   return (tag === undefined ? "" : `:${tag}`) + (digest === undefined ? "" : `@${digest}`);
 }
+
+/** The form in which names are stored: with a digest the tag does not count. */
+export function storedName(reference: Reference): string {
+  return reference.digest === undefined
+    ? canonicalString(reference)
+    : `${canonicalName(reference)}@${reference.digest}`;
+}

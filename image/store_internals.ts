@@ -16,12 +16,21 @@ export interface PulledImage {
   readonly also: (imageId: string) => void;
 }
 
-/** What pulls and pushes need of an image store: they are in files of their own. */
+/** What load, import, commit, pull and push need of an image store: they are in files of their own. */
 export interface StoreInternals {
   readonly tables: ImageTables;
   readonly layers: LayerStore;
   readonly content: ContentStore;
   readonly log: (line: string) => void;
-  /** Writes image, layers and names in one transaction. `changed`: the name led elsewhere before. */
+  /** Writes an image, its layers and names in one transaction. Answers the id. */
+  insert(
+    config: string,
+    layers: readonly LayerRecord[],
+    chain: readonly string[],
+    refs: readonly Reference[],
+    hostDirs?: readonly string[],
+    parent?: string,
+  ): Promise<string>;
+  /** As {@link insert}, with what a registry says about it. `changed`: the name led elsewhere before. */
   insertPulled(image: PulledImage): Promise<{ id: string; changed: boolean }>;
 }
