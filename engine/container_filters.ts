@@ -160,13 +160,24 @@ export function selectContainers(
 ): ContainerRecord[] {
   const { filters } = options;
   checkFilters(filters);
+  const idsOf = ancestorIds === undefined ? undefined : once(ancestorIds);
   const limit = options.limit ?? 0;
   const everything = options.all || limit > 0 || filters.has("status") || filters.has("before") ||
     filters.has("since");
   const shown = records.filter((record) => {
     const running = ["running", "restarting"].includes(statusOf(record.state));
-    return (everything || running) && matchFilters(record, filters, records, ancestorIds);
+    return (everything || running) && matchFilters(record, filters, records, idsOf);
   });
   const byAge = shown.toReversed().sort((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));
   return limit > 0 ? byAge.slice(0, limit) : byAge;
+}
+
+/** Asks for each image once, not once for each container. */
+function once(ancestorIds: AncestorIds): AncestorIds {
+  const known = new Map<string, readonly string[]>();
+  return (reference) => {
+    let ids = known.get(reference);
+    if (ids === undefined) known.set(reference, ids = ancestorIds(reference));
+    return ids;
+  };
 }

@@ -170,7 +170,10 @@ export class BerthEngine implements Engine {
     options: { all: boolean; limit: number | undefined; size: boolean; filters: Filters },
   ): Promise<Record<string, unknown>[]> {
     const records = this.#ctx.containers.all().map((container) => container.record);
-    const shown = selectContainers(records, options, (reference) => [this.#images.get(reference).id]);
+    const shown = selectContainers(records, options, (reference) => {
+      const image = this.#images.get(reference);
+      return [image.id, ...this.#images.descendants(image)];
+    });
     return await Promise.all(shown.map(async (record) => {
       const container = options.size ? this.#ctx.containers.get(record.id) : undefined;
       const image = this.#imageName(record.imageRef, record.imageId);

@@ -44,6 +44,39 @@ describeWith(BUSYBOX).each(usersToTest())("life of containers as $name", (user) 
     await berth("rm", "again", "held");
   });
 
+  it("ps --filter ancestor: by name, id and beginning of an id, with all images made from it", async () => {
+    const archive = await busyboxArchive(testDir(), { reference: "base:1", files: { mark: user.name } });
+    expect((await berth("load", "-q", "-i", archive)).code).toBe(0);
+    await berth("create", "--name", "on-base", "base:1", "true");
+    await berth("run", "--name", "changing", "base:1", "touch", "/new");
+    expect((await berth("commit", "changing", "child:1")).code).toBe(0);
+    // Without a layer of its own: the parent alone says where it comes from.
+    expect((await berth("commit", "-c", "ENV A=b", "on-base", "child:2")).code).toBe(0);
+    await berth("create", "--name", "on-child", "child:1", "true");
+    await berth("create", "--name", "on-copy", "child:2", "true");
+    await berth("rm", "changing");
+    await berth("create", "--name", "stranger", "busybox", "true");
+    const having = async (ancestor: string) =>
+      (await berth("ps", "-a", "--filter", `ancestor=${ancestor}`, "--format", "{{.Names}}")).stdout.trim()
+        .split("\n").sort();
+    const id = (await berth("image", "inspect", "-f", "{{.Id}}", "base:1")).stdout.trim();
+    for (const form of ["base:1", id, id.slice("sha256:".length, 20), "docker.io/library/base:1"]) {
+      expect(await having(form), form).toEqual(["on-base", "on-child", "on-copy"]);
+    }
+    expect(await having("child:1")).toEqual(["on-child"]);
+    expect(await having("no-such-image")).toEqual([""]);
+    // An image that a pull or a load brought, without a word about its parent, is known by its layers.
+    await berth("rm", "on-child");
+    const file = `${engine.dir}/child.tar`;
+    expect((await berth("save", "-o", file, "child:1")).code).toBe(0);
+    await berth("rmi", "child:1");
+    expect((await berth("load", "-q", "-i", file)).code).toBe(0);
+    await berth("create", "--name", "on-loaded", "child:1", "true");
+    expect(await having("base:1")).toEqual(["on-base", "on-copy", "on-loaded"]);
+    await berth("rm", "on-base", "on-copy", "on-loaded", "stranger");
+    await berth("rmi", "child:1", "child:2", "base:1");
+  });
+
   it("names are taken once, and a running container is removed by force only", async () => {
     await berth("run", "-d", "--name", "one", "busybox", "sleep", "1000");
     const twice = await berth("create", "--name", "one", "busybox", "true");
