@@ -2,8 +2,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { berthExecutable, type Engine, startEngine } from "../support/engine.ts";
-import { waitFor } from "../support/processes.ts";
-import { runAs, testDir, usersToTest } from "../support/users.ts";
+import { leftovers, waitFor } from "../support/processes.ts";
+import { request } from "../support/raw_http.ts";
+import { runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
 
 describeWith(BUSYBOX).each(usersToTest())("life of containers as $name", (user) => {
@@ -75,6 +76,57 @@ describeWith(BUSYBOX).each(usersToTest())("life of containers as $name", (user) 
     expect(await having("base:1")).toEqual(["on-base", "on-copy", "on-loaded"]);
     await berth("rm", "on-base", "on-copy", "on-loaded", "stranger");
     await berth("rmi", "child:1", "child:2", "base:1");
+  });
+
+  it("an exec goes on when the engine is killed: seen by top, unknown to inspect, ended with the container", async () => {
+    await berth("run", "-d", "--name", "busy", "busybox", "sleep", "1000");
+    const post = (target: string, body: unknown) =>
+      request(engine.socket, "POST", target, {
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify(body),
+      });
+    const created = await post("/containers/busy/exec", { Cmd: ["sleep", "777"] });
+    const { Id: id } = JSON.parse(created.body) as { Id: string };
+    expect((await post(`/exec/${id}/start`, { Detach: true })).status).toBe(200);
+    const inspect = () => request(engine.socket, "GET", `/exec/${id}/json`);
+    expect(JSON.parse((await inspect()).body)).toMatchObject({ Running: true });
+    await engine.kill9();
+    await engine.restart();
+    const unknown = await inspect();
+    expect([unknown.status, JSON.parse(unknown.body)]).toEqual([404, {
+      message: `No such exec instance: ${id}`,
+    }]);
+    expect((await berth("top", "busy")).stdout).toContain("sleep 777");
+    // The next one works, and nothing of the forgotten one is in its way.
+    expect((await berth("exec", "busy", "echo", "again")).stdout).toBe("again\n");
+    expect((await berth("rm", "-f", "busy")).code).toBe(0);
+    expect(leftovers(engine.dir).filter(({ what }) => what.includes("sleep 777"))).toEqual([]);
+  });
+
+  it("SIGTERM to an attached run without a terminal reaches the process, whose exit code comes back", async () => {
+    for (const flags of [[], ["--init"], ["-i"]]) {
+      const script = "trap 'exit 7' TERM; echo ready; sleep 1000 & wait";
+      const child = spawnAs(user, [
+        berthExecutable(),
+        "-H",
+        engine.host,
+        "run",
+        "--rm",
+        ...flags,
+        "busybox",
+        "sh",
+        "-c",
+        script,
+      ]);
+      const reader = child.stdout.getReader();
+      expect(new TextDecoder().decode((await reader.read()).value)).toBe("ready\n");
+      child.kill("SIGTERM");
+      expect((await child.status).code, flags.join(" ")).toBe(7);
+      reader.releaseLock();
+      await child.stdout.cancel();
+      await child.stderr.cancel();
+    }
+    expect((await berth("ps", "-aq")).stdout).toBe("");
   });
 
   it("names are taken once, and a running container is removed by force only", async () => {
