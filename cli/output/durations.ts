@@ -96,7 +96,8 @@ export function rfc3339Nano(epochNs: bigint): string {
  * @throws Error with docker's text when it is none of them.
  */
 export function apiTimestamp(text: string, now: Date = new Date()): string {
-  if (/^[+-]?(\d|\.)/.test(text)) {
+  // "0" is the beginning of time, although it is a duration as well.
+  if (text !== "0" && /^[+-]?(\d|\.)/.test(text)) {
     try {
       return ((now.getTime() * 1e6 - parseGoDuration(text)) / 1e9).toFixed(9).replace(/\.?0+$/, "");
     } catch {
