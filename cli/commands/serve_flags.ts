@@ -39,6 +39,8 @@ export interface ServeOptions {
   shimPool?: number;
   insecureRegistries?: string[];
   registryMirrors?: string[];
+  /** Names of the flags that were given: the configuration file must not say the same. */
+  flagsGiven: string[];
 }
 
 export type ServeArgs =
@@ -74,6 +76,7 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
         hosts: values.host,
         debug: values.debug,
         logLevel: values["log-level"],
+        flagsGiven: [...changed],
         ...optional("dataRoot", given("data-root")),
         ...optional("execRoot", given("exec-root")),
         ...optional("storageDriver", given("storage-driver")),

@@ -148,13 +148,17 @@ describe("parseServeArgs()", () => {
         pidfile: "/pid",
         debug: true,
         logLevel: "info",
+        flagsGiven: ["host", "data-root", "debug", "pidfile", "shim-pool"],
         shimPool: 0,
       },
     });
   });
 
   test("leaves out what was not given", () => {
-    expect(parseServeArgs([])).toEqual({ ok: true, options: { hosts: [], debug: false, logLevel: "info" } });
+    expect(parseServeArgs([])).toEqual({
+      ok: true,
+      options: { hosts: [], debug: false, logLevel: "info", flagsGiven: [] },
+    });
   });
 
   test("gives the help as message with exit code 0", () => {
