@@ -15,11 +15,17 @@ export function isLogLevel(text: string): text is LogLevel {
   return (LEVELS as readonly string[]).includes(text);
 }
 
-/** @param write takes whole lines; stderr when absent. A full or closed stderr never stops the engine. */
-export function createLogger(level: LogLevel, write: (line: string) => void = writeStderr): Logger {
-  const least = LEVELS.indexOf(level);
+/**
+ * @param level asked for at each line when it is a function: it may change.
+ * @param write takes whole lines; stderr when absent. A full or closed stderr never stops the engine.
+ */
+export function createLogger(
+  level: LogLevel | (() => LogLevel),
+  write: (line: string) => void = writeStderr,
+): Logger {
+  const least = () => LEVELS.indexOf(typeof level === "string" ? level : level());
   const at = (own: LogLevel) => (message: string, fields: LogFields = {}) => {
-    if (LEVELS.indexOf(own) < least) return;
+    if (LEVELS.indexOf(own) < least()) return;
     const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${quote(String(value))}`).join("");
     const name = own === "warn" ? "warning" : own;
     write(`time=${quote(new Date().toISOString())} level=${name} msg=${quote(message)}${rest}\n`);

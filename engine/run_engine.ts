@@ -11,6 +11,7 @@ import { BerthEngine, type EngineDescription } from "./engine.ts";
 import { EventLog } from "./events.ts";
 import { ExecTable } from "./exec_table.ts";
 import { readHostFacts } from "./host_facts.ts";
+import { LiveSettings } from "./live_settings.ts";
 import { createLogger, type Logger } from "./log.ts";
 import { rehearsalContext } from "./rehearsal.ts";
 import { useProxies } from "./registry_config.ts";
@@ -48,9 +49,14 @@ const LONGEST_EXEC_ROOT = 107 - "/shims/0123456789abcdef/attach.sock".length;
  */
 export async function runEngine(options: EngineOptions, serve: ServeApi): Promise<void> {
   const settings = mergeSettings(options);
-  const log = createLogger(settings.logLevel);
+  const live = new LiveSettings(settings);
+  const log = createLogger(() => live.current.logLevel);
   // Signals that come while the engine starts are heeded once it has started.
-  const stop = stopSignal();
+  let hungUp = false;
+  let onHangup = () => {
+    hungUp = true;
+  };
+  const stop = stopSignal(() => onHangup());
   prepareDirectories(settings);
   using _lock = lockDataRoot(kernel, settings.dataRoot);
   useProxies(settings.proxies);
@@ -98,15 +104,22 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     }),
     pool,
     facts: readHostFacts(options),
-    defaults: settings.defaults,
+    get defaults() {
+      return live.current.defaults;
+    },
     log,
   };
   const wanted = await reconcile(ctx);
+  const id = engineId(settings.dataRoot);
   const description: EngineDescription = {
-    id: engineId(settings.dataRoot),
-    labels: settings.labels,
-    registry: settings.registry,
-    debug: settings.logLevel === "debug",
+    id,
+    get labels() {
+      return live.current.labels;
+    },
+    registry: live.registry,
+    get debug() {
+      return live.current.logLevel === "debug";
+    },
     warnings: options.warnings,
   };
   const engine = new BerthEngine(ctx, images, description);
@@ -119,6 +132,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     print(`export DOCKER_HOST=${server.addresses[0] ?? ""}\n`);
     void startWanted(ctx, wanted);
     void rehearse(ctx, (stage) => server.rehearse(new BerthEngine(stage, images, description)));
+    onHangup = () => reload(ctx, live, options, id);
+    if (hungUp) onHangup();
     await stop;
     log.info("stopping: containers go on");
   } finally {
@@ -143,11 +158,29 @@ async function rehearse(ctx: EngineContext, play: (stage: EngineContext) => Prom
   await removeTree(dir).catch(() => {});
 }
 
-function stopSignal(): Promise<void> {
+/** Takes over what daemon.json says now. A file that is wrong changes nothing. */
+function reload(ctx: EngineContext, live: LiveSettings, options: EngineOptions, id: string): void {
+  const { log, events, pool } = ctx;
+  log.info("got signal to reload configuration", { file: options.configFile });
+  try {
+    const later = live.reload(options);
+    if (later.length > 0) log.warn(`only a restart of the engine changes: ${later.join(", ")}`);
+    for (const warning of live.current.warnings) log.warn(warning);
+  } catch (error) {
+    log.error(messageOf(error));
+    return;
+  }
+  pool.resize(live.current.shimPool);
+  const attributes = live.reloadAttributes();
+  log.info("reloaded configuration", attributes);
+  events.publish("daemon", "reload", id, { ...attributes, name: Deno.hostname() });
+}
+
+function stopSignal(onHangup: () => void): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) Deno.addSignalListener(signal, () => resolve());
-    // A terminal that is closed is no reason to stop; nor is anything else that says SIGHUP.
-    Deno.addSignalListener("SIGHUP", () => {});
+    // A terminal that is closed is no reason to stop.
+    Deno.addSignalListener("SIGHUP", onHangup);
   });
 }
 

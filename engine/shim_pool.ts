@@ -37,7 +37,7 @@ export type SpawnShim = (namespaces: ShimNamespaces) => Promise<ReadyShim>;
  */
 export class ShimPool {
   readonly #spawn: SpawnShim;
-  readonly #size: number;
+  #size: number;
   readonly #log: (line: string) => void;
   readonly #idle: ReadyShim[] = [];
   /** Starts that wait for a shim which is booting for the pool: it is nearer than a new one. */
@@ -55,6 +55,16 @@ export class ShimPool {
 
   get idle(): number {
     return this.#idle.length;
+  }
+
+  /** Another number of warm shims from now on. Those too many end. */
+  resize(size: number): void {
+    this.#size = size;
+    for (const shim of this.#idle.splice(size)) {
+      shim.client.listen({});
+      shim.client.close();
+    }
+    this.refill();
   }
 
   /** A shim whose namespaces are as asked. The caller calls {@link refillSoon} when its start is over. */
@@ -89,7 +99,7 @@ export class ShimPool {
         this.#booting--;
         const waiter = this.#waiters.shift();
         if (waiter !== undefined) return waiter(shim);
-        if (this.#closed) return shim.client.close();
+        if (this.#closed || this.#idle.length >= this.#size) return shim.client.close();
         shim.client.listen({ onClose: () => this.#drop(shim) });
         this.#idle.push(shim);
       }, (error) => {
