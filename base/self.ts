@@ -25,13 +25,14 @@ export const INTERNAL_ROLES = ["engine", "shim", "init", "netd"] as const;
  * Flags of V8 and the group of processes that use them. Processes that share a code cache (DENO_DIR) must run
  * with the same flags, or each discards what the other has stored; so there is one cache for each group.
  */
-export const ROLE_FLAGS: Record<string, { v8: string; cache: string }> = {
+export const ROLE_FLAGS: Record<string, { v8: string; cache: string; codeCache?: false }> = {
   cli: { v8: "", cache: "cli" },
   // A command with a file of its own. The code cache takes what is compiled before anything runs: all of it.
   single: { v8: "--no-lazy", cache: "single" },
   engine: { v8: "--optimize-for-size", cache: "engine" },
-  shim: { v8: "--optimize-for-size,--single-threaded", cache: "shim" },
-  init: { v8: "--optimize-for-size,--single-threaded", cache: "shim" },
+  // Deno stores code when its event loop turns, which theirs never does: a thread and a database for nothing.
+  shim: { v8: "--optimize-for-size,--single-threaded", cache: "shim", codeCache: false },
+  init: { v8: "--optimize-for-size,--single-threaded", cache: "shim", codeCache: false },
   netd: { v8: "--optimize-for-size", cache: "engine" },
 };
 
@@ -57,7 +58,7 @@ export function selfCommand(role: string, ...args: string[]): SelfCommand {
   const internal = (INTERNAL_ROLES as readonly string[]).includes(name);
   const first = internal ? [`@${name}`] : name === "cli" ? [] : [name];
   const flags = ROLE_FLAGS[internal ? name : "cli"] ?? { v8: "", cache: "cli" };
-  const v8 = flags.v8 === "" ? [] : [`--v8-flags=${flags.v8}`];
+  const own = denoFlags(flags);
   switch (packaging()) {
     case "compiled":
       return { command: Deno.execPath(), args: [...first, ...args], env: {} };
@@ -71,13 +72,13 @@ export function selfCommand(role: string, ...args: string[]): SelfCommand {
       }
       const env: Record<string, string> = { DENO_DIR: `${dir}/cache/${flags.cache}`, ...QUIET_DENO };
       if (executable !== undefined) env[EXECUTABLE_VARIABLE] = executable;
-      return { command, args: [...PACKED_DENO_FLAGS, ...v8, `${dir}/main.js`, ...first, ...args], env };
+      return { command, args: [...PACKED_DENO_FLAGS, ...own, `${dir}/main.js`, ...first, ...args], env };
     }
     case "source": {
       const root = new URL("..", import.meta.url).pathname;
       // Without imports from npm no configuration is needed, and reading it costs milliseconds.
       const config = name === "shim" || name === "init" ? "--no-config" : `--config=${root}deno.json`;
-      const deno = ["run", "-A", config, "--no-lock", "--no-remote", "--quiet", ...v8];
+      const deno = ["run", "-A", config, "--no-lock", "--no-remote", "--quiet", ...own];
       return {
         command: Deno.execPath(),
         args: [...deno, `${root}main.ts`, ...first, ...args],
@@ -85,6 +86,11 @@ export function selfCommand(role: string, ...args: string[]): SelfCommand {
       };
     }
   }
+}
+
+/** What a role adds to the options of `deno run`. */
+export function denoFlags({ v8, codeCache }: { v8: string; codeCache?: false }): string[] {
+  return [...codeCache === false ? ["--no-code-cache"] : [], ...v8 === "" ? [] : [`--v8-flags=${v8}`]];
 }
 
 /** Keeps Deno from asking the network for updates and from reading a package.json above the bundle. */

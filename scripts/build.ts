@@ -10,7 +10,7 @@
 
 import { gzipSync } from "node:zlib";
 import { createHash } from "node:crypto";
-import { INTERNAL_ROLES, PACKED_DENO_FLAGS, ROLE_FLAGS } from "../base/self.ts";
+import { denoFlags, INTERNAL_ROLES, PACKED_DENO_FLAGS, ROLE_FLAGS } from "../base/self.ts";
 import { type Packaging, VERSION } from "../base/version.ts";
 import { prelink } from "./prelink.ts";
 import { type ArchiveFile, tarFiles } from "./tar.ts";
@@ -198,8 +198,8 @@ async function selfExtracting(options: Options): Promise<void> {
 
 /** The header's line for a first argument. */
 function roleCase(word: string, role: string, entry: string): string {
-  const { v8, cache } = ROLE_FLAGS[role] ?? { v8: "", cache: "cli" };
-  return `    ${word}) v8=${v8} code_cache=${cache} entry=${entry} ;;`;
+  const flags = ROLE_FLAGS[role] ?? { v8: "", cache: "cli" };
+  return `    ${word}) flags='${denoFlags(flags).join(" ")}' deno_dir=${flags.cache} entry=${entry} ;;`;
 }
 
 /** The header with every `@NAME@` filled in. Its own length is one of the values. */

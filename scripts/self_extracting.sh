@@ -116,16 +116,16 @@ locate() {
 main() {
   case $0 in /*) self=$0 ;; *) self=$PWD/$0 ;; esac
   locate
-  v8=
-  code_cache=cli
+  flags=
+  deno_dir=cli
   entry=@CLI_ENTRY@
   case ${1-} in
 @SINGLE@
 @ROLES@
     serve) entry=main.js ;;
   esac
-  export BERTH_EXECUTABLE="$self" DENO_DIR="$dir/cache/$code_cache" DENO_NO_UPDATE_CHECK=1 DENO_NO_PACKAGE_JSON=1
-  exec "$dir/deno" @DENO_FLAGS@ ${v8:+"--v8-flags=$v8"} "$dir/$entry" "$@"
+  export BERTH_EXECUTABLE="$self" DENO_DIR="$dir/cache/$deno_dir" DENO_NO_UPDATE_CHECK=1 DENO_NO_PACKAGE_JSON=1
+  exec "$dir/deno" @DENO_FLAGS@ $flags "$dir/$entry" "$@"
 }
 
 main "$@"

@@ -19,7 +19,7 @@ describe("selfCommand() in the source form", () => {
     expect(selfCommand("cli").args.at(-1)).toMatch(/\/main\.ts$/);
   });
 
-  it("gives shim and init the same flags, because they share a code cache", () => {
+  it("gives shim and init the same flags, because they share a cache directory", () => {
     const flags = (role: string) => selfCommand(role).args.filter((a) => a.startsWith("--v8-flags"));
     expect(flags("shim")).toEqual(flags("init"));
     expect(flags("shim")).toHaveLength(1);

@@ -28,7 +28,7 @@ switch (command) {
     spawn(value);
     break;
   case "spawn-without":
-    Deno.removeSync(value, { recursive: true });
+    removeAll(value);
     spawn("shim");
     break;
   case "worker": {
@@ -48,4 +48,15 @@ switch (command) {
       umask: Deno.umask(),
       cwd: Deno.cwd(),
     }));
+}
+
+/** Deno's own threads may still be making files of its caches in there. */
+function removeAll(dir: string): void {
+  for (let attempt = 0;; attempt++) {
+    try {
+      return Deno.removeSync(dir, { recursive: true });
+    } catch (error) {
+      if (attempt === 100) throw error;
+    }
+  }
 }
