@@ -7,9 +7,6 @@ async function main(args: string[]): Promise<void> {
     case "@shim":
       await import("./runtime/shim_main.ts");
       return;
-    case "@init":
-      await import("./runtime/init_main.ts");
-      return;
     case "@engine": {
       const { engineMain } = await import("./api/engine_main.ts");
       await engineMain(rest);

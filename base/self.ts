@@ -19,7 +19,7 @@ export interface SelfCommand {
 const EXECUTABLE_VARIABLE = "BERTH_EXECUTABLE";
 
 /** Roles that are no commands of the command line. */
-export const INTERNAL_ROLES = ["engine", "shim", "init", "netd"] as const;
+export const INTERNAL_ROLES = ["engine", "shim", "netd"] as const;
 
 /**
  * Flags of V8 and the group of processes that use them. Processes that share a code cache (DENO_DIR) must run
@@ -30,9 +30,8 @@ export const ROLE_FLAGS: Record<string, { v8: string; cache: string; codeCache?:
   // A command with a file of its own. The code cache takes what is compiled before anything runs: all of it.
   single: { v8: "--no-lazy", cache: "single" },
   engine: { v8: "--optimize-for-size", cache: "engine" },
-  // Deno stores code when its event loop turns, which theirs never does: a thread and a database for nothing.
+  // Deno stores code when its event loop turns, which a shim's never does: a thread and a database for nothing.
   shim: { v8: "--optimize-for-size,--single-threaded", cache: "shim", codeCache: false },
-  init: { v8: "--optimize-for-size,--single-threaded", cache: "shim", codeCache: false },
   netd: { v8: "--optimize-for-size", cache: "engine" },
 };
 
@@ -50,7 +49,7 @@ export const PACKED_DENO_FLAGS = [
 /**
  * The command that starts berth in a role.
  *
- * `role` is "engine", "shim", "init" or "netd" (also spelled with the `@`), "cli" for the command line without
+ * `role` is "engine", "shim" or "netd" (also spelled with the `@`), "cli" for the command line without
  * a command, or the name of a command, for example "serve".
  */
 export function selfCommand(role: string, ...args: string[]): SelfCommand {
@@ -77,7 +76,7 @@ export function selfCommand(role: string, ...args: string[]): SelfCommand {
     case "source": {
       const root = new URL("..", import.meta.url).pathname;
       // Without imports from npm no configuration is needed, and reading it costs milliseconds.
-      const config = name === "shim" || name === "init" ? "--no-config" : `--config=${root}deno.json`;
+      const config = name === "shim" ? "--no-config" : `--config=${root}deno.json`;
       const deno = ["run", "-A", config, "--no-lock", "--no-remote", "--quiet", ...own];
       return {
         command: Deno.execPath(),

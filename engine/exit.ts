@@ -48,16 +48,10 @@ async function takeExit(
   start: StartLocked,
 ): Promise<void> {
   await container.mutex.run(async () => {
-    if (isCurrent(container, shim)) await endRun(ctx, container, record, start, () => void dismiss(shim));
-    else void dismiss(shim);
+    if (isCurrent(container, shim)) {
+      await endRun(ctx, container, record, start, () => void ctx.pool.release(shim));
+    } else void ctx.pool.release(shim);
   });
-}
-
-/** The exit is in the store: the shim may go. It needs no watching on its way, and nothing has to wait for it. */
-async function dismiss(shim: ReadyShim): Promise<void> {
-  shim.client.listen({});
-  await shim.client.request({ op: "shutdown" }).catch(() => {});
-  shim.client.close();
 }
 
 /** The connection broke. Either the shim wrote the exit down before it died, or its container has nobody any more and is ended. */

@@ -17,7 +17,7 @@ import { rehearsalContext } from "./rehearsal.ts";
 import { useProxies } from "./registry_config.ts";
 import { reconcile, startWanted } from "./reconcile.ts";
 import type { EngineOptions } from "./serve_options.ts";
-import { ShimPool, shimSpawner } from "./shim_pool.ts";
+import { makeShimDir, ShimPool, shimSpawner } from "./shim_pool.ts";
 import { Store } from "./store.ts";
 import type { Engine } from "./types.ts";
 
@@ -83,9 +83,11 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     log.warn("cannot make the image berth/host", { error: messageOf(error) });
   });
   const events = new EventLog();
+  const shimsDir = `${settings.execRoot}/shims`;
   const pool = new ShimPool({
     size: settings.shimPool,
-    spawn: shimSpawner(`${settings.execRoot}/shims`),
+    spawn: shimSpawner(shimsDir),
+    newDir: () => makeShimDir(shimsDir),
     log: (line) => log.warn(line),
   });
   const ctx: EngineContext = {

@@ -26,6 +26,8 @@ export class ShimFailure extends Error {
 export interface ShimEvents {
   onExit?: (record: ExitRecord) => void;
   onExecExit?: (event: { execId: string; exitCode: number; finishedAt: string }) => void;
+  /** After a shutdown with `again`: it can be connected to in the new directory. */
+  onReady?: () => void;
   /** The shim has closed the connection or died. Not called after `close()`. */
   onClose?: () => void;
 }
@@ -119,6 +121,7 @@ export class ShimClient implements Disposable {
 
   #take(message: ShimMessage): void {
     if ("event" in message) {
+      if (message.event === "ready") return this.#events.onReady?.();
       const deliver = () => {
         if (message.event === "exit") this.#events.onExit?.(message.record);
         else this.#events.onExecExit?.(message);

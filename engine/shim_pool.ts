@@ -25,21 +25,28 @@ const RETRY_MS = 5_000;
  * Starting a process stops the engine for some milliseconds and its boot takes a core: not while the client of the start
  * that took the last shim waits for its answer, and not while a brief container ends and is removed.
  */
-const REFILL_DELAY_MS = 30;
+const REFILL_DELAY_MS = 100;
 
 /** Starts a shim process and answers once it can take an order. */
 export type SpawnShim = (namespaces: ShimNamespaces) => Promise<ReadyShim>;
 
+/** A shim that starts over does so in some milliseconds; later than this it has found something that keeps it. */
+const RETURN_DEADLINE_MS = 15_000;
+
 /**
- * Warm shims: namespaces made, init booted, waiting for a spec. One is taken at each start with private namespaces and
+ * Warm shims: namespaces made, waiting for a spec. One is taken at each start with private namespaces and
  * replaced in the background; a burst beyond the pool, and a start with other namespaces, boots one of its own.
- * Idle shims end by themselves when the engine's connection closes.
+ * Idle shims end by themselves when the engine's connection closes. A shim whose container has ended comes back to the pool,
+ * where there is room: nothing of the container is left in it but the process that has served it.
  */
 export class ShimPool {
   readonly #spawn: SpawnShim;
   #size: number;
   readonly #log: (line: string) => void;
   readonly #idle: ReadyShim[] = [];
+  readonly #newDir: () => string;
+  /** Shims of this engine's own version, with all namespaces private: only those may come back. */
+  readonly #returnable = new WeakSet<ReadyShim>();
   /** Starts that wait for a shim which is booting for the pool: it is nearer than a new one. */
   readonly #waiters: ((shim: ReadyShim | undefined) => void)[] = [];
   #refillTimer: ReturnType<typeof setTimeout> | undefined;
@@ -47,8 +54,12 @@ export class ShimPool {
   #closed = false;
   #retryAt = 0;
 
-  constructor(options: { size: number; spawn: SpawnShim; log?: (line: string) => void }) {
+  /** @param options.newDir makes an empty directory for a shim */
+  constructor(
+    options: { size: number; spawn: SpawnShim; newDir: () => string; log?: (line: string) => void },
+  ) {
     this.#size = options.size;
+    this.#newDir = options.newDir;
     this.#spawn = options.spawn;
     this.#log = options.log ?? (() => {});
   }
@@ -69,16 +80,65 @@ export class ShimPool {
 
   /** A shim whose namespaces are as asked. The caller calls {@link refillSoon} when its start is over. */
   async acquire(namespaces: ShimNamespaces = ALL_PRIVATE): Promise<ReadyShim> {
-    if (isAllPrivate(namespaces)) {
-      for (let shim = this.#idle.shift(); shim !== undefined; shim = this.#idle.shift()) {
-        if (!shim.client.closed) return shim;
-      }
-      if (this.#booting > this.#waiters.length) {
-        const shim = await new Promise<ReadyShim | undefined>((resolve) => this.#waiters.push(resolve));
-        if (shim !== undefined && !shim.client.closed) return shim;
-      }
+    if (!isAllPrivate(namespaces)) return await this.#spawn(namespaces);
+    const shim = await this.#acquirePrivate();
+    this.#returnable.add(shim);
+    return shim;
+  }
+
+  async #acquirePrivate(): Promise<ReadyShim> {
+    for (let shim = this.#idle.shift(); shim !== undefined; shim = this.#idle.shift()) {
+      if (!shim.client.closed) return shim;
     }
-    return await this.#spawn(namespaces);
+    if (this.#booting > this.#waiters.length) {
+      const shim = await new Promise<ReadyShim | undefined>((resolve) => this.#waiters.push(resolve));
+      if (shim !== undefined && !shim.client.closed) return shim;
+    }
+    return await this.#spawn(ALL_PRIVATE);
+  }
+
+  /**
+   * Lets a shim go whose container has ended. Resolves when the shim has taken note; it is in the pool again, or gone, a little
+   * later.
+   */
+  async release(shim: ReadyShim): Promise<void> {
+    const { client } = shim;
+    const back = !this.#closed && this.#returnable.has(shim) &&
+      this.#idle.length + this.#booting < this.#size;
+    if (!back) {
+      client.listen({});
+      await client.request({ op: "shutdown" }).catch(() => {});
+      client.close();
+      return;
+    }
+    const dir = this.#newDir();
+    this.#booting++;
+    const returned = new Promise<boolean>((resolve) => {
+      const timer = setTimeout(() => resolve(false), RETURN_DEADLINE_MS);
+      const settle = (ready: boolean) => {
+        clearTimeout(timer);
+        resolve(ready);
+      };
+      client.listen({ onReady: () => settle(true), onClose: () => settle(false) });
+    });
+    const noted = client.request({ op: "shutdown", again: dir }).catch(() => {});
+    void returned.then(async (ready) => {
+      try {
+        if (!ready) throw new EngineError("system", "the shim did not start over");
+        const fresh = await ShimClient.connect(dir);
+        const id = dir.slice(dir.lastIndexOf("/") + 1);
+        this.#admit({ ref: { ...shim.ref, id, dir }, client: fresh });
+      } catch {
+        // As good as any other that has ended: a new one is booted.
+        this.#booting--;
+        removeDir(dir);
+        this.#waiters.shift()?.(undefined);
+        this.refillSoon();
+      } finally {
+        client.close();
+      }
+    });
+    await noted;
   }
 
   /** Boots what is missing, once the engine has had the time to finish what it is at. */
@@ -95,20 +155,23 @@ export class ShimPool {
     if (this.#closed || Date.now() < this.#retryAt) return;
     while (this.#idle.length + this.#booting < this.#size) {
       this.#booting++;
-      this.#spawn(ALL_PRIVATE).then((shim) => {
-        this.#booting--;
-        const waiter = this.#waiters.shift();
-        if (waiter !== undefined) return waiter(shim);
-        if (this.#closed || this.#idle.length >= this.#size) return shim.client.close();
-        shim.client.listen({ onClose: () => this.#drop(shim) });
-        this.#idle.push(shim);
-      }, (error) => {
+      this.#spawn(ALL_PRIVATE).then((shim) => this.#admit(shim), (error) => {
         this.#booting--;
         this.#waiters.shift()?.(undefined);
         this.#retryAt = Date.now() + RETRY_MS;
         this.#log(`cannot keep a warm shim: ${(error as Error).message}`);
       });
     }
+  }
+
+  /** A shim that was booting is there. */
+  #admit(shim: ReadyShim): void {
+    this.#booting--;
+    const waiter = this.#waiters.shift();
+    if (waiter !== undefined) return waiter(shim);
+    if (this.#closed || this.#idle.length >= this.#size) return shim.client.close();
+    shim.client.listen({ onClose: () => this.#drop(shim) });
+    this.#idle.push(shim);
   }
 
   /** An idle shim died (somebody killed it): forget it; the next start gets a fresh one. */
@@ -146,9 +209,8 @@ function removeDir(dir: string): void {
  */
 export function shimSpawner(shimsDir: string): SpawnShim {
   return async (namespaces) => {
-    const id = crypto.randomUUID().replaceAll("-", "").slice(0, 16);
-    const dir = `${shimsDir}/${id}`;
-    Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const dir = makeShimDir(shimsDir);
+    const id = dir.slice(dir.lastIndexOf("/") + 1);
     const options: ShimOptions = { dir, namespaces };
     const self = selfCommand("shim", JSON.stringify(options));
     let child: Deno.ChildProcess;
@@ -186,6 +248,13 @@ export function shimSpawner(shimsDir: string): SpawnShim {
       throw error;
     }
   };
+}
+
+/** An empty directory for a shim, with a new name. */
+export function makeShimDir(shimsDir: string): string {
+  const dir = `${shimsDir}/${crypto.randomUUID().replaceAll("-", "").slice(0, 16)}`;
+  Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+  return dir;
 }
 
 /** Deno needs to find its code cache (HOME, DENO_DIR), and the shim programs like tini (PATH). Nothing of it reaches a container. */

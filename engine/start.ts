@@ -140,10 +140,8 @@ async function failStart(
   container.shim = null;
   if (shim !== undefined) {
     const lost = shim.client.closed;
-    shim.client.listen({});
     if (lost) endOrphan(ctx.kernel, shim.ref);
-    else await shim.client.request({ op: "shutdown" }).catch(() => {});
-    shim.client.close();
+    else await ctx.pool.release(shim);
   }
   for (const pending of [...container.pendingAttach]) pending.cancel();
   container.pendingAttach.clear();

@@ -10,6 +10,7 @@ export const CLONE_VM = 0x00000100;
 export const CLONE_FS = 0x00000200;
 export const CLONE_FILES = 0x00000400;
 export const CLONE_SIGHAND = 0x00000800;
+export const CLONE_PARENT = 0x00008000;
 export const CLONE_THREAD = 0x00010000;
 export const CLONE_NEWNS = 0x00020000;
 export const CLONE_SYSVSEM = 0x00040000;
@@ -78,6 +79,7 @@ export const MOUNT_ATTR_IDMAP = 0x00100000;
 export const MOUNT_ATTR_NOSYMFOLLOW = 0x00200000;
 
 // --- fcntl.h
+export const O_ACCMODE = 0o3;
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
@@ -316,3 +318,19 @@ export const FICLONE = 0x40049409;
 // --- unistd.h
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
+
+// mman.h, memfd.h, fcntl.h, futex.h
+export const PROT_READ = 1;
+export const PROT_WRITE = 2;
+export const MAP_SHARED = 1;
+export const MFD_CLOEXEC = 0x0001;
+export const MFD_ALLOW_SEALING = 0x0002;
+/** Linux 6.3 */
+export const MFD_EXEC = 0x0010;
+export const F_ADD_SEALS = 1033;
+export const F_SEAL_SEAL = 0x0001;
+export const F_SEAL_SHRINK = 0x0002;
+export const F_SEAL_GROW = 0x0004;
+export const F_SEAL_WRITE = 0x0008;
+export const FUTEX_WAIT = 0;
+export const FUTEX_WAKE = 1;

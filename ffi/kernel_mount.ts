@@ -7,8 +7,8 @@ import {
   O_CLOEXEC,
 } from "./constants.ts";
 import { SIZEOF } from "./layout.ts";
-import { check, raw } from "./libc.ts";
-import { block, cString, cStringOrNull } from "./memory.ts";
+import { check } from "./libc.ts";
+import type { Machine } from "./machine.ts";
 import { NR } from "./syscall_numbers.ts";
 import type { Syscalls } from "./syscalls.ts";
 
@@ -28,7 +28,7 @@ type Calls = Pick<
 >;
 
 /** mount(2) and the descriptor-based mount API of Linux 5.2; its descriptors are always close-on-exec. */
-export const mountCalls: Calls = {
+export const mountCalls = ({ block, cString, cStringOrNull, raw }: Machine): Calls => ({
   mount(source, target, fstype, flags, data) {
     check(
       raw(
@@ -92,4 +92,4 @@ export const mountCalls: Calls = {
       namelen: Number(struct.view.getBigInt64(64, true)),
     };
   },
-};
+});

@@ -1,18 +1,27 @@
-import { check, raw } from "./libc.ts";
-import { cString } from "./memory.ts";
+import { check } from "./libc.ts";
+import type { Machine } from "./machine.ts";
+import { fromCString } from "./memory.ts";
 import { NR } from "./syscall_numbers.ts";
 import type { Syscalls } from "./syscalls.ts";
 
 type Calls = Pick<
   Syscalls,
-  "unshare" | "setns" | "pivotRoot" | "chroot" | "chdir" | "fchdir" | "sethostname" | "setdomainname"
+  | "unshare"
+  | "setns"
+  | "pivotRoot"
+  | "chroot"
+  | "chdir"
+  | "fchdir"
+  | "getcwd"
+  | "sethostname"
+  | "setdomainname"
 >;
 
 /** Length in bytes, as sethostname(2) wants it. */
 const byteLength = (text: string): number => new TextEncoder().encode(text).length;
 
 /** Namespaces, roots and host names of the calling thread. */
-export const namespaceCalls: Calls = {
+export const namespaceCalls = ({ block, cString, raw }: Machine): Calls => ({
   unshare(flags) {
     check(raw(NR.unshare, flags), "unshare");
   },
@@ -31,10 +40,15 @@ export const namespaceCalls: Calls = {
   fchdir(fd) {
     check(raw(NR.fchdir, fd), "fchdir");
   },
+  getcwd() {
+    const { address, bytes } = block(4096);
+    check(raw(NR.getcwd, address, 4096), "getcwd");
+    return fromCString(bytes);
+  },
   sethostname(name) {
     check(raw(NR.sethostname, cString(name), byteLength(name)), "sethostname", name);
   },
   setdomainname(name) {
     check(raw(NR.setdomainname, cString(name), byteLength(name)), "setdomainname", name);
   },
-};
+});

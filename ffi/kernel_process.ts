@@ -1,26 +1,14 @@
-import {
-  CLD_EXITED,
-  P_ALL,
-  P_PID,
-  POSIX_SPAWN_SETSID,
-  POSIX_SPAWN_SETSIGDEF,
-  POSIX_SPAWN_SETSIGMASK,
-  SIG_SETMASK,
-  WEXITED,
-  WNOHANG,
-} from "./constants.ts";
+import { CLD_EXITED, P_ALL, P_PID, SIG_SETMASK, WEXITED, WNOHANG } from "./constants.ts";
 import { ERRNO, SysError } from "./errno.ts";
-import { descriptorCalls } from "./kernel_descriptor.ts";
 import { SIZEOF } from "./layout.ts";
-import { check, raw, rawOnce, spawnSymbols } from "./libc.ts";
-import { addressOf, block, cString, cStringArray } from "./memory.ts";
+import { check, rawOnce } from "./libc.ts";
+import type { Machine } from "./machine.ts";
 import { SIGKILL, SIGRTMAX, SIGRTMIN, SIGSTOP, SIGSYS } from "./signals.ts";
 import { NR } from "./syscall_numbers.ts";
-import type { SpawnOptions, Syscalls } from "./syscalls.ts";
+import type { Syscalls } from "./syscalls.ts";
 
 type Calls = Pick<
   Syscalls,
-  | "spawn"
   | "execve"
   | "wait"
   | "kill"
@@ -50,86 +38,10 @@ export function writeSigset(view: DataView, offset: number, signals: readonly nu
   view.setBigUint64(offset, mask, true);
 }
 
-/**
- * `posix_spawnattr_t`. Its fields are filled in place: flags (short), pgroup (int at 4), sigdefault (128 bytes at
- * 8), sigmask (128 bytes at 136) stand at the same offsets in glibc and musl.
- */
-function spawnAttributes(options: SpawnOptions): Uint8Array<ArrayBuffer> {
-  const attributes = new Uint8Array(SIZEOF.posixSpawnattr);
-  const view = new DataView(attributes.buffer);
-  let flags = options.setsid ? POSIX_SPAWN_SETSID : 0;
-  if (options.resetSignals ?? true) {
-    flags |= POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK;
-    view.setBigUint64(8, 0xffff_ffff_ffff_ffffn, true);
-  }
-  if (options.blockedSignals !== undefined) {
-    flags |= POSIX_SPAWN_SETSIGMASK;
-    writeSigset(view, 136, options.blockedSignals);
-  }
-  view.setInt16(0, flags, true);
-  return attributes;
-}
-
-/**
- * The dup2 steps of a child. A source that is some step's target would be overwritten before it is used, so such
- * sources are duplicated first to numbers that no step touches; `moved` are those duplicates, to be closed after the spawn.
- */
-function planDescriptors(
-  fds: Readonly<Record<number, number>>,
-): { steps: [number, number][]; moved: number[] } {
-  const wanted = Object.entries(fds).map(([target, source]): [number, number] => [source, Number(target)]);
-  const targets = new Set(wanted.map(([, target]) => target));
-  const above = Math.max(-1, ...targets) + 1;
-  const moved: number[] = [];
-  const steps = wanted.map(([source, target]): [number, number] => {
-    if (source === target || !targets.has(source)) return [source, target];
-    const copy = descriptorCalls.dupCloexec(source, above);
-    moved.push(copy);
-    return [copy, target];
-  });
-  return { steps, moved };
-}
-
-function spawn(options: SpawnOptions): number {
-  const libc = spawnSymbols();
-  const succeed = (errno: number): void => {
-    if (errno !== 0) throw new SysError("fork/exec", errno, options.path);
-  };
-  const path = cStringBytes(options.path);
-  const argv = cStringArray(options.args);
-  const envp = cStringArray(options.env);
-  const attributes = spawnAttributes(options);
-  const pid = new Int32Array(1);
-  const { steps, moved } = planDescriptors(options.fds ?? {});
-  try {
-    const actions = new Uint8Array(SIZEOF.posixSpawnFileActions);
-    succeed(libc.posix_spawn_file_actions_init(actions));
-    try {
-      for (const [source, target] of steps) {
-        succeed(libc.posix_spawn_file_actions_adddup2(actions, source, target));
-      }
-      succeed(libc.posix_spawn(pid, path, actions, attributes, argv, envp));
-    } finally {
-      libc.posix_spawn_file_actions_destroy(actions);
-    }
-  } finally {
-    for (const fd of moved) descriptorCalls.close(fd);
-  }
-  return pid[0] ?? 0;
-}
-
-function cStringBytes(text: string): Uint8Array<ArrayBuffer> {
-  if (text.includes("\0")) throw new TypeError(`String holds a NUL: ${JSON.stringify(text)}`);
-  return new TextEncoder().encode(`${text}\0`);
-}
-
 /** Children, signals and settings of the calling process or thread. */
-export const processCalls: Calls = {
-  spawn,
+export const processCalls = ({ block, cString, raw, stringArray }: Machine): Calls => ({
   execve(path, argv, env) {
-    const argvMemory = cStringArray(argv);
-    const envMemory = cStringArray(env);
-    const result = raw(NR.execve, cString(path), addressOf(argvMemory), addressOf(envMemory));
+    const result = raw(NR.execve, cString(path), stringArray(argv), stringArray(env));
     throw new SysError("exec", -result, path);
   },
   wait(pid, noHang) {
@@ -204,7 +116,7 @@ export const processCalls: Calls = {
     // USER_HZ is 100 on x86-64 and arm64 and part of their ABI: /proc/<pid>/stat counts in it
     return 100;
   },
-};
+});
 
 /** Whether a process with this id exists (a zombie counts). */
 export function processExists(pid: number): boolean {

@@ -19,12 +19,15 @@ import {
   SOL_SOCKET,
 } from "./constants.ts";
 import { ERRNO, SysError } from "./errno.ts";
-import { blockingResult, descriptorCalls } from "./kernel_descriptor.ts";
+import { blockingResult } from "./kernel_descriptor.ts";
 import { SIZEOF } from "./layout.ts";
-import { check, raw } from "./libc.ts";
-import { addressOf, type Block, block, cString } from "./memory.ts";
+import { check } from "./libc.ts";
+import type { Machine } from "./machine.ts";
+import type { Block } from "./memory.ts";
 import { NR } from "./syscall_numbers.ts";
 import { type Syscalls, WOULD_BLOCK } from "./syscalls.ts";
+
+type Files = Pick<Syscalls, "open" | "close">;
 
 type Calls = Pick<
   Syscalls,
@@ -44,21 +47,26 @@ const SCM_MAX_FD = 253;
 const SUN_PATH = SIZEOF.sockaddrUn - 2;
 
 /** Runs `use` with a path for the socket that fits into sun_path: a longer one is reached through its directory's descriptor. */
-function withSocketAddress<T>(path: string, use: (address: number, length: number) => T): T {
+function withSocketAddress<T>(
+  machine: Machine,
+  files: Files,
+  path: string,
+  use: (address: number, length: number) => T,
+): T {
   const encoded = new TextEncoder().encode(path);
-  if (encoded.length < SUN_PATH) return use(socketAddress(encoded), 2 + encoded.length + 1);
+  if (encoded.length < SUN_PATH) return use(socketAddress(machine, encoded), 2 + encoded.length + 1);
   const slash = path.lastIndexOf("/");
-  const directory = descriptorCalls.open(slash <= 0 ? "/" : path.slice(0, slash), O_PATH);
+  const directory = files.open(slash <= 0 ? "/" : path.slice(0, slash), O_PATH);
   try {
     const short = new TextEncoder().encode(`/proc/self/fd/${directory}/${path.slice(slash + 1)}`);
     if (short.length >= SUN_PATH) throw new SysError("unix socket", ERRNO.ENAMETOOLONG, path);
-    return use(socketAddress(short), 2 + short.length + 1);
+    return use(socketAddress(machine, short), 2 + short.length + 1);
   } finally {
-    descriptorCalls.close(directory);
+    files.close(directory);
   }
 }
 
-function socketAddress(path: Uint8Array): number {
+function socketAddress({ block }: Machine, path: Uint8Array): number {
   if (path.includes(0)) throw new TypeError("Socket path holds a NUL");
   const address = block(SIZEOF.sockaddrUn);
   address.view.setUint16(0, AF_UNIX, true);
@@ -67,26 +75,29 @@ function socketAddress(path: Uint8Array): number {
 }
 
 /** Runs `use` on a new socket and closes it when that fails. */
-function withSocket(type: number, use: (fd: number) => void): number {
-  const fd = check(raw(NR.socket, AF_UNIX, type | SOCK_CLOEXEC, 0), "socket");
+function withSocket(machine: Machine, files: Files, type: number, use: (fd: number) => void): number {
+  const fd = check(machine.raw(NR.socket, AF_UNIX, type | SOCK_CLOEXEC, 0), "socket");
   try {
     use(fd);
     return fd;
   } catch (error) {
-    descriptorCalls.close(fd);
+    files.close(fd);
     throw error;
   }
 }
 
 interface Message {
+  /** Where the data lies for the call. */
+  readonly address: number;
   readonly header: Block;
   readonly control: Block;
 }
 
 /** `struct msghdr` over one piece of the caller's memory and `controlSize` bytes of ancillary data. */
-function message(data: Uint8Array, controlSize: number): Message {
+function message({ block, lend }: Machine, data: Uint8Array, controlSize: number): Message {
+  const address = lend(data);
   const iov = block(SIZEOF.iovec);
-  iov.view.setBigUint64(0, BigInt(addressOf(data)), true);
+  iov.view.setBigUint64(0, BigInt(address), true);
   iov.view.setBigUint64(8, BigInt(data.byteLength), true);
   const control = block(controlSize);
   const header = block(SIZEOF.msghdr);
@@ -96,7 +107,7 @@ function message(data: Uint8Array, controlSize: number): Message {
     header.view.setBigUint64(32, BigInt(control.address), true);
     header.view.setBigUint64(40, BigInt(controlSize), true);
   }
-  return { header, control };
+  return { address, header, control };
 }
 
 const align8 = (size: number): number => (size + 7) & ~7;
@@ -118,84 +129,98 @@ function receivedDescriptors({ header, control }: Message): number[] {
 }
 
 /** Unix sockets, and the one network interface call the runtime needs. */
-export const socketCalls: Calls = {
-  socketpair(type) {
-    const pair = block(8);
-    check(raw(NR.socketpair, AF_UNIX, type | SOCK_CLOEXEC, 0, pair.address), "socketpair");
-    return [pair.view.getInt32(0, true), pair.view.getInt32(4, true)];
-  },
-  unixListen(path, backlog, mode) {
-    return withSocket(SOCK_STREAM | SOCK_NONBLOCK, (fd) => {
-      // bind gives the file the socket's own mode less the umask: nobody can connect before it is right
-      check(raw(NR.fchmod, fd, mode), "fchmod", path);
-      withSocketAddress(path, (address, length) => check(raw(NR.bind, fd, address, length), "bind", path));
-      check(raw(NR.fchmodat, AT_FDCWD, cString(path), mode), "chmod", path);
-      check(raw(NR.listen, fd, backlog), "listen", path);
-    });
-  },
-  unixConnect(path) {
-    return withSocket(SOCK_STREAM, (fd) => {
-      withSocketAddress(
-        path,
-        (address, length) => check(raw(NR.connect, fd, address, length), "connect", path),
-      );
-    });
-  },
-  accept(fd) {
-    const result = raw(NR.accept4, fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    // a peer that has gone again is no reason to stop
-    return result === -ERRNO.ECONNABORTED ? WOULD_BLOCK : blockingResult(result, "accept");
-  },
-  shutdown(fd, how) {
-    check(raw(NR.shutdown, fd, how), "shutdown");
-  },
-  peerCredentials(fd) {
-    const ucred = block(SIZEOF.ucred);
-    const length = block(4);
-    length.view.setUint32(0, SIZEOF.ucred, true);
-    check(raw(NR.getsockopt, fd, SOL_SOCKET, SO_PEERCRED, ucred.address, length.address), "getsockopt");
-    return {
-      pid: ucred.view.getInt32(0, true),
-      uid: ucred.view.getUint32(4, true),
-      gid: ucred.view.getUint32(8, true),
-    };
-  },
-  sendmsg(fd, data, fds) {
-    const controlLength = fds.length === 0 ? 0 : SIZEOF.cmsghdr + 4 * fds.length;
-    const { header, control } = message(data, align8(controlLength));
-    if (controlLength > 0) {
-      control.view.setBigUint64(0, BigInt(controlLength), true);
-      control.view.setInt32(8, SOL_SOCKET, true);
-      control.view.setInt32(12, SCM_RIGHTS, true);
-      for (const [index, sent] of fds.entries()) {
-        control.view.setInt32(SIZEOF.cmsghdr + 4 * index, sent, true);
+export const socketCalls = (machine: Machine, files: Files): Calls => {
+  const { block, cString, fetch, raw } = machine;
+  return {
+    socketpair(type) {
+      const pair = block(8);
+      check(raw(NR.socketpair, AF_UNIX, type | SOCK_CLOEXEC, 0, pair.address), "socketpair");
+      return [pair.view.getInt32(0, true), pair.view.getInt32(4, true)];
+    },
+    unixListen(path, backlog, mode) {
+      return withSocket(machine, files, SOCK_STREAM | SOCK_NONBLOCK, (fd) => {
+        // bind gives the file the socket's own mode less the umask: nobody can connect before it is right
+        check(raw(NR.fchmod, fd, mode), "fchmod", path);
+        withSocketAddress(
+          machine,
+          files,
+          path,
+          (address, length) => check(raw(NR.bind, fd, address, length), "bind", path),
+        );
+        check(raw(NR.fchmodat, AT_FDCWD, cString(path), mode), "chmod", path);
+        check(raw(NR.listen, fd, backlog), "listen", path);
+      });
+    },
+    unixConnect(path) {
+      return withSocket(machine, files, SOCK_STREAM, (fd) => {
+        withSocketAddress(
+          machine,
+          files,
+          path,
+          (address, length) => check(raw(NR.connect, fd, address, length), "connect", path),
+        );
+      });
+    },
+    accept(fd) {
+      const result = raw(NR.accept4, fd, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      // a peer that has gone again is no reason to stop
+      return result === -ERRNO.ECONNABORTED ? WOULD_BLOCK : blockingResult(result, "accept");
+    },
+    shutdown(fd, how) {
+      check(raw(NR.shutdown, fd, how), "shutdown");
+    },
+    peerCredentials(fd) {
+      const ucred = block(SIZEOF.ucred);
+      const length = block(4);
+      length.view.setUint32(0, SIZEOF.ucred, true);
+      check(raw(NR.getsockopt, fd, SOL_SOCKET, SO_PEERCRED, ucred.address, length.address), "getsockopt");
+      return {
+        pid: ucred.view.getInt32(0, true),
+        uid: ucred.view.getUint32(4, true),
+        gid: ucred.view.getUint32(8, true),
+      };
+    },
+    sendmsg(fd, data, fds) {
+      const controlLength = fds.length === 0 ? 0 : SIZEOF.cmsghdr + 4 * fds.length;
+      const { header, control } = message(machine, data, align8(controlLength));
+      if (controlLength > 0) {
+        control.view.setBigUint64(0, BigInt(controlLength), true);
+        control.view.setInt32(8, SOL_SOCKET, true);
+        control.view.setInt32(12, SCM_RIGHTS, true);
+        for (const [index, sent] of fds.entries()) {
+          control.view.setInt32(SIZEOF.cmsghdr + 4 * index, sent, true);
+        }
       }
-    }
-    return blockingResult(raw(NR.sendmsg, fd, header.address, MSG_NOSIGNAL), "sendmsg");
-  },
-  recvmsg(fd, buffer) {
-    const received = message(buffer, SIZEOF.cmsghdr + align8(4 * SCM_MAX_FD));
-    const length = blockingResult(raw(NR.recvmsg, fd, received.header.address, MSG_CMSG_CLOEXEC), "recvmsg");
-    if (length === WOULD_BLOCK) return { length, fds: [] };
-    const fds = receivedDescriptors(received);
-    if ((received.header.view.getInt32(48, true) & (MSG_TRUNC | MSG_CTRUNC)) !== 0) {
-      for (const lost of fds) descriptorCalls.close(lost);
-      throw new SysError("recvmsg", ERRNO.EMSGSIZE);
-    }
-    return { length, fds };
-  },
-  interfaceUp(name) {
-    const encoded = new TextEncoder().encode(name);
-    if (encoded.length > 15) throw new SysError("interface up", ERRNO.ENODEV, name);
-    const fd = check(raw(NR.socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket");
-    try {
-      const request = block(SIZEOF.ifreq);
-      request.bytes.set(encoded);
-      check(raw(NR.ioctl, fd, SIOCGIFFLAGS, request.address), "interface up", name);
-      request.view.setInt16(16, request.view.getInt16(16, true) | IFF_UP, true);
-      check(raw(NR.ioctl, fd, SIOCSIFFLAGS, request.address), "interface up", name);
-    } finally {
-      descriptorCalls.close(fd);
-    }
-  },
+      return blockingResult(raw(NR.sendmsg, fd, header.address, MSG_NOSIGNAL), "sendmsg");
+    },
+    recvmsg(fd, buffer) {
+      const received = message(machine, buffer, SIZEOF.cmsghdr + align8(4 * SCM_MAX_FD));
+      const length = blockingResult(
+        raw(NR.recvmsg, fd, received.header.address, MSG_CMSG_CLOEXEC),
+        "recvmsg",
+      );
+      if (length === WOULD_BLOCK) return { length, fds: [] };
+      fetch(buffer, received.address, length);
+      const fds = receivedDescriptors(received);
+      if ((received.header.view.getInt32(48, true) & (MSG_TRUNC | MSG_CTRUNC)) !== 0) {
+        for (const lost of fds) files.close(lost);
+        throw new SysError("recvmsg", ERRNO.EMSGSIZE);
+      }
+      return { length, fds };
+    },
+    interfaceUp(name) {
+      const encoded = new TextEncoder().encode(name);
+      if (encoded.length > 15) throw new SysError("interface up", ERRNO.ENODEV, name);
+      const fd = check(raw(NR.socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket");
+      try {
+        const request = block(SIZEOF.ifreq);
+        request.bytes.set(encoded);
+        check(raw(NR.ioctl, fd, SIOCGIFFLAGS, request.address), "interface up", name);
+        request.view.setInt16(16, request.view.getInt16(16, true) | IFF_UP, true);
+        check(raw(NR.ioctl, fd, SIOCSIFFLAGS, request.address), "interface up", name);
+      } finally {
+        files.close(fd);
+      }
+    },
+  };
 };

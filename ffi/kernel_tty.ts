@@ -1,27 +1,32 @@
-import { O_NOCTTY, O_RDWR, TIOCGPTN, TIOCGWINSZ, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ } from "./constants.ts";
-import { descriptorCalls } from "./kernel_descriptor.ts";
+import {
+  O_CLOEXEC,
+  O_NOCTTY,
+  O_RDWR,
+  TIOCGPTPEER,
+  TIOCGWINSZ,
+  TIOCSCTTY,
+  TIOCSPTLCK,
+  TIOCSWINSZ,
+} from "./constants.ts";
 import { SIZEOF } from "./layout.ts";
-import { check, raw } from "./libc.ts";
-import { block } from "./memory.ts";
+import { check } from "./libc.ts";
+import type { Machine } from "./machine.ts";
 import { NR } from "./syscall_numbers.ts";
 import type { Syscalls } from "./syscalls.ts";
 
-type Calls = Pick<Syscalls, "openPtyMaster" | "setWindowSize" | "getWindowSize" | "setControllingTerminal">;
+type Calls = Pick<
+  Syscalls,
+  "unlockPty" | "openPtyPeer" | "setWindowSize" | "getWindowSize" | "setControllingTerminal"
+>;
 
 /** Pseudo terminals (pty(7)). */
-export const ttyCalls: Calls = {
-  openPtyMaster(ptmxPath) {
-    const master = descriptorCalls.open(ptmxPath, O_RDWR | O_NOCTTY);
-    try {
-      // one block for both: lock state 0 = unlocked, then the number of the slave
-      const value = block(4);
-      check(raw(NR.ioctl, master, TIOCSPTLCK, value.address), "unlockpt", ptmxPath);
-      check(raw(NR.ioctl, master, TIOCGPTN, value.address), "ptsname", ptmxPath);
-      return { master, index: value.view.getUint32(0, true) };
-    } catch (error) {
-      descriptorCalls.close(master);
-      throw error;
-    }
+export const ttyCalls = ({ block, raw }: Machine): Calls => ({
+  unlockPty(master) {
+    const unlocked = block(4);
+    check(raw(NR.ioctl, master, TIOCSPTLCK, unlocked.address), "unlockpt");
+  },
+  openPtyPeer(master) {
+    return check(raw(NR.ioctl, master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC), "TIOCGPTPEER");
   },
   setWindowSize(fd, size) {
     const winsize = block(SIZEOF.winsize);
@@ -37,4 +42,4 @@ export const ttyCalls: Calls = {
   setControllingTerminal(fd) {
     check(raw(NR.ioctl, fd, TIOCSCTTY, 0), "TIOCSCTTY");
   },
-};
+});

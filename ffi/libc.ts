@@ -53,16 +53,17 @@ function open(): Libc {
 }
 
 const LONG_SYMBOLS = {
-  syscall: { parameters: ["i64", "i64", "i64", "i64"], result: "i64" },
+  syscall: { parameters: ["i64", "i64", "i64", "i64", "i64", "i64", "i64"], result: "i64" },
 } as const;
 
 let longLibrary: Deno.DynamicLibrary<typeof LONG_SYMBOLS>["symbols"] | undefined;
 
-/** {@link rawOnce} for the few calls whose result does not fit into 32 bits: file offsets. */
-export function rawLong(nr: number, a: Arg, b: Arg, c: Arg): number {
+/** {@link rawOnce} for the few calls whose result does not fit into 32 bits: file offsets, addresses. */
+export function rawLong(nr: number, ...args: readonly Arg[]): number {
   const errno = (opened ?? open()).errno;
   longLibrary ??= openLibrary(LONG_SYMBOLS).symbols;
-  const result = Number(longLibrary.syscall(BigInt(nr), BigInt(a), BigInt(b), BigInt(c)));
+  const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = args.map(BigInt);
+  const result = Number(longLibrary.syscall(BigInt(nr), a, b, c, d, e, f));
   return result === -1 ? -(errno[0] ?? 0) : result;
 }
 

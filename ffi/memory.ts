@@ -60,15 +60,22 @@ export function block(size: number): Block {
  * @throws {TypeError} when the text holds a NUL: the kernel would see a shorter path than the one that was checked.
  */
 export function cString(text: string): number {
+  const { address, bytes } = take(cStringSize(text));
+  writeCString(bytes, text);
+  return address;
+}
+
+/** Bytes that are enough for `text` as a C string: a UTF-16 unit needs three at most. */
+export const cStringSize = (text: string): number => text.length * 3 + 1;
+
+/** @throws {TypeError} when the text holds a NUL. */
+export function writeCString(bytes: Uint8Array, text: string): void {
   if (text.includes("\0")) throw new TypeError(`String holds a NUL: ${JSON.stringify(text)}`);
   // names that are no UTF-8, see base/path_text.ts
   const strange = text.isWellFormed() ? undefined : encodePath(text);
-  // a UTF-16 unit needs three bytes at most
-  const { address, bytes } = take(text.length * 3 + 1);
   if (strange) bytes.set(strange);
   const written = strange?.length ?? encoder.encodeInto(text, bytes).written;
   bytes[written] = 0;
-  return address;
 }
 
 /** NULL for null. */
@@ -84,20 +91,46 @@ export function fromCString(bytes: Uint8Array): string {
 
 /** A `char *[]` with its strings behind it in one buffer; keep the answer referenced while the kernel reads it. */
 export function cStringArray(texts: readonly string[]): Uint8Array<ArrayBuffer> {
-  for (const text of texts) {
+  const encoded = encodeStrings(texts);
+  const memory = new Uint8Array(stringArraySize(encoded));
+  writeStringArray(memory, addressOf(memory), encoded);
+  return memory;
+}
+
+/** Address of a `char *[]`, valid until the end of the call it is taken for. */
+export function heldStringArray(texts: readonly string[]): number {
+  const encoded = encodeStrings(texts);
+  const { address, bytes } = take(stringArraySize(encoded));
+  writeStringArray(bytes, address, encoded);
+  return address;
+}
+
+/** @throws {TypeError} when a text holds a NUL. */
+export function encodeStrings(texts: readonly string[]): Uint8Array[] {
+  return texts.map((text) => {
     if (text.includes("\0")) throw new TypeError(`String holds a NUL: ${JSON.stringify(text)}`);
-  }
-  const encoded = texts.map((text) => encoder.encode(text));
-  const table = (texts.length + 1) * 8;
-  const total = encoded.reduce((sum, bytes) => sum + bytes.length + 1, table);
-  const memory = new Uint8Array(total);
-  const view = new DataView(memory.buffer);
-  const start = BigInt(addressOf(memory));
-  let offset = table;
+    return encoder.encode(text);
+  });
+}
+
+/** Bytes that the array and its strings take together. */
+export function stringArraySize(encoded: readonly Uint8Array[]): number {
+  return encoded.reduce((sum, bytes) => sum + bytes.length + 1, (encoded.length + 1) * 8);
+}
+
+/** Writes the pointers, NULL, and the strings to `memory`, which the kernel sees at `address`. */
+export function writeStringArray(
+  memory: Uint8Array<ArrayBuffer>,
+  address: number,
+  encoded: readonly Uint8Array[],
+): void {
+  const view = new DataView(memory.buffer, memory.byteOffset, memory.byteLength);
+  let offset = (encoded.length + 1) * 8;
   for (const [index, bytes] of encoded.entries()) {
-    view.setBigUint64(index * 8, start + BigInt(offset), true);
+    view.setBigUint64(index * 8, BigInt(address + offset), true);
     memory.set(bytes, offset);
+    memory[offset + bytes.length] = 0;
     offset += bytes.length + 1;
   }
-  return memory;
+  view.setBigUint64(encoded.length * 8, 0n, true);
 }

@@ -25,7 +25,7 @@ const EMPTY_STAT: Stat = {
 // deno-fmt-ignore
 const DESCRIPTOR_MAKERS: ReadonlySet<string> = new Set<Method>([
   "openTree", "fsopen", "fsmount", "pidfdOpen", "pidfdGetfd", "open", "openat2", "dupCloexec", "epollCreate", "signalfd",
-  "timerfdCreate", "unixListen", "unixConnect", "accept",
+  "timerfdCreate", "openPtyPeer", "unixListen", "unixConnect", "accept",
 ]);
 
 /**
@@ -108,8 +108,6 @@ export class Recorder {
       case "pipe2":
       case "socketpair":
         return [this.#nextFd++, this.#nextFd++];
-      case "openPtyMaster":
-        return { master: this.#nextFd++, index: 0 };
       case "spawn":
         return this.#nextPid++;
       case "execve":
@@ -140,6 +138,8 @@ export class Recorder {
         return [];
       case "readlink":
         return "";
+      case "getcwd":
+        return "/";
       case "flock":
         return true;
       case "umask":

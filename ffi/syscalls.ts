@@ -91,6 +91,8 @@ export interface Syscalls {
   chroot(path: string): void;
   chdir(path: string): void;
   fchdir(fd: number): void;
+  /** Begins with "/", unless the directory cannot be reached from the root. */
+  getcwd(): string;
   sethostname(name: string): void;
   setdomainname(name: string): void;
 
@@ -242,9 +244,25 @@ export interface Syscalls {
   interfaceUp(name: string): void;
 
   // --- terminals
-  /** Opens `ptmx` (the container's own /dev/pts/ptmx), unlocks it. Answers master and the slave's number. */
-  openPtyMaster(ptmxPath: string): { master: number; index: number };
+  /** Lets the slave of an open /dev/ptmx be opened (TIOCSPTLCK). */
+  unlockPty(master: number): void;
+  /** The slave of `master`, close-on-exec and not yet anybody's controlling terminal: without a path, so there is none to be deceived by. */
+  openPtyPeer(master: number): number;
   setWindowSize(fd: number, size: WindowSize): void;
   getWindowSize(fd: number): WindowSize;
   setControllingTerminal(fd: number): void;
 }
+
+/** Those that can be made for another process as well (stub_process.ts). */
+export type ProcessSyscalls = Omit<
+  Syscalls,
+  | "spawn"
+  | "epollCreate"
+  | "epollAdd"
+  | "epollModify"
+  | "epollDelete"
+  | "epollWait"
+  | "signalfd"
+  | "timerfdCreate"
+  | "timerfdSet"
+>;

@@ -1,59 +1,61 @@
 /**
- * A process that waits for an order, makes itself the container (or enters one) and becomes the ordered program.
- * What it has changed when a step fails vanishes with it.
+ * Makes a process the container's first one, or one more in a running container, up to the execve. The process is a stub
+ * (ffi/stub_process.ts): `kernel` are its calls. What it has changed when a step fails vanishes with it.
  */
-import { CLONE_FS, CLONE_NEWCGROUP, CLONE_NEWNS, PR_SET_DUMPABLE } from "../ffi/constants.ts";
-import { SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
-import { writeProc } from "./files.ts";
 import {
-  ChannelReader,
-  type ContainerOrder,
-  type ExecOrder,
-  type InitOrder,
-  sendReply,
-} from "./init_channel.ts";
-import { inStage, toStartFailure } from "./init_failure.ts";
-import { becomeProcess } from "./init_process.ts";
-import { rehearse } from "./init_rehearsal.ts";
+  CLONE_NEWCGROUP,
+  CLONE_NEWIPC,
+  CLONE_NEWNET,
+  CLONE_NEWNS,
+  CLONE_NEWPID,
+  CLONE_NEWUTS,
+} from "../ffi/constants.ts";
+import { SysError } from "../ffi/errno.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
+import { writeProc } from "./files.ts";
+import { inStage } from "./init_failure.ts";
+import { prepareProcess, type ProcessSetup, type Program } from "./init_process.ts";
 import { enterRootfs, INIT_PROGRAM } from "./init_rootfs.ts";
+import type { ContainerSpec, NamespaceMode, ProcessSpec } from "./spec.ts";
 
-/** Exit code of an init that has failed; its shim tells the engine why. */
-const FAILED = 127;
-
-/** Waits on `channel` and does what is ordered. Returns an exit code when there was no order or it failed. */
-export function runInit(kernel: Syscalls, channel: number): number {
-  // Processes of a container that an exec enters must not look into this one, which can still reach the host.
-  kernel.prctl(PR_SET_DUMPABLE, 0);
-  kernel.setCloexec(channel, true);
-  const received = waitForOrder(kernel, channel);
-  if (received === "end" || received === "later") return 0;
-  const { message: order, fds } = received;
-  try {
-    kernel.umask(0);
-    newKeyring(kernel);
-    if (order.kind === "container") startContainer(kernel, channel, order, fds);
-    else enterContainer(kernel, channel, order, fds);
-  } catch (error) {
-    sendReply(kernel, channel, { kind: "error", error: toStartFailure(error) });
-  }
-  return FAILED;
+/** Make a container and become its process. Descriptors: stdin, stdout, stderr, unless the process has a terminal. */
+export interface ContainerOrder {
+  readonly kind: "container";
+  readonly spec: ContainerSpec;
+  /** A directory that the container's root may be mounted over, in the process's own mount namespace. */
+  readonly mountPoint: string;
+  /** /proc/self/oom_score_adj for a process that asks for nothing else. */
+  readonly oomScoreAdj: number;
 }
 
-/** Uses the time until there is an order, if there is any: an exec's is there at once. */
-function waitForOrder(kernel: Syscalls, channel: number): ReturnType<ChannelReader<InitOrder>["next"]> {
-  const reader = new ChannelReader<InitOrder>(kernel, channel);
-  kernel.setNonblocking(channel, true);
-  let received = reader.next();
-  kernel.setNonblocking(channel, false);
-  if (received === "later") {
-    rehearse(kernel);
-    received = reader.next();
-  }
-  return received;
+/** Become one more process of a running container. Descriptors as above. */
+export interface ExecOrder {
+  readonly kind: "exec";
+  readonly process: ProcessSpec;
+  /** The container's first process, as the caller sees it, and in which of its namespaces it is not at home. */
+  readonly pid: number;
+  readonly namespaces: ContainerSpec["namespaces"];
+  readonly cgroupPath?: string;
+  readonly oomScoreAdj: number;
 }
 
-function startContainer(kernel: Syscalls, channel: number, order: ContainerOrder, stdio: number[]): never {
+export type InitOrder = ContainerOrder | ExecOrder;
+
+type Hooks = Pick<ProcessSetup, "stdio" | "giveTerminal" | "appear"> & {
+  /** Called when the process is inside the container's root: nothing of the host may be reachable from here on. */
+  readonly entered: () => void;
+};
+
+/** Does all of `order` but the execve. @throws {InitFailure} */
+export function obey(kernel: ProcessSyscalls, order: InitOrder, hooks: Hooks): Program {
+  kernel.umask(0);
+  newKeyring(kernel);
+  return order.kind === "container"
+    ? makeContainer(kernel, order, hooks)
+    : enterContainer(kernel, order, hooks);
+}
+
+function makeContainer(kernel: ProcessSyscalls, order: ContainerOrder, hooks: Hooks): Program {
   const { spec } = order;
   setOomScore(kernel, spec.process.oomScoreAdj ?? order.oomScoreAdj);
   joinCgroup(kernel, spec.cgroupPath);
@@ -70,27 +72,50 @@ function startContainer(kernel: Syscalls, channel: number, order: ContainerOrder
     });
   }
   enterRootfs(kernel, spec, order.mountPoint);
+  hooks.entered();
   const prefix = spec.init === undefined || spec.init === "builtin" ? [] : [INIT_PROGRAM, "--"];
-  becomeProcess(kernel, spec.process, { channel, stdio, prefix, first: true });
+  return prepareProcess(kernel, spec.process, { ...hooks, prefix, first: true });
 }
 
-function enterContainer(kernel: Syscalls, channel: number, order: ExecOrder, fds: number[]): never {
-  const [mountNamespace = -1, cgroupNamespace = -1, ...stdio] = fds;
+/** The namespaces of a container, by the name that /proc/PID/ns has for them. The mount namespace is never the engine's. */
+const FLAGS = {
+  cgroup: CLONE_NEWCGROUP,
+  ipc: CLONE_NEWIPC,
+  net: CLONE_NEWNET,
+  pid: CLONE_NEWPID,
+  uts: CLONE_NEWUTS,
+  mnt: CLONE_NEWNS,
+} as const;
+
+/**
+ * The process does not enter the PID namespace itself (nobody can): its child will, which `hooks.appear` makes when there is
+ * nothing left in this process that the container's processes should not get at.
+ */
+function enterContainer(kernel: ProcessSyscalls, order: ExecOrder, hooks: Hooks): Program {
   setOomScore(kernel, order.process.oomScoreAdj ?? order.oomScoreAdj);
   joinCgroup(kernel, order.cgroupPath);
+  const modes: Readonly<Record<keyof typeof FLAGS, NamespaceMode>> = {
+    ...order.namespaces,
+    mnt: { kind: "private" },
+  };
   inStage("namespaces", "", () => {
-    // A thread that shares root and working directory with others may not enter a mount namespace.
-    kernel.unshare(CLONE_FS);
-    kernel.setns(cgroupNamespace, CLONE_NEWCGROUP);
-    kernel.setns(mountNamespace, CLONE_NEWNS);
-    kernel.close(cgroupNamespace);
-    kernel.close(mountNamespace);
+    // All are opened first: in the container's mount namespace there is no such /proc any more.
+    const joined = Object.entries(FLAGS).flatMap(([name, flag]) =>
+      modes[name as keyof typeof FLAGS].kind === "host"
+        ? []
+        : [{ flag, fd: kernel.open(`/proc/${order.pid}/ns/${name}`, 0) }]
+    );
+    for (const { flag, fd } of joined) {
+      kernel.setns(fd, flag);
+      kernel.close(fd);
+    }
   });
-  becomeProcess(kernel, order.process, { channel, stdio, prefix: [], first: false });
+  hooks.entered();
+  return prepareProcess(kernel, order.process, { ...hooks, prefix: [], first: false });
 }
 
 /** Or the container would hold the keys of the engine's session. A user's quota of keys is small, and no reason not to start. */
-function newKeyring(kernel: Syscalls): void {
+function newKeyring(kernel: ProcessSyscalls): void {
   try {
     kernel.newSessionKeyring();
   } catch (error) {
@@ -98,7 +123,7 @@ function newKeyring(kernel: Syscalls): void {
   }
 }
 
-function joinNamespace(kernel: Syscalls, path: string, type: number): void {
+function joinNamespace(kernel: ProcessSyscalls, path: string, type: number): void {
   const fd = kernel.open(path, 0);
   try {
     kernel.setns(fd, type);
@@ -107,14 +132,14 @@ function joinNamespace(kernel: Syscalls, path: string, type: number): void {
   }
 }
 
-function joinCgroup(kernel: Syscalls, path: string | undefined): void {
+function joinCgroup(kernel: ProcessSyscalls, path: string | undefined): void {
   if (path === undefined) return;
   // "0" is the writer itself, whatever its number in its own PID namespace
   inStage("cgroup", "", () => writeProc(kernel, `${path}/cgroup.procs`, "0"));
 }
 
 /** Lowering it below what the engine itself was given needs rights over the host: then it stays as it is. */
-function setOomScore(kernel: Syscalls, value: number): void {
+function setOomScore(kernel: ProcessSyscalls, value: number): void {
   try {
     writeProc(kernel, "/proc/self/oom_score_adj", String(value));
   } catch (error) {

@@ -1,7 +1,7 @@
 /** Finds the program of a command as Go's exec.LookPath does, with its messages: Docker's clients know them. */
 import { S_IFDIR, S_IFMT } from "../ffi/constants.ts";
 import { ERRNO, SysError } from "../ffi/errno.ts";
-import type { Stat, Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls, Stat } from "../ffi/syscalls.ts";
 import { InitFailure } from "./init_failure.ts";
 import type { ExecUser } from "./init_user.ts";
 
@@ -15,7 +15,7 @@ const CAP_DAC_OVERRIDE = 1n << 1n;
  * @throws {InitFailure} stage "exec"
  */
 export function findCommand(
-  kernel: Syscalls,
+  kernel: ProcessSyscalls,
   name: string,
   env: readonly string[],
   user: ExecUser,
@@ -38,7 +38,7 @@ export function findCommand(
 }
 
 function notExecutable(
-  kernel: Syscalls,
+  kernel: ProcessSyscalls,
   path: string,
   user: ExecUser,
   effective: bigint,

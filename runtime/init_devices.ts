@@ -2,7 +2,7 @@
 import { cleanPath } from "../base/clean_path.ts";
 import { AT_EMPTY_PATH, MS_PRIVATE, O_PATH, OPEN_TREE_CLONE } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import { attachTree } from "./init_mounts.ts";
 import { makeInRoot, symlinkInRoot } from "./rootfs_path.ts";
@@ -14,7 +14,7 @@ interface OpenDevice {
 }
 
 /** Opens the host's nodes; those that are optional and missing are left out. */
-export function openDevices(kernel: Syscalls, devices: ContainerSpec["devices"]): OpenDevice[] {
+export function openDevices(kernel: ProcessSyscalls, devices: ContainerSpec["devices"]): OpenDevice[] {
   const opened: OpenDevice[] = [];
   for (const { source, target, optional } of devices) {
     try {
@@ -34,7 +34,7 @@ export function openDevices(kernel: Syscalls, devices: ContainerSpec["devices"])
 }
 
 /** Binds each node at its place inside `root` and closes it. */
-export function bindDevices(kernel: Syscalls, root: number, devices: readonly OpenDevice[]): void {
+export function bindDevices(kernel: ProcessSyscalls, root: number, devices: readonly OpenDevice[]): void {
   for (const { fd, target } of devices) {
     inStage("devices", `creating device ${target}`, () => {
       const place = makeInRoot(kernel, root, target, "file");
@@ -47,6 +47,10 @@ export function bindDevices(kernel: Syscalls, root: number, devices: readonly Op
 }
 
 /** The usual links of /dev. What an image or a volume has put there stays. */
-export function makeSymlinks(kernel: Syscalls, root: number, symlinks: ContainerSpec["symlinks"]): void {
+export function makeSymlinks(
+  kernel: ProcessSyscalls,
+  root: number,
+  symlinks: ContainerSpec["symlinks"],
+): void {
   for (const [target, path] of symlinks) symlinkInRoot(kernel, root, target, cleanPath(`/${path}`));
 }

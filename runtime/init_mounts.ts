@@ -18,7 +18,7 @@ import {
   RESOLVE_NO_SYMLINKS,
 } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { copyInto } from "./init_copy_up.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import { mountOverlay, openOverlay } from "./init_overlay.ts";
@@ -28,7 +28,7 @@ import { fdPath, isDirectory, makeInRoot, openInRoot } from "./rootfs_path.ts";
 import type { ContainerSpec, MountSpec } from "./spec.ts";
 
 /** Attaches a detached mount to what `target` is a descriptor of. */
-export function attachTree(kernel: Syscalls, tree: number, target: number): void {
+export function attachTree(kernel: ProcessSyscalls, tree: number, target: number): void {
   kernel.moveMount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
@@ -39,7 +39,7 @@ export function attachTree(kernel: Syscalls, tree: number, target: number): void
 export type MountSource = number | undefined;
 
 /** Takes the host paths of all mounts, in order. Their descriptors are closed by {@link applyMounts}. */
-export function openMountSources(kernel: Syscalls, mounts: readonly MountSpec[]): MountSource[] {
+export function openMountSources(kernel: ProcessSyscalls, mounts: readonly MountSpec[]): MountSource[] {
   return mounts.map((mount) => {
     const path = hostPath(mount);
     return path === undefined
@@ -51,7 +51,7 @@ export function openMountSources(kernel: Syscalls, mounts: readonly MountSpec[])
 const isRecursive = ({ flags }: MountSpec): boolean => flags.includes("rbind") || !flags.includes("bind");
 
 /** A detached copy of what is mounted at `path`, a path or an O_PATH descriptor. */
-function copyTree(kernel: Syscalls, path: string | number, recursive: boolean): number {
+function copyTree(kernel: ProcessSyscalls, path: string | number, recursive: boolean): number {
   const flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
   if (typeof path === "number") return kernel.openTree(path, "", flags);
   const found = kernel.open(path, O_PATH);
@@ -80,15 +80,16 @@ function hostPath(mount: MountSpec): string | undefined {
 
 /** Makes all mounts inside `root`. */
 export function applyMounts(
-  kernel: Syscalls,
+  kernel: ProcessSyscalls,
   root: number,
   spec: ContainerSpec,
   sources: readonly MountSource[],
 ): void {
+  const rootPath = kernel.readlink(fdPath(root));
   for (const [index, mount] of spec.mounts.entries()) {
     const source = sources[index];
     try {
-      applyMount(kernel, root, spec, mount, source);
+      applyMount(kernel, root, rootPath, spec, mount, source);
     } catch (error) {
       if (mount.onError === "ignore") continue;
       const from = mount.source ?? mount.type;
@@ -107,8 +108,9 @@ export function applyMounts(
 }
 
 function applyMount(
-  kernel: Syscalls,
+  kernel: ProcessSyscalls,
   root: number,
+  rootPath: string,
   spec: ContainerSpec,
   mount: MountSpec,
   source: MountSource,
@@ -118,7 +120,7 @@ function applyMount(
   if (mount.type === "proc" || mount.type === "sysfs") refuseLink(kernel, root, path, mount.type);
   const target = makeInRoot(kernel, root, path, kind);
   try {
-    refuseProcMount(kernel, root, mount, target, source);
+    refuseProcMount(kernel, rootPath, mount, target, source);
     if (isDirectory(kernel, target) !== (kind === "directory")) {
       throw new InitFailure(
         "mount",
@@ -154,7 +156,7 @@ function applyMount(
  * An image that makes /proc a link to where its own files are could keep masked paths from being masked: runc refuses it, and
  * in these words.
  */
-function refuseLink(kernel: Syscalls, root: number, path: string, type: string): void {
+function refuseLink(kernel: ProcessSyscalls, root: number, path: string, type: string): void {
   try {
     kernel.close(
       kernel.openat2(root, path, O_PATH | O_DIRECTORY, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS),
@@ -172,7 +174,7 @@ function refuseLink(kernel: Syscalls, root: number, path: string, type: string):
 }
 
 /** A file system of its own. */
-function fresh(kernel: Syscalls, type: string, mount: MountSpec, target: number): void {
+function fresh(kernel: ProcessSyscalls, type: string, mount: MountSpec, target: number): void {
   const { ms } = mountOptions(mount.flags);
   kernel.mount(mount.source ?? type, fdPath(target), type, ms, mount.data ?? null);
 }
@@ -181,7 +183,7 @@ function fresh(kernel: Syscalls, type: string, mount: MountSpec, target: number)
  * Attaches a detached copy, its attributes set before: mount_setattr only adds, so what the
  * kernel has locked on the source (nosuid, nodev… of a mount that came from outside the user namespace) stays.
  */
-function bind(kernel: Syscalls, mount: MountSpec, tree: MountSource, target: number): void {
+function bind(kernel: ProcessSyscalls, mount: MountSpec, tree: MountSource, target: number): void {
   if (tree === undefined) throw new InitFailure("mount", "no source");
   const spread = propagation(mount.propagation ?? "rprivate");
   setTree(kernel, tree, { propagation: spread.type }, spread.recursive);
@@ -193,7 +195,7 @@ function bind(kernel: Syscalls, mount: MountSpec, tree: MountSource, target: num
 }
 
 function setTree(
-  kernel: Syscalls,
+  kernel: ProcessSyscalls,
   tree: number,
   attr: { set?: number; clear?: number; propagation?: number },
   recursive: boolean,
@@ -202,7 +204,7 @@ function setTree(
 }
 
 /** Copy-on-write of a host directory; where the kernel refuses (no overlay, ids that are not mapped): the directory, read-only. */
-function overlay(kernel: Syscalls, mount: MountSpec, source: MountSource, target: number): void {
+function overlay(kernel: ProcessSyscalls, mount: MountSpec, source: MountSource, target: number): void {
   if (mount.overlay === undefined) throw new InitFailure("mount", "no layers");
   const { ms } = mountOptions(mount.flags);
   try {
@@ -219,7 +221,7 @@ function overlay(kernel: Syscalls, mount: MountSpec, source: MountSource, target
   }
 }
 
-function tmpfs(kernel: Syscalls, root: number, path: string, mount: MountSpec, target: number): void {
+function tmpfs(kernel: ProcessSyscalls, root: number, path: string, mount: MountSpec, target: number): void {
   if (!mount.copyUp) return fresh(kernel, "tmpfs", mount, target);
   const { ms } = mountOptions(mount.flags);
   kernel.mount(mount.source ?? "tmpfs", fdPath(target), "tmpfs", ms & ~MS_RDONLY, mount.data ?? null);
@@ -233,7 +235,7 @@ function tmpfs(kernel: Syscalls, root: number, path: string, mount: MountSpec, t
 }
 
 /** With a single mapped id the group tty does not exist: then terminals belong to the user's own group. */
-function devpts(kernel: Syscalls, mount: MountSpec, target: number): void {
+function devpts(kernel: ProcessSyscalls, mount: MountSpec, target: number): void {
   try {
     fresh(kernel, "devpts", mount, target);
   } catch (error) {
@@ -243,7 +245,7 @@ function devpts(kernel: Syscalls, mount: MountSpec, target: number): void {
   }
 }
 
-function proc(kernel: Syscalls, spec: ContainerSpec, mount: MountSpec, target: number): void {
+function proc(kernel: ProcessSyscalls, spec: ContainerSpec, mount: MountSpec, target: number): void {
   try {
     fresh(kernel, "proc", mount, target);
   } catch (error) {
@@ -262,7 +264,7 @@ function proc(kernel: Syscalls, spec: ContainerSpec, mount: MountSpec, target: n
 }
 
 /** A new sysfs shows the devices of a network namespace, and needs one of the container's own. */
-function sysfs(kernel: Syscalls, mount: MountSpec, target: number): void {
+function sysfs(kernel: ProcessSyscalls, mount: MountSpec, target: number): void {
   try {
     fresh(kernel, "sysfs", mount, target);
   } catch (error) {
@@ -271,7 +273,7 @@ function sysfs(kernel: Syscalls, mount: MountSpec, target: number): void {
   }
 }
 
-function bindHost(kernel: Syscalls, path: string | number, target: number, readOnly = false): void {
+function bindHost(kernel: ProcessSyscalls, path: string | number, target: number, readOnly = false): void {
   const tree = copyTree(kernel, path, true);
   try {
     const flags = readOnly ? ["rbind", "ro"] : ["rbind"];
@@ -282,7 +284,7 @@ function bindHost(kernel: Syscalls, path: string | number, target: number, readO
 }
 
 /** Mounts nothing over a path that must not be read: /dev/null over a file, an empty read-only tmpfs over a directory. */
-export function maskPath(kernel: Syscalls, root: number, path: string): void {
+export function maskPath(kernel: ProcessSyscalls, root: number, path: string): void {
   const target = findExisting(kernel, root, path);
   if (target === undefined) return;
   try {
@@ -308,7 +310,7 @@ export function maskPath(kernel: Syscalls, root: number, path: string): void {
 }
 
 /** Binds a path onto itself, read-only with all below it. */
-export function protectPath(kernel: Syscalls, root: number, path: string): void {
+export function protectPath(kernel: ProcessSyscalls, root: number, path: string): void {
   const target = findExisting(kernel, root, path);
   if (target === undefined) return;
   try {
@@ -318,7 +320,7 @@ export function protectPath(kernel: Syscalls, root: number, path: string): void 
   }
 }
 
-function findExisting(kernel: Syscalls, root: number, path: string): number | undefined {
+function findExisting(kernel: ProcessSyscalls, root: number, path: string): number | undefined {
   try {
     return openInRoot(kernel, root, path);
   } catch (error) {

@@ -1,6 +1,6 @@
 import { MS_BIND, MS_REC } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { fdPath, openDirectory } from "./rootfs_path.ts";
 import type { OverlaySpec } from "./spec.ts";
 
@@ -12,7 +12,7 @@ export interface OverlayLayers {
   readonly options: readonly string[];
 }
 
-export function openOverlay(kernel: Syscalls, overlay: OverlaySpec): OverlayLayers {
+export function openOverlay(kernel: ProcessSyscalls, overlay: OverlaySpec): OverlayLayers {
   return {
     lower: overlay.lower.map((path) => openDirectory(kernel, path)),
     upper: overlay.upper === undefined ? undefined : openDirectory(kernel, overlay.upper),
@@ -28,7 +28,12 @@ export function openOverlay(kernel: Syscalls, overlay: OverlaySpec): OverlayLaye
  * which real paths of a hundred layers exceed; a path with a comma or colon needs no escaping; and what the container sees
  * in its mount table tells nothing about the host.
  */
-export function mountOverlay(kernel: Syscalls, layers: OverlayLayers, target: string, flags: number): void {
+export function mountOverlay(
+  kernel: ProcessSyscalls,
+  layers: OverlayLayers,
+  target: string,
+  flags: number,
+): void {
   const { lower, upper, work, options } = layers;
   try {
     const only = lower[0];

@@ -3,7 +3,7 @@
  * itself included: masked paths would be masked somewhere else, settings written to somebody's files.
  */
 import { PROC_SUPER_MAGIC } from "../ffi/constants.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { InitFailure } from "./init_failure.ts";
 import { fdPath } from "./rootfs_path.ts";
 import type { MountSpec } from "./spec.ts";
@@ -23,18 +23,19 @@ const PERMITTED = new Set([
 ]);
 
 /**
+ * @param rootPath what the descriptor of the container's root leads to
  * @param target O_PATH descriptor of the mount point that was found: what its path leads to counts, not how it is spelled.
  * @param source detached copy of what is mounted, for a bind
  * @throws {InitFailure} in runc's words
  */
 export function refuseProcMount(
-  kernel: Syscalls,
-  root: number,
+  kernel: ProcessSyscalls,
+  rootPath: string,
   mount: MountSpec,
   target: number,
   source: number | undefined,
 ): void {
-  const place = kernel.readlink(fdPath(target)).slice(kernel.readlink(fdPath(root)).length);
+  const place = kernel.readlink(fdPath(target)).slice(rootPath.length);
   if (place === "/proc") {
     if (mount.type === "proc") return;
     if (mount.type === "bind" && source !== undefined && isProc(kernel, source)) return;
@@ -48,4 +49,5 @@ export function refuseProcMount(
   }
 }
 
-const isProc = (kernel: Syscalls, fd: number): boolean => kernel.statfs(fdPath(fd)).type === PROC_SUPER_MAGIC;
+const isProc = (kernel: ProcessSyscalls, fd: number): boolean =>
+  kernel.statfs(fdPath(fd)).type === PROC_SUPER_MAGIC;

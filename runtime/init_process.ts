@@ -1,17 +1,15 @@
-/** The last part of a start, the same for a container's first process and for an exec: user, rights, execve. */
+/** The last part of a start, the same for a container's first process and for an exec: terminal, user, rights. */
 import {
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
   PR_CAPBSET_DROP,
-  PR_CAPBSET_READ,
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
 } from "../ffi/constants.ts";
 import { errnoText, SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { readText } from "./files.ts";
-import { sendReply } from "./init_channel.ts";
 import { findCommand } from "./init_command.ts";
 import { bindConsole, openConsole } from "./init_console.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
@@ -23,87 +21,79 @@ const NULL_DEVICE = 0x103n;
 
 /** What a process starts with, besides its ProcessSpec. */
 export interface ProcessSetup {
-  /** Socket to the shim. */
-  readonly channel: number;
   /** stdin, stdout, stderr; empty with a terminal. */
   readonly stdio: readonly number[];
   /** Put before the arguments: an init program. */
   readonly prefix: readonly string[];
   /** The container's first process: its terminal is /dev/console, its working directory is made when it is missing. */
   readonly first: boolean;
+  /** Hands over the terminal's master. */
+  readonly giveTerminal: (master: number) => void;
+  /** Called when the process has given up all rights that the program is not to have: from here on the container may see it. */
+  readonly appear: () => void;
 }
 
-/** Becomes the process. Called inside the container's root; returns only by throwing. */
-export function becomeProcess(kernel: Syscalls, process: ProcessSpec, setup: ProcessSetup): never {
-  const stdio = process.tty ? openTerminal(kernel, process, setup) : setup.stdio;
+/** What is left to do: execve. */
+export interface Program {
+  readonly path: string;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+}
+
+/** Makes `kernel`'s process, which is inside the container's root, what the program is to start as. @throws {InitFailure} */
+export function prepareProcess(kernel: ProcessSyscalls, process: ProcessSpec, setup: ProcessSetup): Program {
+  const terminal = process.tty ? openTerminal(kernel, process, setup) : undefined;
+  const stdio = terminal === undefined ? setup.stdio : [terminal, terminal, terminal];
   const user = inStage("user", "", () => readUser(kernel, process));
   inStage("stdio", "", () => chownStdio(kernel, stdio, user));
   const entered = enterDirectory(kernel, process.cwd, setup.first);
-  const program = process.seccomp === undefined ? undefined : decodeBase64(process.seccomp);
+  const filter = process.seccomp === undefined ? undefined : decodeBase64(process.seccomp);
   const effective = inStage(
     "capabilities",
     "",
-    () => applyUser(kernel, process, user, program !== undefined && !process.noNewPrivileges),
+    () => applyUser(kernel, process, user, filter !== undefined && !process.noNewPrivileges),
   );
   if (!entered) changeDirectory(kernel, process.cwd);
-  refuseOutside();
+  refuseOutside(kernel);
   const env = withHome(process.env, user.home);
   const args = [...setup.prefix, ...process.args];
   const [command] = args;
   if (command === undefined) throw new InitFailure("exec", "no command specified");
   const path = findCommand(kernel, command, env, user, effective);
   kernel.umask(0o022);
-  sendReply(kernel, setup.channel, { kind: "exec" });
+  setup.appear();
+  if (terminal !== undefined) inStage("console", "", () => kernel.setControllingTerminal(terminal));
   for (const [target, fd] of stdio.entries()) kernel.dup2(fd, target);
   kernel.cloexecFrom(3);
   for (const rlimit of process.rlimits) {
     inStage("rlimit", `error setting rlimit type ${rlimit.resource}`, () => setLimit(kernel, rlimit));
   }
-  kernel.resetSignals();
   if (process.noNewPrivileges) kernel.prctl(PR_SET_NO_NEW_PRIVS, 1);
-  // The filter is the last step but one, so that it has to permit execve alone.
-  if (program !== undefined) inStage("seccomp", "", () => kernel.seccompSetFilter(program, 0));
-  return inStage("exec", "", () => execute(kernel, path, args, env));
+  // The filter is the last step but one, so that it has to permit little more than execve.
+  if (filter !== undefined) inStage("seccomp", "", () => kernel.seccompSetFilter(filter, 0));
+  return { path, args, env };
 }
 
-/** Exit code of a process whose program the kernel does not run, as runc's. */
-const NOT_A_PROGRAM = 255;
-
-/**
- * execve(2). What is found out only now (no format that the kernel knows, a script whose interpreter is missing) is the started
- * container's own failure, as with runc: it says so on stderr and ends.
- */
-function execute(kernel: Syscalls, path: string, args: readonly string[], env: readonly string[]): never {
-  try {
-    return kernel.execve(path, args, env);
-  } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-    kernel.write(2, new TextEncoder().encode(`${error.message}\n`));
-    Deno.exit(NOT_A_PROGRAM);
-  }
-}
-
-function openTerminal(kernel: Syscalls, process: ProcessSpec, setup: ProcessSetup): readonly number[] {
+function openTerminal(kernel: ProcessSyscalls, process: ProcessSpec, setup: ProcessSetup): number {
   return inStage("console", "", () => {
     const terminal = openConsole(kernel);
     if (setup.first) bindConsole(kernel, terminal);
     const [rows, cols] = process.consoleSize ?? [0, 0];
     if (rows > 0 && cols > 0) kernel.setWindowSize(terminal.master, { rows, cols });
-    kernel.setControllingTerminal(terminal.slave);
-    sendReply(kernel, setup.channel, { kind: "console" }, [terminal.master]);
+    setup.giveTerminal(terminal.master);
     kernel.close(terminal.master);
-    return [terminal.slave, terminal.slave, terminal.slave];
+    return terminal.slave;
   });
 }
 
-function readUser(kernel: Syscalls, process: ProcessSpec): ExecUser {
+function readUser(kernel: ProcessSyscalls, process: ProcessSpec): ExecUser {
   const passwd = readText(kernel, "/etc/passwd") ?? "";
   const group = readText(kernel, "/etc/group") ?? "";
   return lookupUser(process.user, process.additionalGroups, passwd, group);
 }
 
 /** /dev/stdout and the like can only be opened by their owner. What cannot be given away is left. */
-function chownStdio(kernel: Syscalls, stdio: readonly number[], user: ExecUser): void {
+function chownStdio(kernel: ProcessSyscalls, stdio: readonly number[], user: ExecUser): void {
   for (const fd of stdio) {
     const { uid, gid, rdev } = kernel.fstat(fd);
     if (uid === user.uid || rdev === NULL_DEVICE) continue;
@@ -116,7 +106,7 @@ function chownStdio(kernel: Syscalls, stdio: readonly number[], user: ExecUser):
 }
 
 /** Enters the working directory. False: only the user itself may enter (a home on NFS, a FUSE mount). */
-function enterDirectory(kernel: Syscalls, cwd: string, make: boolean): boolean {
+function enterDirectory(kernel: ProcessSyscalls, cwd: string, make: boolean): boolean {
   if (cwd === "" || cwd === "/") return true;
   try {
     kernel.chdir(cwd);
@@ -131,7 +121,7 @@ function enterDirectory(kernel: Syscalls, cwd: string, make: boolean): boolean {
   return true;
 }
 
-function changeDirectory(kernel: Syscalls, cwd: string): void {
+function changeDirectory(kernel: ProcessSyscalls, cwd: string): void {
   try {
     kernel.chdir(cwd);
   } catch (error) {
@@ -148,7 +138,7 @@ function cwdFailure(cwd: string, { errno }: SysError): InitFailure {
   );
 }
 
-function makeDirectories(kernel: Syscalls, path: string): void {
+function makeDirectories(kernel: ProcessSyscalls, path: string): void {
   try {
     kernel.mkdir(path, 0o755);
   } catch (error) {
@@ -162,11 +152,12 @@ function makeDirectories(kernel: Syscalls, path: string): void {
 }
 
 /** A working directory of /proc/self/fd/N would be one of the host's: getcwd(2) finds no way from the root to it. */
-function refuseOutside(): void {
+function refuseOutside(kernel: ProcessSyscalls): void {
   let cwd = "";
   try {
-    cwd = Deno.cwd();
-  } catch {
+    cwd = kernel.getcwd();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
     // refused below
   }
   if (!cwd.startsWith("/")) {
@@ -178,11 +169,15 @@ function refuseOutside(): void {
 }
 
 /**
- * Takes on user, groups and capabilities. Permitted capabilities stay until execve, which clears them for an ordinary
- * user and cuts them down to the bounding set for root; effective are only those that the program will have, and what the
- * filter needs, so that the program's path is looked at with the program's own rights. Answers them.
+ * Takes on user, groups and capabilities: those that the program will have, and what the filter needs. execve takes away the rest; and
+ * the program's path is looked at with the program's own rights. Answers the program's.
  */
-function applyUser(kernel: Syscalls, process: ProcessSpec, user: ExecUser, forFilter: boolean): bigint {
+function applyUser(
+  kernel: ProcessSyscalls,
+  process: ProcessSpec,
+  user: ExecUser,
+  forFilter: boolean,
+): bigint {
   const { bounding, effective, inheritable, ambient } = process.capabilities;
   dropBounding(kernel, mask(bounding));
   kernel.prctl(PR_SET_KEEPCAPS, 1);
@@ -198,9 +193,10 @@ function applyUser(kernel: Syscalls, process: ProcessSpec, user: ExecUser, forFi
   );
   const { permitted } = kernel.capget();
   const own = (user.uid === 0 ? mask(effective) : mask(ambient)) & permitted;
+  const kept = forFilter ? own | (CAP_SYS_ADMIN & permitted) : own;
   kernel.capset({
-    permitted,
-    effective: forFilter ? own | (CAP_SYS_ADMIN & permitted) : own,
+    permitted: kept | (mask(ambient) & permitted),
+    effective: kept,
     inheritable: mask(inheritable) & permitted,
   });
   kernel.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL);
@@ -208,20 +204,20 @@ function applyUser(kernel: Syscalls, process: ProcessSpec, user: ExecUser, forFi
   return own;
 }
 
-function dropBounding(kernel: Syscalls, keep: bigint): void {
+function dropBounding(kernel: ProcessSyscalls, keep: bigint): void {
   for (let cap = 0; cap < 64; cap++) {
+    if ((keep >> BigInt(cap) & 1n) === 1n) continue;
     try {
-      if (kernel.prctl(PR_CAPBSET_READ, cap) === 0) continue;
+      kernel.prctl(PR_CAPBSET_DROP, cap);
     } catch (error) {
-      // EINVAL: the kernel knows no capability of that number
-      if (error instanceof SysError) return;
+      // EINVAL: the kernel knows no capability of that number, nor a higher one
+      if (error instanceof SysError && error.is("EINVAL")) return;
       throw error;
     }
-    if ((keep >> BigInt(cap) & 1n) === 0n) kernel.prctl(PR_CAPBSET_DROP, cap);
   }
 }
 
-function setGroups(kernel: Syscalls, user: ExecUser): void {
+function setGroups(kernel: ProcessSyscalls, user: ExecUser): void {
   try {
     kernel.setgroups(user.groups);
   } catch (error) {
@@ -238,7 +234,7 @@ function bits(value: bigint): number[] {
 }
 
 /** Raising a hard limit takes rights over the host, which nobody has in a user namespace. */
-function setLimit(kernel: Syscalls, { resource, soft, hard, atMost }: RlimitSpec): void {
+function setLimit(kernel: ProcessSyscalls, { resource, soft, hard, atMost }: RlimitSpec): void {
   if (!atMost) return kernel.setrlimit(resource, limit(soft), limit(hard));
   const most = smaller(limit(hard), kernel.getrlimit(resource).hard);
   kernel.setrlimit(resource, smaller(limit(soft), most), most);

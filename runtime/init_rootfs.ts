@@ -10,7 +10,7 @@ import {
   O_DIRECTORY,
   O_PATH,
 } from "../ffi/constants.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { bindDevices, makeSymlinks, openDevices } from "./init_devices.ts";
 import { inStage } from "./init_failure.ts";
 import { applyMounts, maskPath, openMountSources, protectPath } from "./init_mounts.ts";
@@ -27,7 +27,7 @@ export const INIT_PROGRAM = "/sbin/docker-init";
  * Builds the root of `spec` over `mountPoint` and enters it. The calling thread has a mount namespace of its own; after this
  * nothing of the host is reachable by path.
  */
-export function enterRootfs(kernel: Syscalls, spec: ContainerSpec, mountPoint: string): void {
+export function enterRootfs(kernel: ProcessSyscalls, spec: ContainerSpec, mountPoint: string): void {
   // Mounts of the host may still arrive (that is what rslave volumes are for); none may leave.
   inStage("rootfs", "", () => kernel.mount(null, "/", null, MS_REC | MS_SLAVE, null));
   const mounts = withInitProgram(spec);
@@ -57,7 +57,7 @@ function withInitProgram(spec: ContainerSpec): readonly MountSpec[] {
   return [...spec.mounts, program];
 }
 
-function mountRoot(kernel: Syscalls, spec: ContainerSpec, mountPoint: string): void {
+function mountRoot(kernel: ProcessSyscalls, spec: ContainerSpec, mountPoint: string): void {
   if (spec.rootfs.kind === "overlay") {
     mountOverlay(kernel, openOverlay(kernel, spec.rootfs.overlay), mountPoint, 0);
     return;
@@ -75,7 +75,7 @@ function mountRoot(kernel: Syscalls, spec: ContainerSpec, mountPoint: string): v
  * pivot_root(2) without a directory for the old root: the two are stacked, and the old one is then the one to be
  * taken away (see the NOTES of the manual page).
  */
-function pivot(kernel: Syscalls, root: number): void {
+function pivot(kernel: ProcessSyscalls, root: number): void {
   const old = kernel.open("/", O_DIRECTORY);
   const fresh = openInRoot(kernel, root, "/", O_DIRECTORY);
   kernel.close(root);

@@ -1,11 +1,11 @@
 import { IPC_SYSCTLS } from "../base/ipc_sysctls.ts";
 import { O_WRONLY, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS } from "../ffi/constants.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { InitFailure, inStage } from "./init_failure.ts";
 import type { ContainerSpec } from "./spec.ts";
 
 /** Writes spec.sysctls to the container's own /proc/sys. Anything that would change the host is refused. */
-export function applySysctls(kernel: Syscalls, root: number, spec: ContainerSpec): void {
+export function applySysctls(kernel: ProcessSyscalls, root: number, spec: ContainerSpec): void {
   for (const [name, value] of Object.entries(spec.sysctls)) {
     const path = sysctlPath(name);
     checkNamespaced(path.replaceAll("/", "."), name, spec);

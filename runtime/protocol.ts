@@ -2,12 +2,12 @@
  * Messages between the engine and a shim, newline-delimited JSON on `ctl.sock` (one engine connection at a time; a newer
  * one replaces the older). Order of a life:
  *
- *   engine: spawns `@shim` with ShimOptions as one JSON argument; shim writes "ready\n" to its stdout once both sockets listen and init is spawned.
+ *   engine: spawns `@shim` with ShimOptions as one JSON argument; shim writes "ready\n" to its stdout once both sockets listen and the namespaces are made.
  *   engine: connects ctl.sock, and attach.sock for every client that attached before the start.
  *   engine: start → shim: answer {pid,startTime} once init has become the container's process, or an error.
  *   engine: exec / signal / resize / closeStdin … at will.
  *   shim:   writes ExitRecord to `exitFile` (tmp, rename), then sends the exit event (again to each engine that connects later).
- *   engine: shutdown once it has recorded the exit → shim removes its directory and ends.
+ *   engine: shutdown once it has recorded the exit → shim removes its directory and ends, or begins anew for another container.
  *
  * A shim that has no container yet ends by itself when its engine's connection closes; one with a container waits for ever.
  */
@@ -65,7 +65,8 @@ export type ShimRequest =
     readonly openStdin: boolean;
   }
   | { readonly seq: number; readonly op: "status" }
-  | { readonly seq: number; readonly op: "shutdown" };
+  /** `again`: do not end but start over in that directory, empty and made for it; "ready" then says that it can be connected to. */
+  | { readonly seq: number; readonly op: "shutdown"; readonly again?: string };
 
 /** Why a start or exec failed: decides Docker's 126, 127, 128. */
 export interface StartFailure {
@@ -88,6 +89,7 @@ export type ShimMessage =
   }
   | { readonly seq: number; readonly ok: false; readonly error: StartFailure }
   | { readonly event: "exit"; readonly record: ExitRecord }
+  | { readonly event: "ready" }
   | {
     readonly event: "exec-exit";
     readonly execId: string;

@@ -15,7 +15,7 @@ import {
   RESOLVE_NO_MAGICLINKS,
 } from "../ffi/constants.ts";
 import { ERRNO, SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 
 /** As many symbolic links as the kernel itself follows. */
 const MAX_LINKS = 40;
@@ -24,12 +24,17 @@ const MAX_LINKS = 40;
 export const fdPath = (fd: number): string => `/proc/self/fd/${fd}`;
 
 /** O_PATH descriptor of what `path` means inside `root`. @throws {SysError} */
-export function openInRoot(kernel: Syscalls, root: number, path: string, flags = O_PATH): number {
+export function openInRoot(kernel: ProcessSyscalls, root: number, path: string, flags = O_PATH): number {
   return kernel.openat2(root, path, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 /** The same; undefined when there is nothing. */
-export function findInRoot(kernel: Syscalls, root: number, path: string, flags = O_PATH): number | undefined {
+export function findInRoot(
+  kernel: ProcessSyscalls,
+  root: number,
+  path: string,
+  flags = O_PATH,
+): number | undefined {
   try {
     return openInRoot(kernel, root, path, flags);
   } catch (error) {
@@ -39,15 +44,20 @@ export function findInRoot(kernel: Syscalls, root: number, path: string, flags =
 }
 
 /**
- * O_PATH descriptor of a directory or file inside `root`, made with its parents when missing. What exists is taken as
- * it is, of whatever kind.
+ * Descriptor of a directory or file inside `root`, made with its parents when missing. What exists is taken as it is, of whatever kind, by an
+ * O_PATH descriptor.
  */
-export function makeInRoot(kernel: Syscalls, root: number, path: string, kind: "directory" | "file"): number {
+export function makeInRoot(
+  kernel: ProcessSyscalls,
+  root: number,
+  path: string,
+  kind: "directory" | "file",
+): number {
   return make(kernel, root, path, kind, 0);
 }
 
 function make(
-  kernel: Syscalls,
+  kernel: ProcessSyscalls,
   root: number,
   path: string,
   kind: "directory" | "file",
@@ -66,7 +76,8 @@ function make(
   const parent = make(kernel, root, directory, "directory", links);
   try {
     try {
-      create(kernel, parent, name, kind);
+      if (kind === "file") return createFile(kernel, parent, name);
+      kernel.mkdirat(parent, name, 0o755);
     } catch (error) {
       if (!(error instanceof SysError && error.is("EEXIST"))) throw error;
       // It exists and yet was not found: a symbolic link to what is missing. That is what has to be made.
@@ -80,18 +91,12 @@ function make(
   }
 }
 
-function create(kernel: Syscalls, parent: number, name: string, kind: "directory" | "file"): void {
-  if (kind === "directory") {
-    kernel.mkdirat(parent, name, 0o755);
-  } else {
-    kernel.close(
-      kernel.openat2(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, RESOLVE_BENEATH),
-    );
-  }
+function createFile(kernel: ProcessSyscalls, parent: number, name: string): number {
+  return kernel.openat2(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644, RESOLVE_BENEATH);
 }
 
 /** A symbolic link at `path` inside `root`; left alone when something is there already. */
-export function symlinkInRoot(kernel: Syscalls, root: number, target: string, path: string): void {
+export function symlinkInRoot(kernel: ProcessSyscalls, root: number, target: string, path: string): void {
   const slash = path.lastIndexOf("/");
   const parent = makeInRoot(kernel, root, path.slice(0, slash + 1) || "/", "directory");
   try {
@@ -104,11 +109,11 @@ export function symlinkInRoot(kernel: Syscalls, root: number, target: string, pa
 }
 
 /** Whether an O_PATH descriptor is of a directory. */
-export function isDirectory(kernel: Syscalls, fd: number): boolean {
+export function isDirectory(kernel: ProcessSyscalls, fd: number): boolean {
   return (kernel.fstat(fd).mode & 0o170000) === 0o040000;
 }
 
 /** O_PATH descriptor of a directory on the host's side. */
-export function openDirectory(kernel: Syscalls, path: string): number {
+export function openDirectory(kernel: ProcessSyscalls, path: string): number {
   return kernel.open(path, O_PATH | O_DIRECTORY);
 }

@@ -1,9 +1,8 @@
 /** One container's shim: its namespaces, its first process, its streams and log, its execs, its exit record. */
-import { PR_SET_CHILD_SUBREAPER } from "../ffi/constants.ts";
 import { ERRNO, SysError } from "../ffi/errno.ts";
 import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { timestamp } from "./clock.ts";
-import { processStartTime, readText, replaceFile, writeProc } from "./files.ts";
+import { processStartTime, replaceFile } from "./files.ts";
 import { InitFailure, toStartFailure } from "./init_failure.ts";
 import type { ExitRecord, ShimMessage, ShimRequest, ShimState } from "./protocol.ts";
 import { AttachServer } from "./shim_attach.ts";
@@ -13,7 +12,6 @@ import { Execs, whenDrained } from "./shim_exec.ts";
 import { childReaped, exitCode, InitProcess, isOwnChild } from "./shim_init_process.ts";
 import { LogWriter } from "./shim_log.ts";
 import { EventLoop, note } from "./shim_loop.ts";
-import { enterNamespaces } from "./shim_namespaces.ts";
 import { ProcessStreams } from "./shim_streams.ts";
 import type { ShimOptions } from "./spec.ts";
 
@@ -54,18 +52,23 @@ export class Shim {
   #exit: ExitRecord | undefined;
   readonly #unsent: ShimMessage[] = [];
   #leaving = false;
+  #again: string | undefined;
 
-  /** Makes the namespaces, spawns init and listens. @throws {SysError} */
-  constructor(kernel: Syscalls, options: ShimOptions) {
+  /**
+   * Starts the process that will be the container, in its namespaces, and listens.
+   *
+   * @param oomScoreAdj oom_score_adj of the container's processes: the engine's
+   * @throws {SysError}
+   */
+  constructor(kernel: Syscalls, options: ShimOptions, oomScoreAdj: number) {
     this.#kernel = kernel;
     this.#options = options;
-    kernel.prctl(PR_SET_CHILD_SUBREAPER, 1);
-    this.#oomScoreAdj = protectFromOom(kernel);
+    this.#oomScoreAdj = oomScoreAdj;
     this.#startTime = processStartTime(kernel, "self") ?? "0";
     this.#loop = new EventLoop(kernel);
     const loop = this.#loop;
-    enterNamespaces(kernel, options.namespaces);
     this.#init = new InitProcess(kernel, loop);
+    this.#init.enter(options.namespaces);
     this.#init.onExit = (exit) => this.#onContainerEnd(exit);
     this.#streams = new ProcessStreams({ kernel, loop, stdinOnce: false });
     this.#execs = new Execs({
@@ -95,7 +98,7 @@ export class Shim {
 
   /**
    * `pipe` is the engine's ear for the word "ready": when it closes and no connection comes, the engine has died between
-   * the two.
+   * the two. The pipe is the shim's from now on.
    */
   watchStarter(pipe: number): void {
     // No events: a closed reader is reported all the same.
@@ -110,7 +113,25 @@ export class Shim {
 
   /** Serves until it is dismissed. */
   run(): void {
+    // While the engine is told that we are ready; an order that is there already comes first.
+    this.#loop.after(0, () => {
+      if (!this.#used) this.#init.rehearse();
+    });
     this.#loop.run();
+  }
+
+  /** After {@link run}: the directory that the engine wants the next shim in, made of this process. */
+  get again(): string | undefined {
+    return this.#again;
+  }
+
+  /** Leaves nothing behind in this process. Answers the engine's connection, which is the caller's then. */
+  release(): number | undefined {
+    // What was alive when the container's first process ended is dead by now, but perhaps not reaped.
+    endDescendants(this.#kernel, childReaped);
+    const engine = this.#control.release();
+    this.#loop[Symbol.dispose]();
+    return engine;
   }
 
   // --- the engine
@@ -149,7 +170,7 @@ export class Shim {
           this.#control.send({ seq: request.seq, ok: true, state: this.#state() });
           return;
         case "shutdown":
-          return this.#shutdown(request.seq);
+          return this.#shutdown(request.seq, request.again);
         default:
           throw new InitFailure("request", "unknown request");
       }
@@ -242,7 +263,8 @@ export class Shim {
     if (container === undefined || this.#exit !== undefined) {
       throw new InitFailure("exec-start", "container is not running");
     }
-    const target = { pid: this.#init.pid, cgroupPath: container.request.spec.cgroupPath };
+    const { cgroupPath, namespaces } = container.request.spec;
+    const target = { pid: this.#init.pid, cgroupPath, namespaces };
     this.#execs.start(request, target, (started) => {
       const { seq } = request;
       this.#control.send(
@@ -301,14 +323,18 @@ export class Shim {
     });
   }
 
-  #shutdown(seq: number): void {
+  #shutdown(seq: number, again: string | undefined): void {
     if (this.#starting || (this.#container !== undefined && this.#exit === undefined)) {
       throw new InitFailure("shutdown", "container is running");
     }
     this.#removeFiles();
     this.#control.send({ seq, ok: true });
     this.#leaving = true;
-    this.#loop.after(LINGER_MS, () => this.#loop.stop());
+    this.#again = again;
+    this.#loop.after(LINGER_MS, () => {
+      this.#again = undefined;
+      this.#loop.stop();
+    });
     this.#leaveWhenServed();
   }
 
@@ -338,19 +364,4 @@ function ignoreMissing(action: () => void): void {
   } catch (error) {
     if (!(error instanceof SysError && error.is("ENOENT", "ENOTEMPTY", "EBUSY"))) throw error;
   }
-}
-
-/**
- * Makes the kernel prefer any other process when memory is short, if that is permitted. Answers the value that the container's
- * processes are to have: the engine's.
- */
-function protectFromOom(kernel: Syscalls): number {
-  const path = "/proc/self/oom_score_adj";
-  const inherited = Number(readText(kernel, path) ?? "0");
-  try {
-    writeProc(kernel, path, "-500");
-  } catch (error) {
-    if (!(error instanceof SysError && error.is("EACCES", "EPERM"))) throw error;
-  }
-  return inherited;
 }

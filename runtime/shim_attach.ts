@@ -35,11 +35,6 @@ export class AttachServer {
     return this.#clients.size;
   }
 
-  close(): void {
-    this.#loop.remove(this.#listener);
-    this.#kernel.close(this.#listener);
-  }
-
   #accept(): void {
     const fd = acceptPeer(this.#kernel, this.#listener);
     if (fd === undefined) return;

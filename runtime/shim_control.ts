@@ -62,9 +62,13 @@ export class ControlServer {
     return this.#connection === undefined || this.#connection.queue.size === 0;
   }
 
-  close(): void {
-    this.#loop.remove(this.#listener);
-    this.#kernel.close(this.#listener);
+  /** Hands the engine's connection over to the caller, if there is one. */
+  release(): number | undefined {
+    const connection = this.#connection;
+    if (connection === undefined) return undefined;
+    this.#connection = undefined;
+    this.#loop.remove(connection.fd);
+    return connection.fd;
   }
 
   #accept(): void {

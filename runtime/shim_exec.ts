@@ -2,7 +2,7 @@
 import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { timestamp } from "./clock.ts";
 import { toStartFailure } from "./init_failure.ts";
-import type { ExecOrder } from "./init_channel.ts";
+import type { ExecOrder } from "./init.ts";
 import type { ShimMessage, StartFailure } from "./protocol.ts";
 import { exitCode, InitProcess } from "./shim_init_process.ts";
 import type { EventLoop } from "./shim_loop.ts";
@@ -37,6 +37,7 @@ export interface ExecRequest {
 /** The container that an exec enters. */
 export interface ExecTarget {
   readonly pid: number;
+  readonly namespaces: ExecOrder["namespaces"];
   readonly cgroupPath: string | undefined;
 }
 
@@ -77,7 +78,6 @@ export class Execs {
     this.#waiting.delete(execId);
     const fds: number[] = [];
     try {
-      for (const name of ["mnt", "cgroup"]) fds.push(kernel.open(`/proc/${target.pid}/ns/${name}`, 0));
       if (!request.process.tty) fds.push(...streams.openPipes(request.openStdin));
       const process = new InitProcess(kernel, loop);
       const exec: Exec = { process, streams, running: false };
@@ -86,6 +86,8 @@ export class Execs {
       const order: ExecOrder = {
         kind: "exec",
         process: request.process,
+        pid: target.pid,
+        namespaces: target.namespaces,
         oomScoreAdj: this.#context.oomScoreAdj,
         ...(target.cgroupPath === undefined ? {} : { cgroupPath: target.cgroupPath }),
       };

@@ -1,19 +1,25 @@
-/** An init from its spawn to the end of the process that it becomes. */
-import { EPOLLIN, O_RDWR, SOCK_SEQPACKET } from "../ffi/constants.ts";
-import { ERRNO, SysError } from "../ffi/errno.ts";
+/** A process from its start as a stub to the end of the program that it becomes. */
+import { EPOLLIN, PR_SET_DUMPABLE, PR_SET_PDEATHSIG } from "../ffi/constants.ts";
+import { ERRNO, errnoText, SysError } from "../ffi/errno.ts";
+import { SIGKILL } from "../ffi/signals.ts";
+import { STUB_SOCKET, StubProcess } from "../ffi/stub_process.ts";
 import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
-import { selfCommand } from "../base/self.ts";
 import { processStartTime } from "./files.ts";
-import { ChannelReader, type InitOrder, type InitReply, sendOrder } from "./init_channel.ts";
+import { type InitOrder, obey } from "./init.ts";
+import { InitFailure, toStartFailure } from "./init_failure.ts";
+import type { Program } from "./init_process.ts";
+import { rehearse } from "./init_rehearsal.ts";
 import type { StartFailure } from "./protocol.ts";
 import type { EventLoop } from "./shim_loop.ts";
+import { enterNamespaces } from "./shim_namespaces.ts";
+import type { ShimOptions } from "./spec.ts";
 
-/** The descriptor that an init finds its channel at. */
-const CHANNEL = 3;
 /** A start that takes longer than this has failed (a root file system that does not answer). */
 const START_DEADLINE_MS = 60_000;
-/** All of the environment that an init needs: an exec's init can be looked at by the container's processes. */
-const ENVIRONMENT = ["HOME", "XDG_CACHE_HOME", "DENO_DIR", "BERTH_EXECUTABLE", "BERTH_DENO", "PATH"];
+/** Exit code of a process whose program the kernel does not run, as runc's. */
+const NOT_A_PROGRAM = 255;
+/** Descriptors travel with one byte. */
+const MESSAGE = 1;
 
 export type LaunchResult =
   | { readonly ok: true; readonly master: number | undefined }
@@ -31,94 +37,181 @@ export function childReaped(exit: ChildExit): void {
 }
 
 export class InitProcess {
-  readonly pid: number;
-  readonly startTime: string;
   readonly #kernel: Syscalls;
   readonly #loop: EventLoop;
-  readonly #pidfd: number;
-  #channel: number | undefined;
-  #reader: ChannelReader<InitReply>;
+  readonly #stub: StubProcess;
+  #pid = -1;
+  #pidfd: number | undefined;
+  #startTime = "0";
   #onResult: ((result: LaunchResult) => void) | undefined;
-  #deadline: number | undefined;
+  #deadline = Infinity;
+  #deadlineTimer: number | undefined;
   #master: number | undefined;
-  #committed = false;
+  #program: Program | undefined;
   #ended = false;
-  /** A failure is told when init is gone, and with it all that it had mounted. */
+  /** A failure is told when the process is gone, and with it all that it had mounted. */
   #afterExit: (() => void) | undefined;
   /** Called once when the process has ended and is reaped; after the launch's result. */
   onExit: ((exit: ChildExit) => void) | undefined;
 
-  /** Spawns an init that waits for its order. @throws {SysError} ENOMEM when the PID namespace has lost its PID 1. */
+  /** Starts a stub. @throws {SysError} */
   constructor(kernel: Syscalls, loop: EventLoop) {
     this.#kernel = kernel;
     this.#loop = loop;
-    const [ours, theirs] = kernel.socketpair(SOCK_SEQPACKET);
-    const nothing = kernel.open("/dev/null", O_RDWR);
-    try {
-      const self = selfCommand("init", String(CHANNEL));
-      this.pid = kernel.spawn({
-        path: self.command,
-        args: [self.command, ...self.args],
-        env: initEnvironment(self.env),
-        fds: { 0: nothing, 1: nothing, 2: 2, [CHANNEL]: theirs },
-        setsid: true,
-      });
-    } catch (error) {
-      kernel.close(ours);
-      throw error;
-    } finally {
-      kernel.close(theirs);
-      kernel.close(nothing);
-    }
-    // Not reaped yet, so its pid is its own and /proc still tells.
-    this.startTime = processStartTime(kernel, this.pid) ?? "0";
-    this.#pidfd = kernel.pidfdOpen(this.pid, 0);
-    this.#channel = ours;
-    this.#reader = new ChannelReader(kernel, ours);
-    running.set(this.pid, this);
-    loop.add(this.#pidfd, EPOLLIN, () => {
-      const exit = kernel.wait(this.pid, true);
-      if (exit !== undefined) this.reaped(exit);
-    });
+    this.#stub = new StubProcess({ stderr: 2, onSlow: () => this.#onSlow() });
+    this.#watch();
+    this.#protect();
   }
 
-  /** Gives the order; the descriptors stay the caller's. `onResult` is called once, from the loop. */
-  launch(order: InitOrder, fds: readonly number[], onResult: (result: LaunchResult) => void): void {
-    const channel = this.#channel;
-    this.#onResult = onResult;
-    if (this.#ended || channel === undefined) return this.#fail("init has ended before the start");
-    this.#deadline = this.#loop.after(START_DEADLINE_MS, () => this.#fail("init did not answer in time"));
+  /** As the shim sees it. An exec's is known when it has been launched. */
+  get pid(): number {
+    return this.#pid;
+  }
+
+  /** Field 22 of /proc/PID/stat. */
+  get startTime(): string {
+    return this.#startTime;
+  }
+
+  /** Makes or joins namespaces before there is an order; the process is inside all of them afterwards. @throws {SysError} */
+  enter(namespaces: ShimOptions["namespaces"]): void {
     try {
-      sendOrder(this.#kernel, channel, order, fds);
+      enterNamespaces(this.#stub.calls, namespaces);
+      if (namespaces.pid.kind === "host") return;
+      this.#fork();
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      return this.#fail(`init has ended before the start: ${error.message}`);
+      this.#kill();
+      throw error;
     }
-    this.#kernel.setNonblocking(channel, true);
-    this.#loop.add(channel, EPOLLIN, () => this.#pump());
+  }
+
+  /** Goes through a start without any effect, so that the one to come is faster. */
+  rehearse(): void {
+    if (!this.#ended) rehearse(this.#stub.calls);
+  }
+
+  /** Carries out the order; the descriptors stay the caller's. `onResult` is called once, at once or from the loop. */
+  launch(order: InitOrder, fds: readonly number[], onResult: (result: LaunchResult) => void): void {
+    this.#onResult = onResult;
+    this.#deadline = performance.now() + START_DEADLINE_MS;
+    this.#deadlineTimer = this.#loop.after(START_DEADLINE_MS, () => this.#fail(LATE));
+    try {
+      const program = obey(this.#stub.calls, order, {
+        stdio: this.#pass(fds),
+        giveTerminal: (master) => this.#fetchTerminal(master),
+        entered: () => this.#stub.closeNow(),
+        appear: () => {
+          if (order.kind === "exec") this.#fork();
+          // It has looked after the stub of a shim that is killed; the container is to go on.
+          this.#stub.calls.prctl(PR_SET_PDEATHSIG, 0);
+        },
+      });
+      this.#program = program;
+      this.#loop.add(this.#stub.socket, EPOLLIN, () => this.#onOutcome());
+      this.#stub.execve(program.path, program.args, program.env);
+    } catch (error) {
+      if (this.#ended || (error instanceof SysError && error.op === "stub" && error.is("ESRCH"))) {
+        this.#fail("init has ended before the command was started");
+      } else {
+        this.#settle({ ok: false, error: toStartFailure(error) });
+      }
+    }
   }
 
   /** @throws {SysError} ESRCH when it has ended. */
   signal(signal: number): void {
-    if (this.#ended) throw new SysError("kill", ERRNO.ESRCH);
+    if (this.#ended || this.#pidfd === undefined) throw new SysError("kill", ERRNO.ESRCH);
     this.#kernel.pidfdSendSignal(this.#pidfd, signal);
   }
 
-  #pump(): void {
-    while (this.#onResult !== undefined) {
-      const received = this.#reader.next();
-      if (received === "later") return;
-      if (received === "end") {
-        // Without the word that only execve is left, the end is that of init itself.
-        if (this.#committed) this.#settle({ ok: true, master: this.#master });
-        else this.#fail("init has ended before the command was started");
-        return;
-      }
-      const { message, fds } = received;
-      if (message.kind === "console") this.#master = fds[0];
-      else if (message.kind === "exec") this.#committed = true;
-      else this.#settle({ ok: false, error: message.error });
+  /** Ends a process that has had no order, and frees what it takes here. */
+  dismiss(): void {
+    this.#kill();
+    this.#stub[Symbol.dispose]();
+  }
+
+  // --- the stub
+
+  /** A killed shim takes it along, and nobody without CAP_SYS_PTRACE may look into it. */
+  #protect(): void {
+    this.#stub.calls.prctl(PR_SET_DUMPABLE, 0);
+    this.#stub.calls.prctl(PR_SET_PDEATHSIG, SIGKILL);
+  }
+
+  #fork(): void {
+    this.#unwatch();
+    try {
+      this.#stub.fork();
+    } finally {
+      this.#watch();
     }
+    this.#protect();
+    this.#stub.calls.setsid();
+  }
+
+  /** Hands descriptors to the stub; answers its numbers for them. */
+  #pass(fds: readonly number[]): readonly number[] {
+    if (fds.length === 0) return [];
+    this.#kernel.sendmsg(this.#stub.socket, new Uint8Array(MESSAGE), fds);
+    return this.#stub.calls.recvmsg(STUB_SOCKET, new Uint8Array(MESSAGE)).fds;
+  }
+
+  #fetchTerminal(master: number): void {
+    this.#stub.calls.sendmsg(STUB_SOCKET, new Uint8Array(MESSAGE), [master]);
+    this.#master = this.#kernel.recvmsg(this.#stub.socket, new Uint8Array(MESSAGE)).fds[0];
+  }
+
+  /** The rest of the container's life goes on while a file system keeps the stub waiting. */
+  #onSlow(): void {
+    if (performance.now() > this.#deadline) throw new InitFailure("init", LATE);
+    this.#loop.turn(0);
+  }
+
+  /** execve has closed the socket's other end, or its failure is written there. */
+  #onOutcome(): void {
+    const outcome = this.#stub.execveOutcome();
+    if (outcome === undefined) return;
+    if (outcome.kind === "failed") this.#explain(outcome.errno);
+    this.#settle({ ok: true, master: this.#master });
+  }
+
+  /**
+   * What is found out only by execve (no format that the kernel knows, a script whose interpreter is missing) is the started
+   * container's own failure, as with runc: it says so on stderr and ends.
+   */
+  #explain(errno: number): void {
+    try {
+      const text = `exec ${this.#program?.path}: ${errnoText(errno)}\n`;
+      this.#stub.calls.write(2, new TextEncoder().encode(text));
+      this.#stub.exit(NOT_A_PROGRAM);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      this.#kill();
+    }
+  }
+
+  // --- its life
+
+  #watch(): void {
+    const { pid } = this.#stub;
+    this.#pid = pid;
+    // Not reaped yet, so its pid is its own and /proc still tells.
+    this.#startTime = processStartTime(this.#kernel, pid) ?? "0";
+    const pidfd = this.#kernel.pidfdOpen(pid, 0);
+    this.#pidfd = pidfd;
+    running.set(pid, this);
+    this.#loop.add(pidfd, EPOLLIN, () => {
+      const exit = this.#kernel.wait(pid, true);
+      if (exit !== undefined) this.reaped(exit);
+    });
+  }
+
+  #unwatch(): void {
+    running.delete(this.#pid);
+    if (this.#pidfd === undefined) return;
+    this.#loop.remove(this.#pidfd);
+    this.#kernel.close(this.#pidfd);
+    this.#pidfd = undefined;
   }
 
   #fail(message: string): void {
@@ -129,24 +222,19 @@ export class InitProcess {
     const onResult = this.#onResult;
     if (onResult === undefined) return;
     this.#onResult = undefined;
-    this.#loop.cancel(this.#deadline);
-    this.#closeChannel();
-    if (result.ok || this.#ended) return onResult(result);
+    this.#loop.cancel(this.#deadlineTimer);
+    this.#loop.remove(this.#stub.socket);
+    this.#stub[Symbol.dispose]();
+    if (result.ok) return onResult(result);
     if (this.#master !== undefined) this.#kernel.close(this.#master);
+    if (this.#ended) return onResult(result);
     this.#afterExit = () => onResult(result);
     this.#kill();
   }
 
-  #closeChannel(): void {
-    if (this.#channel === undefined) return;
-    this.#loop.remove(this.#channel);
-    this.#kernel.close(this.#channel);
-    this.#channel = undefined;
-  }
-
   #kill(): void {
     try {
-      this.signal(9);
+      this.signal(SIGKILL);
     } catch (error) {
       if (!(error instanceof SysError && error.is("ESRCH"))) throw error;
     }
@@ -154,27 +242,17 @@ export class InitProcess {
 
   /** It has ended and is no more. */
   reaped(exit: ChildExit): void {
-    running.delete(this.pid);
-    // A short-lived program may have ended before the end of its channel was looked at.
-    this.#pump();
-    this.#closeChannel();
-    this.#loop.remove(this.#pidfd);
-    this.#kernel.close(this.#pidfd);
+    this.#unwatch();
     this.#ended = true;
+    // A short-lived program may have ended before the end of the stub's socket was looked at.
+    if (this.#onResult !== undefined && this.#program !== undefined) this.#onOutcome();
     if (this.#onResult !== undefined) this.#fail("init has ended before the command was started");
     this.#afterExit?.();
     this.onExit?.(exit);
   }
 }
 
-function initEnvironment(own: Readonly<Record<string, string>>): string[] {
-  const env: Record<string, string> = {};
-  for (const name of ENVIRONMENT) {
-    const value = Deno.env.get(name);
-    if (value !== undefined) env[name] = value;
-  }
-  return Object.entries({ ...env, ...own }).map(([name, value]) => `${name}=${value}`);
-}
+const LATE = "init did not answer in time";
 
 /** Docker's exit code. */
 export function exitCode(exit: ChildExit): number {

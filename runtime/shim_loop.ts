@@ -19,13 +19,14 @@ interface Timer {
  * The one place where a shim sleeps: epoll_wait on the main thread. Deno's own event loop never runs, because it would
  * need threads, which a process that has left its PID namespace cannot make.
  */
-export class EventLoop {
+export class EventLoop implements Disposable {
   readonly #kernel: Syscalls;
   readonly #epoll: number;
   readonly #watches = new Map<number, Watch>();
   readonly #timers = new Map<number, Timer>();
   #nextTimer = 1;
   #stopped = false;
+  #turns = 0;
 
   constructor(kernel: Syscalls) {
     this.#kernel = kernel;
@@ -72,19 +73,32 @@ export class EventLoop {
     this.#stopped = true;
   }
 
+  /** Closes everything that is still watched: each descriptor belongs to something that has lived in this loop. */
+  [Symbol.dispose](): void {
+    this.#timers.clear();
+    for (const fd of this.#watches.keys()) this.#kernel.close(fd);
+    this.#watches.clear();
+    this.#kernel.close(this.#epoll);
+  }
+
   /** Until {@link stop}. A handler that throws is reported and does not end the loop: a container depends on it. */
   run(): void {
-    while (!this.#stopped) {
-      const ready = this.#kernel.epollWait(this.#epoll, this.#timeout());
+    while (!this.#stopped) this.turn(this.#timeout());
+  }
 
-      for (let index = 0; index < ready.length; index++) {
-        const event = ready[index];
-        if (event === undefined) continue;
-        const watch = this.#watches.get(event.fd);
-        if (watch?.events !== undefined) guarded(() => watch.handler(event.events));
-      }
-      this.#runTimers();
+  /** Sleeps `timeoutMs` at most (-1: until something happens) and handles what is there. A handler may call this as well. */
+  turn(timeoutMs: number): void {
+    const turn = ++this.#turns;
+    const ready = this.#kernel.epollWait(this.#epoll, timeoutMs);
+    for (let index = 0; index < ready.length; index++) {
+      const event = ready[index];
+      if (event === undefined) continue;
+      const watch = this.#watches.get(event.fd);
+      if (watch?.events !== undefined) guarded(() => watch.handler(event.events));
+      // The list is the newer turn's now; what this one has not come to is reported again.
+      if (turn !== this.#turns) break;
     }
+    this.#runTimers();
   }
 
   #timeout(): number {

@@ -1,14 +1,14 @@
 import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWUTS } from "../ffi/constants.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import type { NamespaceMode, ShimOptions } from "./spec.ts";
 
 const FLAGS = { net: CLONE_NEWNET, ipc: CLONE_NEWIPC, uts: CLONE_NEWUTS, pid: CLONE_NEWPID } as const;
 
 /**
- * Leaves or joins namespaces with the calling thread; children of it are inside. The thread's own PID namespace does not
- * change, only that of its children, the first of which is PID 1 of a new one.
+ * Makes `kernel`'s process leave or join namespaces. Its own PID namespace does not change, only that of its children, the first
+ * of which is PID 1 of a new one.
  */
-export function enterNamespaces(kernel: Syscalls, namespaces: ShimOptions["namespaces"]): void {
+export function enterNamespaces(kernel: ProcessSyscalls, namespaces: ShimOptions["namespaces"]): void {
   // All paths are opened first: after the first step some of them could no longer be reached.
   const joined = Object.entries(FLAGS).flatMap(([name, flag]) => {
     const mode: NamespaceMode = namespaces[name as keyof typeof FLAGS];

@@ -14,6 +14,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await Deno.remove(rootfs, { recursive: true });
 });
+const NAMESPACES = ["pid", "net", "ipc", "uts", "mnt", "cgroup"];
 const sh = (script: string) => containerSpec(rootfs, ["sh", "-c", script]);
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
@@ -308,6 +309,49 @@ describeWith(BUSYBOX)("a shim", () => {
     await until("descriptors to be closed", () => count() <= before);
     const children = await Deno.readTextFile(`/proc/${shim.pid}/task/${shim.pid}/children`);
     expect(children.trim().split(" ").length).toBe(1);
+  });
+
+  it("begins anew when it is told to, with nothing of the container before in it", async () => {
+    await using shim = await ShimClient.start();
+    const descriptors = () => [...Deno.readDirSync(`/proc/${shim.pid}/fd`)].length;
+    const before = descriptors();
+    for (let life = 0; life < 5; life++) {
+      const old = shim.dir;
+      const { stdout, record } = await shim.run(sh(`
+        for ns in ${NAMESPACES.join(" ")}; do readlink /proc/self/ns/$ns; done
+        hostname; hostname changed; sleep 1000 & echo $$; exit ${life}`));
+      const lines = stdout.trim().split("\n");
+      const shims = NAMESPACES.map((name) => Deno.readLinkSync(`/proc/${shim.pid}/ns/${name}`));
+      expect(lines.slice(0, 6).filter((line) => shims.includes(line))).toEqual([]);
+      expect([record.exitCode, ...lines.slice(6)]).toEqual([life, "test", "1"]);
+      await shim.again();
+      expect(exists(old)).toBe(false);
+    }
+    expect(descriptors()).toBe(before);
+    const children = await Deno.readTextFile(`/proc/${shim.pid}/task/${shim.pid}/children`);
+    expect(children.trim().split(" ").length).toBe(1);
+    const oom = (pid: number | string) => Deno.readTextFileSync(`/proc/${pid}/oom_score_adj`);
+    expect(await shim.run(sh("cat /proc/self/oom_score_adj"))).toMatchObject({ stdout: oom("self") });
+  });
+
+  it("begins anew after a failed start too, and ends when its engine dies meanwhile", async () => {
+    await using shim = await ShimClient.start();
+    expect((await shim.start(containerSpec(rootfs, ["nosuch"]))).ok).toBe(false);
+    await shim.again();
+    expect((await shim.run(sh("echo hi"))).stdout).toBe("hi\n");
+    const dir = await Deno.makeTempDir();
+    await shim.request({ op: "shutdown", again: dir });
+    shim.disconnect();
+    await until("the shim's end", () => !exists(dir));
+  });
+
+  it("does not begin anew while its container runs", async () => {
+    await using shim = await ShimClient.start();
+    await shim.start(containerSpec(rootfs, ["sleep", "1000"]));
+    expect(await shim.request({ op: "shutdown", again: shim.dir })).toMatchObject({
+      ok: false,
+      error: { message: "container is running" },
+    });
   });
 
   it("ends everything that a container in the host's PID namespace has started", async () => {

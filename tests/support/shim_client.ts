@@ -65,7 +65,7 @@ export interface Output {
 }
 
 export class ShimClient implements AsyncDisposable {
-  readonly dir: string;
+  dir: string;
   readonly pid: number;
   readonly exitFile: string;
   readonly logFile: string;
@@ -120,6 +120,17 @@ export class ShimClient implements AsyncDisposable {
     const connection = await Deno.connect({ transport: "unix", path: `${this.dir}/ctl.sock` });
     this.#connection = connection;
     this.#receive(connection);
+  }
+
+  /** Lets the shim begin anew in another directory, once its container has ended, and connects to it there. */
+  async again(): Promise<void> {
+    const dir = await Deno.makeTempDir({ dir: this.#base, prefix: "shim-" });
+    const reply = await this.request({ op: "shutdown", again: dir });
+    if (!reply.ok) throw new Error(reply.error.message);
+    await this.event("ready");
+    this.disconnect();
+    this.dir = dir;
+    await this.connect();
   }
 
   disconnect(): void {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ShimClient, type ShimEvents, ShimFailure } from "../../engine/shim_client.ts";
+import { ShimClient, type ShimEvents, ShimFailure, type ShimOrder } from "../../engine/shim_client.ts";
 import { ALL_PRIVATE, type ReadyShim, ShimPool } from "../../engine/shim_pool.ts";
 import { waitFor } from "../support/processes.ts";
 
@@ -123,6 +123,7 @@ describe("ShimClient", () => {
 function fakePool(size: number): {
   pool: ShimPool;
   spawned: (ReadyShim & { events: ShimEvents; closed: boolean })[];
+  orders: ShimOrder[];
   release(): void;
   fail: { next: boolean };
   log: string[];
@@ -130,6 +131,7 @@ function fakePool(size: number): {
   const spawned: (ReadyShim & { events: ShimEvents; closed: boolean })[] = [];
   const waiting: (() => void)[] = [];
   const fail = { next: false };
+  const orders: ShimOrder[] = [];
   const log: string[] = [];
   const spawn = async (): Promise<ReadyShim> => {
     await new Promise<void>((resolve) => waiting.push(resolve));
@@ -146,6 +148,10 @@ function fakePool(size: number): {
       },
       listen: (events: ShimEvents) => shim.events = events,
       close: () => shim.closed = true,
+      request: (order: ShimOrder) => {
+        orders.push(order);
+        return Promise.resolve({ seq: 1, ok: true });
+      },
     } as unknown as ShimClient;
     spawned.push(shim);
     return shim;
@@ -153,7 +159,9 @@ function fakePool(size: number): {
   const release = () => {
     for (const resolve of waiting.splice(0)) resolve();
   };
-  return { pool: new ShimPool({ size, spawn, log: (line) => log.push(line) }), spawned, release, fail, log };
+  const newDir = () => Deno.makeTempDirSync({ dir });
+  const pool = new ShimPool({ size, spawn, newDir, log: (line) => log.push(line) });
+  return { pool, spawned, orders, release, fail, log };
 }
 
 describe("ShimPool", () => {
@@ -214,6 +222,51 @@ describe("ShimPool", () => {
       () => "waited for both to be closed",
     );
     expect(pool.idle).toBe(0);
+  });
+
+  it("takes a shim back whose container has ended, where there is room", async () => {
+    const { pool, spawned, orders, release } = fakePool(1);
+    const [first, second] = [pool.acquire(), pool.acquire()];
+    release();
+    const shims = [await first, await second];
+    const [shim, other] = shims;
+    if (shim === undefined || other === undefined) throw new Error("no shims");
+    await pool.release(shim);
+    const order = orders[0] as { again?: string };
+    // The place is taken: this one is to end.
+    await pool.release(other);
+    expect(orders[1]).toEqual({ op: "shutdown" });
+    const listener = Deno.listen({ transport: "unix", path: `${order.again}/ctl.sock` });
+    using _listener = listener;
+    spawned[0]?.events.onReady?.();
+    using _connection = await listener.accept();
+    await waitFor(() => pool.idle === 1, 5000, () => "waited for the shim to be back");
+    const again = await pool.acquire();
+    expect(again.ref).toMatchObject({ pid: shim.ref.pid, dir: order.again });
+    expect(spawned.map(({ closed }) => closed)).toEqual([true, true]);
+    again.client.close();
+  });
+
+  it("boots another one for a shim that does not come back, and takes none of another kind", async () => {
+    const { pool, spawned, orders, release } = fakePool(1);
+    const host = pool.acquire({ ...ALL_PRIVATE, net: { kind: "host" } });
+    const own = pool.acquire();
+    release();
+    await pool.release(await host);
+    expect(orders).toEqual([{ op: "shutdown" }]);
+    await pool.release(await own);
+    spawned.find(({ closed }) => !closed)?.events.onClose?.();
+    const next = pool.acquire();
+    await waitFor(
+      () => {
+        release();
+        return spawned.length === 3;
+      },
+      5000,
+      () => "waited for another shim",
+    );
+    expect((await next).ref.id).toBe("2");
+    pool.close();
   });
 
   it("survives that a shim cannot be started", async () => {

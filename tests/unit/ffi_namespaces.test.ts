@@ -203,8 +203,9 @@ describe("controlling terminal", () => {
         const after = code(() => k.open("/dev/tty", c.O_RDWR));
         Deno.exit(before === "ENXIO" && after === "ok" ? 0 : 1);
       }
-      const { master, index } = k.openPtyMaster("/dev/ptmx");
-      const slave = k.open("/dev/pts/" + index, c.O_RDWR | c.O_NOCTTY);
+      const master = k.open("/dev/ptmx", c.O_RDWR | c.O_NOCTTY);
+      k.unlockPty(master);
+      const slave = k.openPtyPeer(master);
       const pid = k.spawn({
         path: Deno.execPath(),
         args: ["deno", "run", "-A", "--no-config", import.meta.filename!],

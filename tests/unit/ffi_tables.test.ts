@@ -107,11 +107,13 @@ describe("constants", () => {
       .map(([name]) => name);
     expect(names.length).toBeGreaterThan(200);
     // deno-fmt-ignore
-    const headers = include("sched.h", "fcntl.h", "linux/openat2.h", "sys/mount.h", "sys/stat.h", "sys/prctl.h", "linux/seccomp.h",
+    const headers = include("sched.h", "sys/mman.h", "linux/memfd.h", "linux/futex.h", "fcntl.h", "linux/openat2.h", "sys/mount.h", "sys/stat.h", "sys/prctl.h", "linux/seccomp.h",
       "sys/wait.h", "spawn.h", "sys/resource.h", "sys/epoll.h", "time.h", "signal.h", "sys/socket.h", "linux/sockios.h", "net/if.h",
       "sys/ioctl.h", "sys/file.h", "sys/xattr.h", "linux/close_range.h", "unistd.h") +
       // glibc's sched.h lacks the one, sys/mount.h the other
       "\n#define CLONE_NEWTIME 0x80\n#define MS_SILENT 32768" +
+      // not in headers before 6.3
+      "\n#define MFD_EXEC 16" +
       // linux/fs.h and glibc's sys/mount.h do not bear each other
       "\n#define FICLONE _IOW(0x94, 9, int)";
     const actual = await numbersFromC(headers, names);

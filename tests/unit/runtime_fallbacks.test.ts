@@ -1,11 +1,11 @@
 /** What the runtime does when the kernel refuses: by a recorder, because no test machine refuses everything. */
 import { describe, expect, it } from "vitest";
-import { MS_BIND, MS_RDONLY, PR_CAPBSET_READ } from "../../ffi/constants.ts";
+import { MS_BIND, MS_RDONLY, PR_CAPBSET_DROP } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { Recorder } from "../../ffi/recorder.ts";
 import type { Stat } from "../../ffi/syscalls.ts";
 import { applyMounts, openMountSources } from "../../runtime/init_mounts.ts";
-import { becomeProcess } from "../../runtime/init_process.ts";
+import { prepareProcess } from "../../runtime/init_process.ts";
 import { rehearse } from "../../runtime/init_rehearsal.ts";
 import { applySysctls } from "../../runtime/init_sysctl.ts";
 import { LogWriter } from "../../runtime/shim_log.ts";
@@ -131,60 +131,63 @@ describe("applyMounts()", () => {
   });
 });
 
-describe("becomeProcess()", () => {
-  const setup = { channel: 9, stdio: [20, 21, 22], prefix: [], first: true };
+describe("prepareProcess()", () => {
   function becoming(overrides: Parameters<typeof processSpec>[1]) {
     const recorder = new Recorder();
     recorder.answer("prctl", (option) => {
-      if (option === PR_CAPBSET_READ) throw new SysError("prctl", ERRNO.EINVAL);
+      if (option === PR_CAPBSET_DROP) throw new SysError("prctl", ERRNO.EINVAL);
       return 0;
     });
     recorder.answer("stat", () => ({ ...DIRECTORY, mode: 0o100755 }));
     recorder.fail("open", "ENOENT");
-    recorder.answer("execve", () => {
-      throw new Error("executed");
-    });
-    const run = () => becomeProcess(recorder.syscalls, processSpec(["/x"], overrides), setup);
-    return { recorder, run };
+    recorder.answer("getcwd", () => "/");
+    let seen: string[] = [];
+    const setup = {
+      stdio: [20, 21, 22],
+      prefix: [],
+      first: true,
+      giveTerminal: () => {},
+      appear: () => {
+        seen = recorder.calls.map(({ name }) => name);
+      },
+    };
+    const run = () => prepareProcess(recorder.syscalls, processSpec(["/x"], overrides), setup);
+    return { recorder, run, beforeItAppears: () => seen };
   }
 
-  it("loads the filter as the last call before execve, after user and limits", () => {
+  it("loads the filter as its last call, after user and limits", () => {
     const { recorder, run } = becoming({ seccomp: btoa("12345678"), user: "5" });
-    expect(run).toThrow("executed");
+    expect(run()).toMatchObject({ path: "/x", args: ["/x"] });
     const names = recorder.calls.map(({ name }) => name);
-    expect(names.slice(-2)).toEqual(["seccompSetFilter", "execve"]);
-    const order = [
-      "setgroups",
-      "setresgid",
-      "setresuid",
-      "capset",
-      "dup2",
-      "cloexecFrom",
-      "setrlimit",
-      "resetSignals",
-    ];
-    expect(names.filter((name) => order.includes(name) && name !== "dup2")).toEqual(
-      order.filter((name) => name !== "dup2"),
-    );
+    expect(names.at(-1)).toBe("seccompSetFilter");
+    const order = ["setgroups", "setresgid", "setresuid", "capset", "cloexecFrom", "setrlimit"];
+    expect(names.filter((name) => order.includes(name))).toEqual(order);
   });
 
-  it("keeps CAP_SYS_ADMIN effective for the filter only when nothing else permits it", () => {
+  it("has given up its rights before the container can see it", () => {
+    const { run, beforeItAppears } = becoming({ user: "5" });
+    run();
+    expect(beforeItAppears()).toEqual(expect.arrayContaining(["setresuid", "capset"]));
+  });
+
+  it("keeps CAP_SYS_ADMIN for the filter only when nothing else permits it, and no other right", () => {
     const all = 0xffff_ffff_ffff_ffffn;
-    const effective = (overrides: Parameters<typeof processSpec>[1]) => {
+    const kept = (overrides: Parameters<typeof processSpec>[1]) => {
       const { recorder, run } = becoming({ user: "5", ...overrides });
       recorder.answer("capget", () => ({ effective: 0n, permitted: all, inheritable: 0n }));
-      expect(run).toThrow("executed");
-      return recorder.argsOf("capset")[0]?.[0].effective;
+      run();
+      const sets = recorder.argsOf("capset")[0]?.[0];
+      return [sets?.effective, sets?.permitted];
     };
-    expect(effective({ seccomp: btoa("12345678") })).toBe(1n << 21n);
-    expect(effective({ seccomp: btoa("12345678"), noNewPrivileges: true })).toBe(0n);
-    expect(effective({})).toBe(0n);
+    expect(kept({ seccomp: btoa("12345678") })).toEqual([1n << 21n, 1n << 21n]);
+    expect(kept({ seccomp: btoa("12345678"), noNewPrivileges: true })).toEqual([0n, 0n]);
+    expect(kept({})).toEqual([0n, 0n]);
   });
 
   it("goes on without setgroups where there is a single id and no other group", () => {
     const { recorder, run } = becoming({});
     recorder.fail("setgroups", "EPERM");
-    expect(run).toThrow("executed");
+    expect(run()).toMatchObject({ path: "/x" });
     const other = becoming({ additionalGroups: ["7"] });
     other.recorder.fail("setgroups", "EPERM");
     expect(other.run).toThrow("switching to uid 0, gid 0");
