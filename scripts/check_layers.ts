@@ -26,7 +26,7 @@ const ROOMS: Record<string, readonly string[]> = {
 const TYPES_OF: Record<string, readonly string[]> = { bootstrap: ["engine"] };
 
 /** Programs of which one runs for each container, and the only rooms they may load. */
-const SMALL_ENTRIES = ["runtime/shim_main.ts", "runtime/init_main.ts"];
+const SMALL_ENTRIES = ["runtime/shim_main.ts"];
 const SMALL_ROOMS = ["runtime", "ffi", "base"];
 
 interface Import {

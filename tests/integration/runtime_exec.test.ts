@@ -1,9 +1,12 @@
-/** Further processes in a container, and terminals, through a real shim and init. */
+/** Further processes in a container, and terminals, through a real shim. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
 import { containerSpec, DEFAULT_CAPS, DEFAULT_MOUNTS, processSpec } from "../support/container_spec.ts";
 import { ShimClient } from "../support/shim_client.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
+
+const PTRACE = 1n << 19n;
+const SYS_ADMIN = 1n << 21n;
 
 let rootfs: string;
 let volume: string;
@@ -41,6 +44,31 @@ describeWith(BUSYBOX)("exec", () => {
     const script =
       "for n in mnt pid net ipc uts cgroup; do readlink /proc/self/ns/$n; readlink /proc/1/ns/$n; done | sort -u | wc -l; hostname; cat /dev/shm/x";
     expect(await sh(script)).toEqual({ stdout: "6\ntest\n1\n", stderr: "", exitCode: 0 });
+  });
+
+  it("shows no process of the engine's to a container that may trace processes", async () => {
+    const DEFAULT = BigInt(`0x${DEFAULT_CAPS}`);
+    const all = (DEFAULT | PTRACE).toString(16).padStart(16, "0");
+    const capabilities = { bounding: all, permitted: all, effective: all, inheritable: "", ambient: "" };
+    await using tracer = await ShimClient.start();
+    // Whatever root directory it finds that has the host's file, and whatever rights: written to a file for the test to see.
+    const watch = `while :; do for p in /proc/[0-9]*; do
+      [ -e $p/root${rootfs}/bin/sh ] && echo "root of $p" >>/dev/shm/seen
+      grep CapPrm $p/status >>/dev/shm/rights
+    done 2>/dev/null; done`;
+    const process = processSpec(["sh", "-c", watch], { capabilities });
+    const started = await tracer.start(containerSpec(rootfs, [], { process }));
+    expect(started.ok).toBe(true);
+    for (let round = 0; round < 30; round++) {
+      expect((await tracer.runExec(processSpec(["true"], { capabilities }))).exitCode).toBe(0);
+    }
+    const { stdout } = await tracer.runExec(
+      processSpec(["sh", "-c", "cat /dev/shm/seen; sort -u /dev/shm/rights"], { capabilities }),
+    );
+    const rights = [...stdout.matchAll(/^CapPrm:\t([0-9a-f]+)$/gm)].map(([, hex]) => BigInt(`0x${hex}`));
+    expect(stdout).not.toContain("root of");
+    expect(rights).toContain(DEFAULT | PTRACE);
+    for (const right of rights) expect(right & ~(DEFAULT | PTRACE | SYS_ADMIN)).toBe(0n);
   });
 
   it("gives streams and exit code", async () => {

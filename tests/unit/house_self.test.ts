@@ -18,12 +18,6 @@ describe("selfCommand() in the source form", () => {
     expect(selfCommand("serve", "-D").args.slice(-2)).toEqual(["serve", "-D"]);
     expect(selfCommand("cli").args.at(-1)).toMatch(/\/main\.ts$/);
   });
-
-  it("gives shim and init the same flags, because they share a cache directory", () => {
-    const flags = (role: string) => selfCommand(role).args.filter((a) => a.startsWith("--v8-flags"));
-    expect(flags("shim")).toEqual(flags("init"));
-    expect(flags("shim")).toHaveLength(1);
-  });
 });
 
 describe("workerUrl() in the source form", () => {
