@@ -2,6 +2,7 @@
 
 import { ConnectError } from "./errors.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { spawnBackground } from "../base/background.ts";
 import { selfCommand } from "../base/self.ts";
 import { defaultPaths } from "../base/paths.ts";
 
@@ -27,16 +28,12 @@ export async function startEngine(endpoint: Endpoint): Promise<Deno.Conn> {
   }
   const before = fileSize(log);
   const serve = selfCommand("serve");
-  const child = new Deno.Command("/bin/sh", {
-    args: ["-c", 'exec "$@" >>"$0" 2>&1', log, serve.command, ...serve.args],
-    env: serve.env,
-    cwd: "/",
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-    detached: true,
-  }).spawn();
-  child.unref();
+  const child = spawnBackground(
+    serve.command,
+    serve.args,
+    { path: log, append: true, streams: "both" },
+    serve.env,
+  );
   let ended = false;
   child.status.then(() => ended = true, () => ended = true);
   const deadline = Date.now() + START_DEADLINE_MS;

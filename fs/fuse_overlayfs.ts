@@ -1,3 +1,4 @@
+import { spawnBackground } from "../base/background.ts";
 import { EngineError, messageOf } from "../base/errors.ts";
 import { MNT_DETACH } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
@@ -66,17 +67,11 @@ export class FuseOverlayfsDriver implements GraphDriver {
       escapeOption(dirs.work)
     }`;
     const log = `${dirs.dir}/fuse.log`;
-    // sh only so that stderr has a file: it outlives the engine, and a pipe would not
-    const child = new Deno.Command("/bin/sh", {
-      args: ["-c", 'exec "$0" "$@" 2>"$BERTH_LOG"', this.#program, "-f", "-o", options, dirs.merged],
-      env: { BERTH_LOG: log },
-      cwd: "/",
-      stdin: "null",
-      stdout: "null",
-      stderr: "null",
-      detached: true,
-    }).spawn();
-    child.unref();
+    const child = spawnBackground(this.#program, ["-f", "-o", options, dirs.merged], {
+      path: log,
+      append: false,
+      streams: "stderr",
+    });
     let ended = false;
     void child.status.then(() => ended = true);
     const identity = identify(child.pid);
