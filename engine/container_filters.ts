@@ -3,7 +3,7 @@ import { invalid, notFound } from "../base/errors.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { ZERO_TIME } from "./container_record.ts";
 import type { Filters } from "./types.ts";
-import { parsePort } from "./validate.ts";
+import { parsePort } from "./validate_network.ts";
 import { mountsView, statusOf } from "./views.ts";
 
 const KNOWN = new Set(

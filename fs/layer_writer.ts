@@ -12,12 +12,12 @@ import {
   S_IFMT,
 } from "../ffi/constants.ts";
 import type { Stat, Syscalls } from "../ffi/syscalls.ts";
-import type { WhiteoutFormat } from "./graph_driver.ts";
+import { EntryAttributes } from "./entry_attributes.ts";
 import { cleanEntryPath } from "./entry_path.ts";
-import type { TarEntry, TarTime } from "./tar/mod.ts";
+import type { WhiteoutFormat } from "./graph_driver.ts";
+import type { TarEntry } from "./tar/mod.ts";
 import { MAX_REPORTED, type UnpackLimits } from "./unpack_job.ts";
 import {
-  isDriverXattr,
   OPAQUE_MARKER,
   OPAQUE_VALUE,
   OPAQUE_XATTRS,
@@ -40,12 +40,6 @@ export interface LayerWriterOptions {
   };
 }
 
-/** Times of so many directories are remembered until the end; of more, those that the archive has left behind are set before. */
-const MAX_REMEMBERED = 50_000;
-
-/** Errors of lsetxattr after which the rest of the entry is still worth having. */
-const REFUSED_XATTR = ["EPERM", "EOPNOTSUPP", "EINVAL", "EACCES"] as const;
-
 /**
  * Makes the files of a layer out of an archive's entries, below the calling thread's root: the thread must have been
  * chroot-ed into the layer, so that whatever an archive says, and whatever symbolic links it has made before, the kernel
@@ -57,10 +51,8 @@ const REFUSED_XATTR = ["EPERM", "EOPNOTSUPP", "EINVAL", "EACCES"] as const;
 export class LayerWriter {
   readonly #sys: Syscalls;
   readonly #options: LayerWriterOptions;
-  /** Set at the end: what is made inside a directory changes its time. */
-  readonly #directoryTimes = new Map<string, TarTime>();
+  readonly #attributes: EntryAttributes;
   readonly skippedDevices: string[] = [];
-  skippedXattrs = 0;
   entries = 0;
   size = 0;
 
@@ -68,13 +60,20 @@ export class LayerWriter {
   #path = "";
   #fd = -1;
   #sparseFile: Deno.FsFile | undefined;
-  /** A new file takes its group from a set-group-id directory: then owners are set even when they are 0. */
-  #setGroupIdSeen = false;
   #mknodRefused = false;
 
   constructor(sys: Syscalls, options: LayerWriterOptions) {
     this.#sys = sys;
     this.#options = options;
+    this.#attributes = new EntryAttributes(sys, {
+      ignoreChownErrors: options.ignoreChownErrors,
+      emptyTree: options.into === undefined,
+    });
+  }
+
+  /** Extended attributes that could not be set, or belong to a graph driver. */
+  get skippedXattrs(): number {
+    return this.#attributes.skippedXattrs;
   }
 
   /** Begins an entry. @throws {EngineError | SysError} */
@@ -102,7 +101,7 @@ export class LayerWriter {
     }
     this.#path = path;
     if (path === "/") {
-      if (entry.type === "directory") this.#attributes(path, entry);
+      if (entry.type === "directory") this.#attributes.set(path, entry);
       return;
     }
     switch (entry.type) {
@@ -115,9 +114,7 @@ export class LayerWriter {
         return;
       case "symlink":
         this.#place(path, () => this.#sys.symlink(entry.linkName, path));
-        this.#owner(path, entry);
-        this.#xattrs(path, entry);
-        this.#sys.lutimes(path, entry.mtime as [number, number], entry.mtime as [number, number]);
+        this.#attributes.setOfLink(path, entry);
         return;
       case "hardlink": {
         const target = (into?.path ?? "") + cleanEntryPath(entry.linkName);
@@ -127,7 +124,7 @@ export class LayerWriter {
       }
       case "fifo":
         this.#place(path, () => this.#sys.mknod(path, S_IFIFO | (entry.mode & 0o777), 0n));
-        this.#attributes(path, entry);
+        this.#attributes.set(path, entry);
         return;
       case "char":
       case "block":
@@ -179,26 +176,12 @@ export class LayerWriter {
       this.#sys.close(this.#fd);
       this.#fd = -1;
     }
-    this.#attributes(this.#path, entry);
+    this.#attributes.set(this.#path, entry);
   }
 
   /** Ends the layer: times of directories. */
   finish(): void {
-    this.#setDirectoryTimes("");
-  }
-
-  /** Of all remembered directories that are not on the way to `current`. */
-  #setDirectoryTimes(current: string): void {
-    for (const [path, time] of this.#directoryTimes) {
-      if (current !== "" && (path === "/" || current === path || current.startsWith(`${path}/`))) continue;
-      this.#directoryTimes.delete(path);
-      try {
-        this.#sys.lutimes(path, time as [number, number], time as [number, number]);
-      } catch (error) {
-        // a later entry has replaced it
-        if (!(error instanceof SysError) || !error.is("ENOENT", "ENOTDIR", "ELOOP")) throw error;
-      }
-    }
+    this.#attributes.finish();
   }
 
   /** Closes what is open after a failure. */
@@ -242,7 +225,7 @@ export class LayerWriter {
     // the whiteout hid a directory of a lower layer, which must not shine through the new one
     hidesLower = this.#removeWhiteoutFile(path) || hidesLower;
     if (hidesLower) this.#setOpaque(path);
-    this.#attributes(path, entry);
+    this.#attributes.set(path, entry);
   }
 
   /** Runs `make` for a new name, clearing what is in the way and making directories that the archive left out. */
@@ -262,7 +245,7 @@ export class LayerWriter {
   }
 
   #clear(path: string): void {
-    this.#directoryTimes.delete(path);
+    this.#attributes.forget(path);
     const existing = this.#sys.stat(path, false);
     if ((existing.mode & S_IFMT) !== S_IFDIR) this.#sys.unlink(path);
     // Deno.removeSync does not follow symbolic links
@@ -381,57 +364,6 @@ export class LayerWriter {
     }
     if (whiteouts === "fuse-overlayfs" || whiteouts === "files") {
       this.#emptyFile(`${directory === "/" ? "" : directory}/${OPAQUE_MARKER}`);
-    }
-  }
-
-  /** Owner, mode, extended attributes and time, in the order in which each leaves the ones before alone. */
-  #attributes(path: string, entry: TarEntry): void {
-    const chowned = this.#owner(path, entry);
-    const special = entry.mode & 0o7000;
-    if (chowned || special !== 0 || path === "/" || entry.type === "directory") {
-      this.#sys.chmod(path, entry.mode);
-    }
-    if (entry.type === "directory" && entry.mode & 0o2000) this.#setGroupIdSeen = true;
-    this.#xattrs(path, entry);
-    if (entry.type === "directory") {
-      this.#directoryTimes.set(path, entry.mtime);
-      if (this.#directoryTimes.size > MAX_REMEMBERED) this.#setDirectoryTimes(path);
-    } else this.#sys.lutimes(path, entry.mtime as [number, number], entry.mtime as [number, number]);
-  }
-
-  #owner(path: string, { uid, gid, type, name }: TarEntry): boolean {
-    // a file that was just made is 0:0, a directory may have been there
-    const fresh = this.#options.into === undefined && !this.#setGroupIdSeen && type !== "directory";
-    if (uid === 0 && gid === 0 && fresh) return false;
-    try {
-      this.#sys.lchown(path, uid, gid);
-    } catch (error) {
-      if (!(error instanceof SysError) || !error.is("EINVAL", "EPERM")) throw error;
-      if (this.#options.ignoreChownErrors) return false;
-      throw new EngineError(
-        "system",
-        `failed to set the owner of ${
-          JSON.stringify(name)
-        }: potentially insufficient UIDs or GIDs available in user ` +
-          `namespace (requested ${uid}:${gid}): Check /etc/subuid and /etc/subgid if configured locally`,
-        { cause: error },
-      );
-    }
-    return true;
-  }
-
-  #xattrs(path: string, entry: TarEntry): void {
-    for (const [name, value] of entry.xattrs) {
-      if (isDriverXattr(name)) {
-        this.skippedXattrs++;
-        continue;
-      }
-      try {
-        this.#sys.lsetxattr(path, name, value);
-      } catch (error) {
-        if (!(error instanceof SysError) || !error.is(...REFUSED_XATTR)) throw error;
-        this.skippedXattrs++;
-      }
     }
   }
 }

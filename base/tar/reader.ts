@@ -1,13 +1,13 @@
 import { decodePath } from "../path_text.ts";
 import { BLOCK, padding, type TarEntry, type TarEntryType, TarError, type TarEvent } from "./entry.ts";
 import { isZeroBlock, parseHeader, type RawHeader } from "./header.ts";
-import { decimal, parsePax, parsePaxTime, type PaxRecords, XATTR_PREFIX } from "./pax.ts";
+import { mergePax } from "./merge_pax.ts";
+import { parsePax, type PaxRecords } from "./pax.ts";
 import {
   checkSparse,
   MAX_STRETCHES,
   oldSparse,
   oldSparseExtension,
-  paxSparse,
   type SparseMap,
   SparseMapReader,
 } from "./sparse.ts";
@@ -16,8 +16,6 @@ import {
 const MAX_META = 8 * 1024 * 1024;
 /** Records that hold for all entries are looked at for each: there are a handful in real archives. */
 const MAX_GLOBAL = 64 * 1024;
-
-const NO_XATTRS: ReadonlyMap<string, Uint8Array> = new Map();
 
 const TYPES: Readonly<Record<string, TarEntryType>> = {
   "\0": "file",
@@ -324,91 +322,4 @@ export class TarReader {
     this.#state = this.#skip === 0 ? "header" : "skip";
     yield { kind: "end" };
   }
-}
-
-interface Merged {
-  name: string;
-  linkName: string;
-  size: number;
-  uid: number;
-  gid: number;
-  mtime: readonly [number, number];
-  xattrs: ReadonlyMap<string, Uint8Array>;
-  sparse: { size: number; map: SparseMap | "in-data" } | undefined;
-}
-
-function mergePax(
-  header: RawHeader,
-  records: PaxRecords,
-  longName: string | undefined,
-  longLink: string | undefined,
-): Merged {
-  const merged: Merged = {
-    name: longName ?? header.name,
-    linkName: longLink ?? header.linkName,
-    size: header.size,
-    uid: header.uid,
-    gid: header.gid,
-    mtime: [header.mtime, 0],
-    xattrs: NO_XATTRS,
-    sparse: undefined,
-  };
-  if (records.length === 0) return merged;
-  const xattrs = new Map<string, Uint8Array>();
-  const sparse: Record<string, string> = {};
-  const oldSparseNumbers: number[] = [];
-  for (const [key, value] of records) {
-    switch (key) {
-      case "path":
-        merged.name = decodePath(value);
-        break;
-      case "linkpath":
-        merged.linkName = decodePath(value);
-        break;
-      case "size":
-      case "uid":
-      case "gid":
-        merged[key] = paxNumber(key, value);
-        break;
-      case "mtime": {
-        const time = parsePaxTime(decodePath(value));
-        if (time === undefined) throw new TarError("invalid tar header: malformed PAX record");
-        merged.mtime = time;
-        break;
-      }
-      case "GNU.sparse.offset":
-      case "GNU.sparse.numbytes":
-        oldSparseNumbers.push(decimal(value));
-        break;
-      default:
-        if (key.startsWith(XATTR_PREFIX)) xattrs.set(key.slice(XATTR_PREFIX.length), value);
-        else if (key.startsWith("GNU.sparse.")) sparse[key.slice(11)] = decodePath(value);
-    }
-  }
-  if (xattrs.size > 0) merged.xattrs = xattrs;
-  if (sparse["name"] !== undefined) merged.name = sparse["name"];
-  merged.sparse = sparseOf(sparse, oldSparseNumbers);
-  return merged;
-}
-
-function sparseOf(fields: Record<string, string>, old: readonly number[]): Merged["sparse"] {
-  const size = Number(fields["realsize"] ?? fields["size"]);
-  if (Object.keys(fields).length === 0) return undefined;
-  if (!Number.isSafeInteger(size) || size < 0) throw new TarError("invalid tar header: malformed sparse map");
-  if (fields["major"] === "1" && fields["minor"] === "0") return { size, map: "in-data" };
-  if (fields["map"] !== undefined) {
-    return { size, map: paxSparse(fields["map"] === "" ? [] : fields["map"].split(",").map(Number)) };
-  }
-  if (fields["major"] !== undefined && fields["major"] !== "0") {
-    throw new TarError(`unsupported sparse format ${fields["major"]}.${fields["minor"] ?? ""}`);
-  }
-  return { size, map: paxSparse(old) };
-}
-
-function paxNumber(key: string, value: Uint8Array): number {
-  const number = decimal(value);
-  if (!Number.isSafeInteger(number)) {
-    throw new TarError(`invalid tar header: bad number in PAX record ${key}`);
-  }
-  return number;
 }
