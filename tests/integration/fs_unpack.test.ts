@@ -407,6 +407,7 @@ describeWith(ROOT)("UnpackPool.unpack()", () => {
     await round("warm");
     const before = count();
     await round("f");
-    expect(count()).toBeLessThanOrEqual(before + 1);
+    // A thread that was replaced may come and go meanwhile; one descriptor for each archive would be ten more.
+    expect(count()).toBeLessThan(before + 5);
   });
 });
