@@ -57,7 +57,8 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
     return 0;
   }
 
-  using _signals = (await signals)?.forwardSignals(client, id);
+  const running = Promise.withResolvers<void>();
+  using _signals = (await signals)?.forwardSignals(client, id, running.promise);
   // Neither needs the other's answer; both must be there before the start.
   const attaching = client.hijack(`${path}/attach`, {
     query: {
@@ -82,6 +83,7 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
   session.catch(() => {});
   try {
     await client.send("POST", `${path}/start`);
+    running.resolve();
   } catch (error) {
     connection.close();
     await session.catch(() => {});

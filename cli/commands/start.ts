@@ -46,11 +46,12 @@ async function startAttached({ flags, client }: Invocation<typeof FLAGS>, name: 
   const tty = details.Config?.Tty ?? false;
   const stdin = flags.interactive && (details.Config?.OpenStdin ?? false);
   const path = `/containers/${segment(details.Id)}`;
+  const running = Promise.withResolvers<void>();
   using _signals = tty
     ? Deno.stdin.isTerminal()
       ? (await import("../terminal/restore_on_signal.ts")).restoreOnSignal()
       : undefined
-    : (await import("../terminal/forward_signals.ts")).forwardSignals(client, details.Id);
+    : (await import("../terminal/forward_signals.ts")).forwardSignals(client, details.Id, running.promise);
   using connection = await client.hijack(`${path}/attach`, {
     query: {
       stream: true,
@@ -72,6 +73,7 @@ async function startAttached({ flags, client }: Invocation<typeof FLAGS>, name: 
   session.catch(() => {});
   try {
     await client.send("POST", `${path}/start`);
+    running.resolve();
   } catch (error) {
     connection.close();
     await session.catch(() => {});

@@ -25,12 +25,22 @@ const FORWARDED: readonly Deno.Signal[] = [
   "SIGXCPU",
 ];
 
-/** Sends every signal this process gets to a container, until disposed. */
-export function forwardSignals(client: ApiClient, container: string): Disposable {
+/**
+ * Sends every signal this process gets to a container, until disposed.
+ *
+ * @param running resolves when the container runs. What comes earlier is sent then: the engine would refuse it, and a
+ * service manager that ends the command line a moment too early would wait for a container that knows nothing of it.
+ */
+export function forwardSignals(
+  client: ApiClient,
+  container: string,
+  running: Promise<void> = Promise.resolve(),
+): Disposable {
   const listeners = FORWARDED.map((name) => {
     const listener = () => {
       const signal = name.replace(/^SIG/, "");
-      client.send("POST", `/containers/${segment(container)}/kill`, { query: { signal } }).catch(() => {});
+      running.then(() => client.send("POST", `/containers/${segment(container)}/kill`, { query: { signal } }))
+        .catch(() => {});
     };
     Deno.addSignalListener(name, listener);
     return { name, listener };

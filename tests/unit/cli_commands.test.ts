@@ -19,11 +19,13 @@ interface Script {
   readonly main?: (attached: ScriptedConnection) => Promise<void>;
   readonly exitCode?: number;
   readonly startError?: string;
+  /** Before a start is answered. */
+  readonly starting?: () => Promise<void>;
   readonly others?: Handler;
 }
 
 /** Enough of an engine for one container. */
-function containerEngine({ main, exitCode = 0, startError, others }: Script) {
+function containerEngine({ main, exitCode = 0, startError, starting, others }: Script) {
   const started = Promise.withResolvers<void>();
   const ended = Promise.withResolvers<void>();
   return scriptedEngine(async (request, connection) => {
@@ -48,6 +50,7 @@ function containerEngine({ main, exitCode = 0, startError, others }: Script) {
           return await connection.send(`${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`);
         }
       case `POST /containers/${ID}/start`:
+        await starting?.();
         if (startError === undefined) await connection.answer(204);
         else await connection.answer(400, { message: startError });
         return started.resolve();
@@ -143,6 +146,34 @@ describe("berth run", () => {
     child.kill("SIGTERM");
     expect((await child.status).code).toBe(143);
     await reader.cancel();
+    await child.stderr.cancel();
+  });
+
+  test("keeps a signal that comes before the container runs, and sends it then", async () => {
+    let runs = false;
+    const killed = Promise.withResolvers<boolean>();
+    await using engine = containerEngine({
+      exitCode: 143,
+      async starting() {
+        child.kill("SIGTERM");
+        // As long as it would take a signal that is not kept.
+        let timer: ReturnType<typeof setTimeout> | undefined;
+        await Promise.race([killed.promise, new Promise((resolve) => timer = setTimeout(resolve, 500))]);
+        clearTimeout(timer);
+        runs = true;
+      },
+      async main() {
+        await killed.promise;
+      },
+      async others(request, connection) {
+        if (request.target.endsWith("/kill?signal=TERM")) killed.resolve(runs);
+        await connection.answer(204);
+      },
+    });
+    const child: Deno.ChildProcess = startBerth(["-H", engine.host, "run", "image"]);
+    expect((await child.status).code).toBe(143);
+    expect(await killed.promise).toBe(true);
+    await child.stdout.cancel();
     await child.stderr.cancel();
   });
 
