@@ -226,7 +226,10 @@ function headerText(values: Record<string, string>, payload: number): Uint8Array
 function compressedDeno(): { bytes: Uint8Array; size: number } {
   const path = Deno.execPath();
   const size = Deno.statSync(path).size;
-  const cached = `${HERE}/.cache/deno-${Deno.version.deno}-${Deno.build.target}-${size}-prelinked.tar.gz`;
+  // What is made of Deno depends on how it is made.
+  const how = createHash("sha256").update(Deno.readFileSync(`${HERE}/scripts/prelink.ts`)).digest("hex")
+    .slice(0, 8);
+  const cached = `${HERE}/.cache/deno-${Deno.version.deno}-${Deno.build.target}-${size}-${how}.tar.gz`;
   try {
     return { bytes: Deno.readFileSync(cached), size };
   } catch (error) {
