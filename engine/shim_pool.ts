@@ -26,6 +26,8 @@ const RETRY_MS = 5_000;
  * that took the last shim waits for its answer, and not while a brief container ends and is removed.
  */
 const REFILL_DELAY_MS = 100;
+/** Starts that follow each other closely put it off, because brief containers give their shims back; but not for ever. */
+const REFILL_DEADLINE_MS = 1000;
 
 /** Starts a shim process and answers once it can take an order. */
 export type SpawnShim = (namespaces: ShimNamespaces) => Promise<ReadyShim>;
@@ -50,6 +52,7 @@ export class ShimPool {
   /** Starts that wait for a shim which is booting for the pool: it is nearer than a new one. */
   readonly #waiters: ((shim: ReadyShim | undefined) => void)[] = [];
   #refillTimer: ReturnType<typeof setTimeout> | undefined;
+  #refillBy = 0;
   #booting = 0;
   #closed = false;
   #retryAt = 0;
@@ -144,10 +147,13 @@ export class ShimPool {
   /** Boots what is missing, once the engine has had the time to finish what it is at. */
   refillSoon(): void {
     if (this.#closed) return;
-    this.#refillTimer ??= setTimeout(() => {
+    const now = Date.now();
+    if (this.#refillTimer === undefined) this.#refillBy = now + REFILL_DEADLINE_MS;
+    clearTimeout(this.#refillTimer);
+    this.#refillTimer = setTimeout(() => {
       this.#refillTimer = undefined;
       this.refill();
-    }, REFILL_DELAY_MS);
+    }, Math.min(REFILL_DELAY_MS, Math.max(0, this.#refillBy - now)));
   }
 
   /** Boots what is missing, in the background. */

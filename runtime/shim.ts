@@ -113,11 +113,14 @@ export class Shim {
 
   /** Serves until it is dismissed. */
   run(): void {
-    // While the engine is told that we are ready; an order that is there already comes first.
+    this.#loop.run();
+  }
+
+  /** Uses the time while the engine hears that we are ready; an order that is there already comes first. */
+  rehearseSoon(): void {
     this.#loop.after(0, () => {
       if (!this.#used) this.#init.rehearse();
     });
-    this.#loop.run();
   }
 
   /** After {@link run}: the directory that the engine wants the next shim in, made of this process. */

@@ -76,9 +76,10 @@ export class InitProcess {
   /** Makes or joins namespaces before there is an order; the process is inside all of them afterwards. @throws {SysError} */
   enter(namespaces: ShimOptions["namespaces"]): void {
     try {
-      enterNamespaces(this.#stub.calls, namespaces);
-      if (namespaces.pid.kind === "host") return;
-      this.#fork();
+      this.#stub.together(() => {
+        enterNamespaces(this.#stub.calls, namespaces);
+        if (namespaces.pid.kind !== "host") this.#fork();
+      });
     } catch (error) {
       this.#kill();
       throw error;
@@ -87,7 +88,7 @@ export class InitProcess {
 
   /** Goes through a start without any effect, so that the one to come is faster. */
   rehearse(): void {
-    if (!this.#ended) rehearse(this.#stub.calls);
+    if (!this.#ended) this.#stub.together(() => rehearse(this.#stub.calls));
   }
 
   /** Carries out the order; the descriptors stay the caller's. `onResult` is called once, at once or from the loop. */
@@ -96,19 +97,7 @@ export class InitProcess {
     this.#deadline = performance.now() + START_DEADLINE_MS;
     this.#deadlineTimer = this.#loop.after(START_DEADLINE_MS, () => this.#fail(LATE));
     try {
-      const program = obey(this.#stub.calls, order, {
-        stdio: this.#pass(fds),
-        giveTerminal: (master) => this.#fetchTerminal(master),
-        entered: () => this.#stub.closeNow(),
-        appear: () => {
-          if (order.kind === "exec") this.#fork();
-          // It has looked after the stub of a shim that is killed; the container is to go on.
-          this.#stub.calls.prctl(PR_SET_PDEATHSIG, 0);
-        },
-      });
-      this.#program = program;
-      this.#loop.add(this.#stub.socket, EPOLLIN, () => this.#onOutcome());
-      this.#stub.execve(program.path, program.args, program.env);
+      this.#stub.together(() => this.#obey(order, fds));
     } catch (error) {
       if (this.#ended || (error instanceof SysError && error.op === "stub" && error.is("ESRCH"))) {
         this.#fail("init has ended before the command was started");
@@ -116,6 +105,22 @@ export class InitProcess {
         this.#settle({ ok: false, error: toStartFailure(error) });
       }
     }
+  }
+
+  #obey(order: InitOrder, fds: readonly number[]): void {
+    const program = obey(this.#stub.calls, order, {
+      stdio: this.#pass(fds),
+      giveTerminal: (master) => this.#fetchTerminal(master),
+      entered: () => this.#stub.closeNow(),
+      appear: () => {
+        if (order.kind === "exec") this.#fork();
+        // It has looked after the stub of a shim that is killed; the container is to go on.
+        this.#stub.calls.prctl(PR_SET_PDEATHSIG, 0);
+      },
+    });
+    this.#program = program;
+    this.#loop.add(this.#stub.socket, EPOLLIN, () => this.#onOutcome());
+    this.#stub.execve(program.path, program.args, program.env);
   }
 
   /** @throws {SysError} ESRCH when it has ended. */

@@ -32,7 +32,10 @@ function main(options: ShimOptions): void {
       shim.watchStarter(engine);
       tell(engine, word);
     }
-    if (life === 1) closeStdio();
+    if (life === 1) {
+      closeStdio();
+      shim.rehearseSoon();
+    }
     shim.run();
     engine = shim.release();
     const { again } = shim;

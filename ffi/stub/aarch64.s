@@ -9,7 +9,6 @@
         .set    ARGUMENTS, 24
         .set    RESULT, 72
         .set    KIND, 80
-        .set    SPINS, 50
 
 _start: mov     x8, #222                // mmap
         mov     x0, #0x10000000         // MEMORY
@@ -22,14 +21,6 @@ _start: mov     x8, #222                // mmap
         mov     x19, #0x10000000
         cmp     x0, x19
         b.ne    end
-
-next:   mov     w20, #SPINS
-1:      ldar    w0, [x19]
-        cmp     w0, #1
-        b.eq    call
-        yield
-        subs    w20, w20, #1
-        b.ne    1b
 
 sleep:  mov     w0, #1
         str     w0, [x19, #ASLEEP]
@@ -63,13 +54,13 @@ answer: str     x0, [x19, #RESULT]
         str     w1, [x19, #STATE]
         dmb     ish
         ldr     w1, [x19, #WAITING]
-        cbz     w1, next
+        cbz     w1, sleep
         mov     x8, #98
         mov     x0, x19
         mov     x1, #1                  // FUTEX_WAKE
         mov     x2, #1
         svc     #0
-        b       next
+        b       sleep
 
 forked: cmp     x0, #0
         b.le    answer                  // the child, or no child

@@ -13,7 +13,6 @@
         .set    RESULT, 72
         .set    KIND, 80                #   0 = plain, 1 = fork, 2 = execve
         .set    SIZE, 0x800000
-        .set    SPINS, 50
 
 _start: mov     eax, 9                  # mmap
         mov     edi, MEMORY
@@ -26,13 +25,6 @@ _start: mov     eax, 9                  # mmap
         mov     ebx, MEMORY
         cmp     rax, rbx
         jne     end
-
-next:   mov     ecx, SPINS              # the next call comes soon, as a rule
-1:      cmp     dword ptr [rbx + STATE], 1
-        je      call
-        pause
-        dec     ecx
-        jnz     1b
 
 sleep:  mov     eax, 1
         xchg    [rbx + ASLEEP], eax     # xchg is a full barrier: told before looking once more
@@ -66,13 +58,13 @@ answer: mov     [rbx + RESULT], rax
         mov     eax, 2
         xchg    [rbx + STATE], eax
         cmp     dword ptr [rbx + WAITING], 0
-        je      next
+        je      sleep
         mov     eax, 202
         mov     rdi, rbx
         mov     esi, 1                  # FUTEX_WAKE
         mov     edx, 1
         syscall
-        jmp     next
+        jmp     sleep
 
 forked: test    rax, rax
         jle     answer                  # the child, or no child
