@@ -3,7 +3,14 @@
 import { runAs, type RunResult, type User } from "../tests/support/users.ts";
 
 /** podman, made to work on this machine; or why that is not possible. */
-export type Podman = { run(args: string[]): Promise<RunResult>; what: string } | { missing: string };
+export type Podman =
+  | {
+    run(args: string[]): Promise<RunResult>;
+    /** The words that {@link run} runs. */
+    runArgv(args: string[]): string[];
+    what: string;
+  }
+  | { missing: string };
 
 /** First line of `program --version`, or undefined when it is not installed. */
 export async function versionOf(user: User, program: string): Promise<string | undefined> {
@@ -37,20 +44,22 @@ export async function preparePodman(
   for (
     const [runtime, cgroups] of [["crun", "disabled"], ["crun", "enabled"], ["runc", "enabled"]] as const
   ) {
-    const run = (args: string[]) =>
-      runAs(user, [
-        ...common,
-        "--runtime",
-        runtime,
-        "run",
-        "--rm",
-        `--cgroups=${cgroups}`,
-        "--network",
-        "none",
-        ...args,
-      ]);
+    const runArgv = (args: string[]): string[] => [
+      ...common,
+      "--runtime",
+      runtime,
+      "run",
+      "--rm",
+      `--cgroups=${cgroups}`,
+      "--network",
+      "none",
+      ...args,
+    ];
+    const run = (args: string[]) => runAs(user, runArgv(args));
     const { code, stderr } = await run([image, "true"]);
-    if (code === 0) return { run, what: `${version}, rootless, overlay, ${runtime}, cgroups ${cgroups}` };
+    if (code === 0) {
+      return { run, runArgv, what: `${version}, rootless, overlay, ${runtime}, cgroups ${cgroups}` };
+    }
     problem = lastLine(stderr);
   }
   return { missing: `podman run: ${problem}` };

@@ -1,10 +1,12 @@
 /** How long `run --rm` takes: berth, podman, and the docker command line on berth's engine. */
 
-import type { Engine } from "../tests/support/engine.ts";
+import { messageOf } from "../base/errors.ts";
+import { berthExecutable, type Engine } from "../tests/support/engine.ts";
 import { leftovers, waitFor } from "../tests/support/processes.ts";
 import type { RunResult } from "../tests/support/users.ts";
 import type { Podman } from "./peers.ts";
 import { type Row, timed } from "./stats.ts";
+import { timeCommands, type TimedCommand } from "./stopwatch.ts";
 
 /** Runs once and fails loudly: a command that ends with an error is quick, and no measurement. */
 function must(result: Promise<RunResult>): Promise<RunResult> {
@@ -29,7 +31,7 @@ export async function coldStarts(engine: Engine, image: string, runs: number): P
   return { name: "berth run, first after engine start", times };
 }
 
-/** All programs in turn, `runs` times, so that whatever else the machine does meets each of them. */
+/** All programs in turn, `runs` times. */
 export async function warmStarts(
   engine: Engine,
   podman: Podman,
@@ -37,27 +39,24 @@ export async function warmStarts(
   runs: number,
 ): Promise<Row[]> {
   const run = ["run", "--rm", "--network", "none", image, "true"];
-  const rows: { name: string; times: number[]; missing?: string; action?: () => Promise<unknown> }[] = [
-    { name: "berth run", times: [], action: () => must(engine.berth(run)) },
-    { name: "docker run on berth", times: [], action: () => must(engine.docker(run)) },
-  ];
-  rows.push(
+  const candidates: (TimedCommand & { missing?: string })[] = [
+    { name: "berth run", argv: [berthExecutable(), "-H", engine.host, ...run] },
+    { name: "docker run on berth", argv: ["docker", ...run], env: { DOCKER_HOST: engine.host } },
     "missing" in podman
-      ? { name: "podman run", times: [], missing: podman.missing }
-      : { name: "podman run", times: [], action: () => must(podman.run([image, "true"])) },
-  );
-  for (const row of rows) {
-    try {
-      await row.action?.();
-    } catch (error) {
-      delete row.action;
-      row.missing = error instanceof Error ? error.message.trim() : String(error);
-    }
+      ? { name: "podman run", argv: [], missing: podman.missing }
+      : { name: "podman run", argv: podman.runArgv([image, "true"]) },
+    { name: "(a shell that does nothing)", argv: ["sh", "-c", ":"] },
+  ];
+  const rows: Row[] = [];
+  const there: TimedCommand[] = [];
+  for (const { missing, ...command } of candidates) {
+    // Once without being measured: caches, and whether it works at all.
+    const problem = missing ?? await timeCommands(engine.user, [command], 1).then(() => undefined, messageOf);
+    if (problem === undefined) there.push(command);
+    else rows.push({ name: command.name, times: [], missing: problem });
   }
-  for (let i = 0; i < runs; i++) {
-    for (const row of rows) if (row.action !== undefined) row.times.push(await timed(row.action));
-  }
-  return rows;
+  const times = await timeCommands(engine.user, there, runs);
+  return [...there.map(({ name }) => ({ name, times: times.get(name) ?? [] })), ...rows];
 }
 
 /**

@@ -41,6 +41,7 @@ import { SIZEOF } from "./layout.ts";
 import { check, raw, rawLong, rawOnce } from "./libc.ts";
 import type { Machine } from "./machine.ts";
 import {
+  addressOf,
   type Block,
   block,
   cString,
@@ -275,15 +276,15 @@ export class StubProcess implements Disposable {
     const words = this.#words;
     words[KIND] = kind;
     words[NUMBER] = nr;
-    for (let index = 0; index < 6; index++) {
-      const arg = args[index] ?? 0;
-      const at = ARGUMENTS + 2 * index;
+    for (let index = 0, at = ARGUMENTS; index < 6; index++, at += 2) {
+      const arg = args[index];
       if (typeof arg === "bigint") {
         this.#view.setBigUint64(4 * at, BigInt.asUintN(64, arg), true);
       } else {
-        words[at] = arg;
+        const value = arg ?? 0;
+        words[at] = value;
         // -1 for the small negative numbers: AT_FDCWD, "no descriptor"
-        words[at + 1] = Math.floor(arg / 0x1_0000_0000);
+        words[at + 1] = value < 0 ? -1 : value > 0xffff_ffff ? Math.floor(value / 0x1_0000_0000) : 0;
       }
     }
     Atomics.store(words, STATE, WANTED);
@@ -302,7 +303,7 @@ export class StubProcess implements Disposable {
     while (Atomics.load(words, STATE) !== ANSWERED) {
       Atomics.store(words, WAITING, 1);
       if (Atomics.load(words, STATE) === WANTED) {
-        const result = this.#futex(FUTEX_WAIT, WANTED, SLOW_MS);
+        const result = this.#futex(FUTEX_WAIT, WANTED, slowTimeout().address);
         if (result === -ERRNO.ETIMEDOUT && Atomics.load(words, STATE) === WANTED) {
           this.#refuseDead();
           this.#onSlow();
@@ -324,13 +325,7 @@ export class StubProcess implements Disposable {
     if (this.#disposed) throw new SysError("stub", ERRNO.ESRCH);
   }
 
-  #futex(op: number, value: number, timeoutMs?: number): number {
-    let timeout = 0;
-    if (timeoutMs !== undefined) {
-      const spec = block(SIZEOF.timespec);
-      spec.view.setBigInt64(8, BigInt(timeoutMs * 1_000_000), true);
-      timeout = spec.address;
-    }
+  #futex(op: number, value: number, timeout = 0): number {
     return rawOnce(NR.futex, this.#address, op, value, timeout);
   }
 
@@ -416,6 +411,18 @@ export class StubProcess implements Disposable {
     start += CONTROL_SIZE;
     return { address: STUB_MEMORY + start, bytes: this.#bytes.subarray(start, start + size) };
   }
+}
+
+let timeout: { readonly address: number; readonly bytes: Uint8Array } | undefined;
+
+/** SLOW_MS as a struct timespec. */
+function slowTimeout(): { readonly address: number } {
+  if (timeout === undefined) {
+    const bytes = new Uint8Array(SIZEOF.timespec);
+    new DataView(bytes.buffer).setBigInt64(8, BigInt(SLOW_MS * 1_000_000), true);
+    timeout = { address: addressOf(bytes), bytes };
+  }
+  return timeout;
 }
 
 /** Bytes of a set of processors: 8,192 of them, as many as Linux can be built for. */

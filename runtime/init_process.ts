@@ -47,7 +47,7 @@ export function prepareProcess(kernel: ProcessSyscalls, process: ProcessSpec, se
   const user = inStage("user", "", () => readUser(kernel, process));
   inStage("stdio", "", () => chownStdio(kernel, stdio, user));
   const entered = enterDirectory(kernel, process.cwd, setup.first);
-  const filter = process.seccomp === undefined ? undefined : decodeBase64(process.seccomp);
+  const filter = process.seccomp === undefined ? undefined : Uint8Array.fromBase64(process.seccomp);
   const effective = inStage(
     "capabilities",
     "",
@@ -205,8 +205,9 @@ function applyUser(
 }
 
 function dropBounding(kernel: ProcessSyscalls, keep: bigint): void {
+  const kept = bits(keep);
   for (let cap = 0; cap < 64; cap++) {
-    if ((keep >> BigInt(cap) & 1n) === 1n) continue;
+    if (kept.includes(cap)) continue;
     try {
       kernel.prctl(PR_CAPBSET_DROP, cap);
     } catch (error) {
@@ -230,7 +231,12 @@ function setGroups(kernel: ProcessSyscalls, user: ExecUser): void {
 const mask = (hex: string): bigint => hex === "" ? 0n : BigInt(`0x${hex}`);
 
 function bits(value: bigint): number[] {
-  return Array.from({ length: 64 }, (_, bit) => bit).filter((bit) => (value >> BigInt(bit) & 1n) === 1n);
+  const halves = [Number(value & 0xffff_ffffn), Number(value >> 32n)];
+  return halves.flatMap((half, index) =>
+    Array.from({ length: 32 }, (_, bit) => bit).filter((bit) => (half >>> bit & 1) === 1).map((bit) =>
+      32 * index + bit
+    )
+  );
 }
 
 /** Raising a hard limit takes rights over the host, which nobody has in a user namespace. */
@@ -249,8 +255,4 @@ const limit = (text: string): bigint => BigInt.asUintN(64, BigInt(text));
 function withHome(env: readonly string[], home: string): readonly string[] {
   if (env.some((entry) => entry.startsWith("HOME=") && entry !== "HOME=")) return env;
   return [...env.filter((entry) => entry !== "HOME="), `HOME=${home}`];
-}
-
-function decodeBase64(text: string): Uint8Array {
-  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 }
