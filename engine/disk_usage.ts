@@ -1,10 +1,15 @@
+import { HOST_IMAGE } from "../image/host_image.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { EngineContext } from "./context.ts";
 import type { DiskUsageObject } from "./file_types.ts";
 import { imageListView } from "./image_views.ts";
 import { listView } from "./views.ts";
 
-/** `GET /system/df`: bytes are those of the files, each layer counted once. */
+/**
+ * `GET /system/df`: bytes are those of the files, each layer counted once. An image is what it has on disk: unpacked layers,
+ * and the bytes they came as, which are kept for `push` and `save`. `ImageUsage` is from version 1.52 of the API: what clients of
+ * older versions compute takes layers that two used images share for reclaimable.
+ */
 export async function diskUsage(
   ctx: EngineContext,
   images: ImageStore,
@@ -13,12 +18,27 @@ export async function diskUsage(
   const view: Record<string, unknown> = {};
   const containers = ctx.containers.all();
   if (objects.has("image")) {
-    const { layersSize, shared } = images.layerUsage();
-    view["LayersSize"] = layersSize;
-    view["Images"] = images.list().map((image) => ({
-      ...imageListView(image, containers.filter(({ record }) => record.imageId === image.id).length),
-      SharedSize: shared(image),
-    }));
+    const usage = images.usage();
+    const list = images.list();
+    const users = (id: string) => containers.filter(({ record }) => record.imageId === id).length;
+    // berth/host is part of berth: prune leaves it
+    const kept = list.filter(({ id, repoTags }) => users(id) > 0 || repoTags.includes(HOST_IMAGE));
+    view["LayersSize"] = usage.total;
+    view["Images"] = list.map((image) => {
+      const { size, shared } = usage.image(image.id);
+      return {
+        ...imageListView(image, users(image.id)),
+        Size: size,
+        VirtualSize: size,
+        SharedSize: shared,
+      };
+    });
+    view["ImageUsage"] = {
+      ActiveCount: list.filter(({ id }) => users(id) > 0).length,
+      TotalCount: list.length,
+      TotalSize: usage.total,
+      Reclaimable: usage.total - usage.of(kept.map(({ id }) => id)),
+    };
   }
   if (objects.has("container")) {
     view["Containers"] = await Promise.all(containers.map(async ({ record }) => {

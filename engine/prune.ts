@@ -84,7 +84,8 @@ export function pruneImages(
   const danglingOnly = dangling.every((value) => value);
   const selected = selector(filters);
   return alone("images", async () => {
-    const before = images.layerUsage().layersSize;
+    await images.collected();
+    const before = images.usage().total;
     const deleted: Record<string, string>[] = [];
     const inUse = (id: string) => ctx.containers.usesImage(id);
     // children come before their parents, which only then have none
@@ -113,9 +114,11 @@ export function pruneImages(
           if (!(error instanceof EngineError && ["conflict", "not-found"].includes(error.kind))) throw error;
         }
       }
-      await Promise.resolve();
+      // others have their turn after each image
+      await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    const reclaimed = Math.max(0, before - images.layerUsage().layersSize);
+    await images.collected();
+    const reclaimed = Math.max(0, before - images.usage().total);
     ctx.events.publish("image", "prune", "", { reclaimed: String(reclaimed) });
     return { ImagesDeleted: deleted.length === 0 ? null : deleted, SpaceReclaimed: reclaimed };
   });

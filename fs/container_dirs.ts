@@ -101,7 +101,12 @@ export class GraphRoot {
 
   /** Bytes of the files in a container's writable layer (apparent size). */
   async usage(id: string): Promise<number> {
-    return await this.sizeOf(this.container(id).upper);
+    return await this.sizeOf(this.container(id).upper) + await this.hostUsage(id);
+  }
+
+  /** The part of it that lies over this machine's own directories: containers of `berth/host` have one. */
+  async hostUsage(id: string): Promise<number> {
+    return await this.sizeOf(`${this.container(id).dir}/host`);
   }
 
   /** Sum of the sizes of all files in a tree, or of those changed since a time in nanoseconds; hard links count once. */

@@ -105,7 +105,8 @@ export class VfsDriver implements GraphDriver {
   async usage(containerId: string): Promise<number> {
     const { dir } = this.#graph.container(containerId);
     if (!exists(`${dir}/rootfs`)) return 0;
-    return await this.#graph.sizeOf(`${dir}/rootfs`, treeCalls.changeTime(`${dir}/vfs.json`));
+    const own = await this.#graph.sizeOf(`${dir}/rootfs`, treeCalls.changeTime(`${dir}/vfs.json`));
+    return own + await this.#graph.hostUsage(containerId);
   }
 }
 

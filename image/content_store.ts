@@ -1,7 +1,9 @@
 import { createHash } from "node:crypto";
-import type { DatabaseSync } from "node:sqlite";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { EngineError, messageOf } from "../base/errors.ts";
 import { digestOf, isDigest } from "./digest.ts";
+import { Slices } from "./slices.ts";
+import { Trash } from "./trash.ts";
 
 /** Stored bytes. */
 export interface Blob {
@@ -37,12 +39,16 @@ CREATE TABLE IF NOT EXISTS image_manifests (
 CREATE TABLE IF NOT EXISTS image_blob_origins (
   digest TEXT NOT NULL, repository TEXT NOT NULL, PRIMARY KEY (digest, repository)
 ) STRICT;
+CREATE INDEX IF NOT EXISTS image_layer_blobs_digest ON image_layer_blobs (digest);
+CREATE INDEX IF NOT EXISTS image_manifests_digest ON image_manifests (digest);
+CREATE INDEX IF NOT EXISTS image_layers_diff ON image_layers (diff_id);
 `;
 
-/** Blobs that no image needs. */
-const UNUSED = `
-SELECT digest FROM image_blobs WHERE digest NOT IN (SELECT digest FROM image_manifests) AND digest NOT IN (
-  SELECT digest FROM image_layer_blobs JOIN image_layers USING (diff_id))`;
+/** Some blobs after a digest, and whether an image needs them. */
+const NEXT = `
+SELECT digest, EXISTS (SELECT 1 FROM image_manifests m WHERE m.digest = b.digest) OR EXISTS (
+  SELECT 1 FROM image_layer_blobs l JOIN image_layers USING (diff_id) WHERE l.digest = b.digest) AS used
+FROM image_blobs b WHERE digest > ? ORDER BY digest LIMIT 16`;
 
 /** A download that was cut off is worth continuing for so long. */
 const PARTIAL_LIFE_MS = 24 * 60 * 60 * 1000;
@@ -56,14 +62,27 @@ export class ContentStore {
   readonly #root: string;
   readonly #db: DatabaseSync;
   readonly #log: (line: string) => void;
+  readonly #trash: Trash;
   readonly #held = new Map<string, number>();
+  readonly #collecting: Slices;
+  readonly #next: StatementSync;
 
   /** The image tables must exist. */
-  constructor(root: string, db: DatabaseSync, log: (line: string) => void = () => {}) {
+  constructor(
+    root: string,
+    db: DatabaseSync,
+    log: (line: string) => void = () => {},
+    trash: Trash = new Trash(root, log),
+  ) {
     this.#root = root;
     this.#db = db;
     this.#log = log;
+    this.#trash = trash;
     db.exec(SCHEMA);
+    this.#next = db.prepare(NEXT);
+    this.#collecting = new Slices(() => this.#collectSteps(), {
+      onError: (error) => this.#log(`unable to collect blobs: ${messageOf(error)}`),
+    });
   }
 
   #all<T>(sql: string, ...params: (string | number)[]): T[] {
@@ -216,39 +235,69 @@ export class ContentStore {
       0;
   }
 
-  /** Removes the blobs that no image needs and nobody holds. To be called after images or layers have gone. */
+  /**
+   * Removes the blobs that no image needs and nobody holds. To be called after images or layers have gone. Many are removed
+   * in the background, a few at a time.
+   */
   collect(): void {
-    const doomed = this.#all<{ digest: string }>(UNUSED).filter(({ digest }) => !this.#held.has(digest));
-    for (const { digest } of doomed) {
-      this.#run("DELETE FROM image_blobs WHERE digest = ?", digest);
-      this.#run("DELETE FROM image_blob_origins WHERE digest = ?", digest);
-      try {
-        Deno.removeSync(this.path(digest));
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) {
-          this.#log(`unable to remove blob ${digest}: ${messageOf(error)}`);
-        }
-      }
+    this.#collecting.request();
+  }
+
+  /** Resolves when {@link collect} has done all it was asked for; never rejects. */
+  async collected(): Promise<void> {
+    await this.#collecting.idle();
+  }
+
+  *#collectSteps(): Generator<void, void, undefined> {
+    let after = "";
+    for (;;) {
+      const some = this.#next.all(after) as unknown as { digest: string; used: number }[];
+      const last = some.at(-1);
+      if (last === undefined) return;
+      after = last.digest;
+      // nothing may come between the look and the removal: somebody may just want one of them
+      const doomed = some.filter(({ digest, used }) => used === 0 && !this.#held.has(digest));
+      if (doomed.length > 0) this.#drop(doomed.map(({ digest }) => digest));
+      yield;
     }
   }
 
-  /** At start, before anything else: removes what a crash has left. Downloads of today are kept: a pull goes on with them. */
+  /** Rows first: a file without a row is removed at the next start, a row without a file would be a lie. */
+  #drop(digests: readonly string[]): void {
+    this.#db.exec("SAVEPOINT image_collect");
+    for (const digest of digests) {
+      this.#run("DELETE FROM image_blobs WHERE digest = ?", digest);
+      this.#run("DELETE FROM image_blob_origins WHERE digest = ?", digest);
+    }
+    this.#db.exec("RELEASE image_collect");
+    for (const digest of digests) {
+      try {
+        this.#trash.take(this.path(digest));
+      } catch (error) {
+        this.#log(`unable to remove blob ${digest}: ${messageOf(error)}`);
+      }
+    }
+    void this.#trash.empty();
+  }
+
+  /** At start, before anything else: throws away what a crash has left. Downloads of today are kept: a pull goes on with them. */
   sweep(now: number = Date.now()): void {
     this.collect();
     const known = new Set(
       this.#all<{ digest: string }>("SELECT digest FROM image_blobs").map(({ digest }) => digest),
     );
     for (const name of namesIn(`${this.#root}/blobs/sha256`)) {
-      if (!known.has(`sha256:${name}`)) Deno.removeSync(`${this.#root}/blobs/sha256/${name}`);
+      if (!known.has(`sha256:${name}`)) this.#trash.take(`${this.#root}/blobs/sha256/${name}`);
     }
     for (const name of namesIn(`${this.#root}/tmp`)) {
       const path = `${this.#root}/tmp/${name}`;
-      if (name.startsWith("ingest-")) Deno.removeSync(path);
+      if (name.startsWith("ingest-")) this.#trash.take(path);
       else if (/^blob-.*\.part$/.test(name)) {
         const changed = Deno.statSync(path).mtime?.getTime() ?? 0;
-        if (now - changed > PARTIAL_LIFE_MS) Deno.removeSync(path);
+        if (now - changed > PARTIAL_LIFE_MS) this.#trash.take(path);
       }
     }
+    void this.#trash.empty();
   }
 }
 

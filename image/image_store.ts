@@ -13,6 +13,7 @@ import { ImageTables } from "./image_tables.ts";
 import { type ImportOptions, importTar } from "./import.ts";
 import { type LayerRecord, LayerStore } from "./layer_store.ts";
 import { layerUsage } from "./layer_usage.ts";
+import { type StoreUsage, storeUsage } from "./store_usage.ts";
 import { loadArchive, type LoadProgress } from "./load.ts";
 import {
   canonicalName,
@@ -24,6 +25,7 @@ import {
 } from "./reference.ts";
 import { saveImages } from "./save.ts";
 import type { PulledImage, StoreInternals } from "./store_internals.ts";
+import { Trash } from "./trash.ts";
 import type { Image } from "./types.ts";
 
 export interface ImageStoreOptions {
@@ -44,6 +46,7 @@ export class ImageStore {
   readonly #layers: LayerStore;
   /** Layers and manifests as they came, for whoever gives images away. */
   readonly content: ContentStore;
+  readonly #trash: Trash;
   readonly #log: (line: string) => void;
   #buildingHost: Promise<Image> | undefined;
 
@@ -51,14 +54,16 @@ export class ImageStore {
     this.#log = options.log ?? (() => {});
     this.#tables = new ImageTables(options.db);
     this.#lookup = new ImageLookup(this.#tables);
+    this.#trash = new Trash(options.root, this.#log);
     this.#layers = new LayerStore({
       root: options.root,
       tables: this.#tables,
       whiteouts: options.driver.whiteouts,
       singleId: options.singleId,
+      trash: this.#trash,
       log: this.#log,
     });
-    this.content = new ContentStore(options.root, options.db, this.#log);
+    this.content = new ContentStore(options.root, options.db, this.#log, this.#trash);
   }
 
   static open(options: ImageStoreOptions): ImageStore {
@@ -106,6 +111,11 @@ export class ImageStore {
   /** Bytes of all layers, each counted once, and what an image shares of its own with others. */
   layerUsage(): { layersSize: number; shared: (image: Image) => number } {
     return layerUsage(this.#tables);
+  }
+
+  /** What all images take on disk, layers and kept blobs, and what of it is whose. */
+  usage(): StoreUsage {
+    return storeUsage(this.#tables, this.layerUsage().layersSize + this.content.size());
   }
 
   /** The image's layers, topmost first, for the graph driver. */
@@ -157,9 +167,16 @@ export class ImageStore {
     this.content.collect();
   }
 
-  /** Resolves when removed layers are gone from the disk. */
+  /** Resolves when removed layers and blobs are gone from the store, if not yet from the disk. */
+  async collected(): Promise<void> {
+    await this.#layers.collected();
+    await this.content.collected();
+  }
+
+  /** Resolves when removed layers and blobs are gone from the disk. */
   async settled(): Promise<void> {
-    await this.#layers.emptyTrash();
+    await this.collected();
+    await this.#trash.empty();
   }
 
   // --- taking in

@@ -39,6 +39,13 @@ CREATE TABLE IF NOT EXISTS image_refs (
 CREATE INDEX IF NOT EXISTS image_refs_image ON image_refs (image_id);
 `;
 
+/** Tables of the content store as well. A part counts once for each image. */
+const PARTS = `
+SELECT image_id AS imageId, chain_id AS part, size FROM image_stacks JOIN image_layers USING (chain_id)
+UNION SELECT image_id, 'blob ' || digest, size FROM image_manifests JOIN image_blobs USING (digest)
+UNION SELECT image_id, 'blob ' || digest, b.size FROM image_stacks JOIN image_layers USING (chain_id)
+  JOIN image_layer_blobs USING (diff_id) JOIN image_blobs b USING (digest)`;
+
 /** The image store's part of the database. Every change that belongs together is made inside {@link ImageTables.change}. */
 export class ImageTables {
   readonly #db: DatabaseSync;
@@ -187,8 +194,14 @@ export class ImageTables {
 
   /** Layers that belong to no image. */
   unusedLayers(): string[] {
-    const sql = "SELECT chain_id FROM image_layers WHERE chain_id NOT IN (SELECT chain_id FROM image_stacks)";
+    const sql =
+      "SELECT chain_id FROM image_layers l WHERE NOT EXISTS (SELECT 1 FROM image_stacks s WHERE s.chain_id = l.chain_id)";
     return this.#all<{ chain_id: string }>(sql).map((row) => row.chain_id);
+  }
+
+  /** What every image, hidden ones included, has on disk: its unpacked layers, and the blobs that are kept for it. */
+  parts(): { imageId: string; part: string; size: number }[] {
+    return this.#all(PARTS);
   }
 
   /** Bytes of an image's layers. */

@@ -1,11 +1,13 @@
-import { EngineError, invalid } from "../base/errors.ts";
+import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import type { LayerRef, WhiteoutFormat } from "../fs/graph_driver.ts";
 import type { GrowingFile } from "../fs/growing_file.ts";
-import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
+import { removeTree } from "../fs/remove_tree.ts";
 import type { UnpackOptions, UnpackPool } from "../fs/unpack.ts";
 import type { UnpackResult } from "../fs/unpack_job.ts";
 import type { ArchivePart } from "./archive_spool.ts";
 import type { ImageTables } from "./image_tables.ts";
+import { Slices } from "./slices.ts";
+import type { Trash } from "./trash.ts";
 
 /** An unpacked layer on top of its parents. */
 export interface LayerRecord {
@@ -45,6 +47,7 @@ export interface LayerStoreOptions {
   readonly whiteouts: WhiteoutFormat;
   /** Owners outside of the user namespace are left out: it has one id only. */
   readonly singleId: boolean;
+  readonly trash: Trash;
   readonly log: (line: string) => void;
 }
 
@@ -60,14 +63,16 @@ export class LayerStore {
   readonly #underWay = new Map<string, Promise<LayerRecord>>();
   /** In place, but not yet in the database. */
   readonly #published = new Map<string, LayerRecord>();
-  #emptying: Promise<void> = Promise.resolve();
+  /** Not in the database any more, maybe still in their place. */
+  readonly #doomed = new Set<string>();
+  readonly #clearing: Slices;
+  #checkLinks = false;
 
   constructor(options: LayerStoreOptions) {
     this.#options = options;
-  }
-
-  get #trash(): string {
-    return `${this.#options.root}/trash`;
+    this.#clearing = new Slices(() => this.#clearSteps(), {
+      onError: (error) => options.log(`unable to remove layers: ${messageOf(error)}`),
+    });
   }
 
   get tmp(): string {
@@ -226,7 +231,7 @@ export class LayerStore {
     const target = this.#layerDir(ids.chainId);
     Deno.mkdirSync(`${this.#options.root}/layers`, { recursive: true, mode: 0o711 });
     // one that a crash has left there
-    moveToTrash(target, this.#trash);
+    this.#options.trash.take(target);
     Deno.renameSync(dir, target);
     this.#published.set(ids.chainId, layer);
     return layer;
@@ -237,12 +242,18 @@ export class LayerStore {
     for (const layer of layers) this.#options.tables.insertLayer(layer);
   }
 
-  /** Removes the layers that no image names and nobody holds. Their space is freed in the background. */
+  /**
+   * Removes the layers that no image names and nobody holds; answers them, children first. Of many, directories go in
+   * the background, a few at a time; so does their space.
+   */
   collect(): string[] {
     const { tables } = this.#options;
     const doomed = tables.unusedLayers().filter((id) => !this.#held.has(id));
+    const depths = new Map<string, number>();
     // children first: the order of removal as Docker reports it
-    const sorted = doomed.map((id) => ({ id, depth: this.#depth(id) })).sort((a, b) => b.depth - a.depth);
+    const sorted = doomed.map((id) => ({ id, depth: this.#depth(id, depths) })).sort((a, b) =>
+      b.depth - a.depth
+    );
     if (doomed.length > 0) {
       tables.change(() => {
         for (const id of doomed) tables.deleteLayer(id);
@@ -250,64 +261,89 @@ export class LayerStore {
     }
     const unnamed = [...this.#published.keys()].filter((id) => !this.#held.has(id));
     for (const id of unnamed) this.#published.delete(id);
-    const gone = new Set([...doomed, ...unnamed.filter((id) => tables.layer(id) === undefined)]);
-    for (const id of gone) moveToTrash(this.#layerDir(id), this.#trash);
-    if (gone.size > 0) {
-      this.#removeDeadLinks();
-      void this.emptyTrash();
-    }
+    for (const id of doomed) this.#doomed.add(id);
+    for (const id of unnamed) if (tables.layer(id) === undefined) this.#doomed.add(id);
+    if (this.#doomed.size > 0) this.#clearing.request();
     return sorted.map(({ id }) => id);
   }
 
-  #depth(chainId: string): number {
-    let depth = 0;
-    for (let id = chainId; id !== ""; depth++) id = this.#options.tables.layer(id)?.parent ?? "";
+  /** @param known what earlier calls have found. */
+  #depth(chainId: string, known: Map<string, number>): number {
+    const path: string[] = [];
+    let id = chainId;
+    for (; id !== "" && !known.has(id); id = this.#options.tables.layer(id)?.parent ?? "") path.push(id);
+    let depth = known.get(id) ?? 0;
+    for (const above of path.reverse()) known.set(above, ++depth);
     return depth;
   }
 
-  /** Deletes what was thrown away; never rejects. */
-  emptyTrash(): Promise<void> {
-    return this.#emptying = this.#emptying.then(async () => {
-      try {
-        for (const entry of Deno.readDirSync(this.#trash)) await removeTree(`${this.#trash}/${entry.name}`);
-      } catch (error) {
-        if (error instanceof Deno.errors.NotFound) return;
-        this.#options.log(
-          `unable to empty ${this.#trash}: ${error instanceof Error ? error.message : error}`,
-        );
+  *#clearSteps(): Generator<void, void, undefined> {
+    const { root, tables, trash } = this.#options;
+    for (const id of this.#doomed) {
+      this.#doomed.delete(id);
+      // it may have come again meanwhile
+      if (tables.layer(id) === undefined && !this.#published.has(id)) {
+        trash.take(this.#layerDir(id));
+        this.#removeLinks(id);
+        void trash.empty();
       }
-    });
+      yield;
+    }
+    if (!this.#checkLinks) return;
+    this.#checkLinks = false;
+    for (const name of namesIn(`${root}/l`)) {
+      removeIfDead(`${root}/l/${name}`);
+      yield;
+    }
   }
 
-  /** At start, before anything else: removes what a crash has left half-made. */
+  /** Short names (fs/container_dirs.ts) of a layer that is gone: the shortest beginning that was free. */
+  #removeLinks(chainId: string): void {
+    const hex = chainId.replace(/^sha256:/, "");
+    for (let length = 10; length <= hex.length; length++) {
+      const link = `${this.#options.root}/l/${hex.slice(0, length)}`;
+      try {
+        Deno.lstatSync(link);
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound) return;
+        throw error;
+      }
+      removeIfDead(link);
+    }
+  }
+
+  /** Resolves when {@link collect} has done all it was asked for; never rejects. */
+  async collected(): Promise<void> {
+    await this.#clearing.idle();
+  }
+
+  /** At start, before anything else: throws away what a crash has left half-made. */
   async sweep(): Promise<void> {
-    const { root, tables, log } = this.#options;
+    const { root, tables, trash, log } = this.#options;
     const named = new Set(tables.layerIds().map((id) => id.replace(/^sha256:/, "")));
     for (const name of namesIn(`${root}/layers`)) {
-      if (!named.delete(name)) moveToTrash(`${root}/layers/${name}`, this.#trash);
+      if (!named.delete(name)) trash.take(`${root}/layers/${name}`);
     }
     for (const name of named) log(`layer ${name} is missing in ${root}/layers`);
     for (const name of namesIn(root)) {
+      // a mount may be there
       if (name.startsWith("probe-")) await removeTree(`${root}/${name}`);
     }
     for (const name of namesIn(this.tmp)) {
-      if (/^(?:layer|load)-/.test(name)) await removeTree(`${this.tmp}/${name}`);
+      if (/^(?:layer|load)-/.test(name)) trash.take(`${this.tmp}/${name}`);
     }
     this.collect();
-    this.#removeDeadLinks();
-    await this.emptyTrash();
+    this.#checkLinks = true;
+    this.#clearing.request();
+    void trash.empty();
   }
+}
 
-  /** Short names (fs/container_dirs.ts) of layers that are gone. */
-  #removeDeadLinks(): void {
-    const dir = `${this.#options.root}/l`;
-    for (const name of namesIn(dir)) {
-      try {
-        Deno.statSync(`${dir}/${name}`);
-      } catch (error) {
-        if (error instanceof Deno.errors.NotFound) Deno.removeSync(`${dir}/${name}`);
-      }
-    }
+function removeIfDead(link: string): void {
+  try {
+    Deno.statSync(link);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) Deno.removeSync(link);
   }
 }
 
@@ -324,6 +360,6 @@ function namesIn(dir: string): string[] {
     return [...Deno.readDirSync(dir)].map(({ name }) => name);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
-    throw new EngineError("system", error instanceof Error ? error.message : String(error), { cause: error });
+    throw new EngineError("system", messageOf(error), { cause: error });
   }
 }

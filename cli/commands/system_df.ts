@@ -12,6 +12,8 @@ import { print } from "../stdio.ts";
 
 interface Usage {
   readonly LayersSize?: number;
+  /** Of berth, and of Docker from version 1.52 of the API on. */
+  readonly ImageUsage?: { readonly Reclaimable?: number };
   readonly Images?: ImageSummary[] | null;
   readonly Containers?: ContainerSummary[] | null;
 }
@@ -69,7 +71,7 @@ export const command = defineCommand({
 
 const isActive = ({ State }: ContainerSummary) => /running|paused|restarting/.test(State ?? "");
 
-function summary({ LayersSize = 0, Images, Containers }: Usage): Line[] {
+function summary({ LayersSize = 0, Images, Containers, ImageUsage }: Usage): Line[] {
   const images = Images ?? [], containers = Containers ?? [];
   const used = images.filter((image) => (image.Containers ?? 0) > 0);
   const usedBytes = used.reduce((sum, image) => sum + image.Size - (image.SharedSize ?? 0), 0);
@@ -80,7 +82,7 @@ function summary({ LayersSize = 0, Images, Containers }: Usage): Line[] {
       total: images.length,
       active: used.length,
       size: LayersSize,
-      reclaimable: LayersSize - usedBytes,
+      reclaimable: ImageUsage?.Reclaimable ?? LayersSize - usedBytes,
     },
     {
       type: "Containers",

@@ -338,6 +338,7 @@ describeWith(ROOT)("ImageStore", () => {
       db.close();
       open();
       await store.sweep();
+      await store.settled();
       expect(names("layers")).toEqual(kept);
       expect([names("tmp"), names("trash"), names("l")]).toEqual([["other"], [], ["alive"]]);
       expect(names(".").filter((name) => name.startsWith("probe-"))).toEqual([]);
@@ -551,6 +552,7 @@ describeWith(ROOT)("ImageStore", () => {
           kind: "invalid",
         });
       }
+      await store.settled();
       expectClean(0);
     });
   });

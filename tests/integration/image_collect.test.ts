@@ -1,0 +1,131 @@
+/** Garbage collection beside everything else: many files, requests that go on, and leases. */
+import { DatabaseSync } from "node:sqlite";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { OverlayDriver } from "../../fs/overlay.ts";
+import { removeTree } from "../../fs/remove_tree.ts";
+import { ImageStore } from "../../image/image_store.ts";
+import { busyboxArchive } from "../support/busybox_image.ts";
+import { type Engine, startEngine } from "../support/engine.ts";
+import { buildImage, dockerArchive, file, streamOf } from "../support/image_archive.ts";
+import { BUSYBOX, describeWith, ROOT } from "../support/needs.ts";
+import { waitFor } from "../support/processes.ts";
+import { testDir, usersToTest } from "../support/users.ts";
+
+const namesIn = (path: string): string[] => {
+  try {
+    return [...Deno.readDirSync(path)].map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+};
+
+describeWith(ROOT)("the content store's collector", () => {
+  let root: string;
+  let db: DatabaseSync;
+  let store: ImageStore;
+  beforeEach(() => {
+    root = Deno.makeTempDirSync({ prefix: "berth-collect-" });
+    db = new DatabaseSync(`${root}/berth.db`);
+    store = ImageStore.open({
+      db,
+      root,
+      driver: new OverlayDriver(root, "test", "extfs"),
+      singleId: false,
+    });
+  });
+  afterEach(async () => {
+    await store.settled();
+    db.close();
+    await removeTree(root);
+  });
+
+  it("takes what nobody needs, of hundreds of blobs, and leaves what is held or used", async () => {
+    const image = buildImage({ layers: [[file("a")], [file("b")]] });
+    await store.load(streamOf(dockerArchive({ ...image, refs: ["keep:1"] })));
+    const used = namesIn(`${root}/blobs/sha256`).sort();
+    expect(used.length).toBeGreaterThan(0);
+    const held = [];
+    for (let i = 0; i < 300; i++) held.push(await store.content.put(new TextEncoder().encode(`blob ${i}`)));
+    // a pull under way holds what it wants, also before it is there
+    const digests = held.slice(0, 50).map(({ digest }) => digest);
+    const lease = store.content.hold(digests);
+    for (const blob of held) blob[Symbol.dispose]();
+    await store.collected();
+    const left = [...used, ...digests.map((digest) => digest.slice(7))].sort();
+    expect(namesIn(`${root}/blobs/sha256`).sort()).toEqual(left);
+    for (const digest of digests) expect(store.content.get(digest)).toBeDefined();
+    lease[Symbol.dispose]();
+    await store.settled();
+    expect(namesIn(`${root}/blobs/sha256`).sort()).toEqual(used);
+    expect(namesIn(`${root}/trash`)).toEqual([]);
+  });
+
+  it("leaves a layer that came again before its directory was cleared away", async () => {
+    const image = buildImage({ layers: [[file("a")]] });
+    const archive = dockerArchive({ ...image, refs: ["again:1"] });
+    await store.load(streamOf(archive));
+    for (let i = 0; i < 5; i++) {
+      store.remove("again:1", { force: false, noPrune: false, inUse: () => [] });
+      await store.load(streamOf(archive));
+    }
+    await store.settled();
+    expect(namesIn(`${root}/layers`)).toHaveLength(1);
+    expect(Deno.readTextFileSync(`${root}/layers/${namesIn(`${root}/layers`)[0]}/diff/a`)).toBeDefined();
+  });
+});
+
+describeWith(BUSYBOX)("removing an image of 3,000 files", () => {
+  let engine: Engine;
+  let dir: string;
+  let archive: string;
+  beforeAll(async () => {
+    dir = Deno.makeTempDirSync({ dir: testDir(), prefix: "collect-" });
+    Deno.chmodSync(dir, 0o755);
+    const files = Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`data/${i % 30}/${i}`, `${i}`]));
+    archive = await busyboxArchive(dir, { reference: "many:1", files });
+    engine = await startEngine({ user: usersToTest()[0] ?? { name: "root", uid: 0, gid: 0 } });
+  });
+  afterAll(async () => {
+    await engine?.[Symbol.asyncDispose]();
+    Deno.removeSync(dir, { recursive: true });
+  });
+
+  it("answers other requests meanwhile, and leaves nothing", async () => {
+    const before = [namesIn(`${engine.dataRoot}/layers`), namesIn(`${engine.dataRoot}/blobs/sha256`)];
+    expect((await engine.berth(["load", "-q", "-i", archive])).code).toBe(0);
+    expect(namesIn(`${engine.dataRoot}/layers`)).toHaveLength((before[0]?.length ?? 0) + 1);
+    let done = false;
+    let longest = 0;
+    const asking = (async () => {
+      const codes = new Set<number>();
+      using client = Deno.createHttpClient({ proxy: { transport: "unix", path: engine.socket } });
+      while (!done) {
+        const asked = performance.now();
+        const answer = await fetch("http://d/containers/json", { client });
+        await answer.text();
+        longest = Math.max(longest, performance.now() - asked);
+        codes.add(answer.status);
+      }
+      return [...codes];
+    })();
+    expect((await engine.berth(["rmi", "many:1"])).code).toBe(0);
+    await waitFor(() => namesIn(`${engine.dataRoot}/trash`).length === 0, 30_000, () => "trash stays");
+    done = true;
+    expect(await asking).toEqual([200]);
+    console.log(`longest answer during the removal: ${longest.toFixed(1)} ms`);
+    expect([namesIn(`${engine.dataRoot}/layers`), namesIn(`${engine.dataRoot}/blobs/sha256`)]).toEqual(
+      before,
+    );
+  });
+
+  it("goes on at the next start where a kill -9 has ended it", async () => {
+    expect((await engine.berth(["load", "-q", "-i", archive])).code).toBe(0);
+    expect((await engine.berth(["rmi", "many:1"])).code).toBe(0);
+    await engine.kill9();
+    await engine.restart();
+    await waitFor(() => namesIn(`${engine.dataRoot}/trash`).length === 0, 30_000, () => "trash stays");
+    // berth/host's
+    expect(namesIn(`${engine.dataRoot}/layers`)).toHaveLength(1);
+  });
+});
