@@ -70,7 +70,7 @@ describeWith(REGISTRY, BUSYBOX)("kill -9 at random moments", () => {
       for (let i = 0; i < CRASHES; i++) {
         expect((await engine.berth(["rmi", "-f", name])).code).toBe(0);
         const working = engine.berth(args);
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * MOMENTS_MS));
+        await new Promise((resolve) => setTimeout(resolve, ((i + Math.random()) / CRASHES) * MOMENTS_MS));
         if (victim === "engine") {
           await engine.kill9();
           if ((await working).code !== 0) interrupted++;
