@@ -4,12 +4,13 @@ import { jsonLine, stream, streamError } from "./reply.ts";
  * A response of what `work` sends, line by line as it comes. As in Docker, what fails before the first line is an
  * ordinary error, and what fails afterwards is the last line.
  *
- * @param headAtOnce the 200 is sent before anything has come, so that every failure is a line.
+ * @param failuresAreLines every failure is a line. The 200 waits for the first line all the same: containers/image takes it to mean that
+ *   its archive has been read, and stops sending.
  */
 export async function messageStream(
   work: (send: (message: Record<string, unknown>) => void, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
-  headAtOnce = false,
+  failuresAreLines = false,
 ): Promise<Response> {
   const queue: Record<string, unknown>[] = [];
   let wake = () => {};
@@ -24,10 +25,8 @@ export async function messageStream(
     finished = true;
     wake();
   });
-  if (!headAtOnce) {
-    while (queue.length === 0 && !finished) await new Promise<void>((resolve) => wake = resolve);
-    if (queue.length === 0 && failure !== undefined) throw failure.error;
-  }
+  while (queue.length === 0 && !finished) await new Promise<void>((resolve) => wake = resolve);
+  if (queue.length === 0 && failure !== undefined && !failuresAreLines) throw failure.error;
   async function* lines(): AsyncGenerator<Uint8Array> {
     for (;;) {
       const message = queue.shift();

@@ -1,5 +1,5 @@
 import { EngineError } from "../base/errors.ts";
-import { API_VERSION, MIN_API_VERSION } from "../base/version.ts";
+import { API_VERSION, MIN_API_VERSION, TOLERATED_API_VERSIONS } from "../base/version.ts";
 
 /** gorilla/mux' matcher in Docker's server: `/v{version:[0-9.]+}`. */
 const PREFIX = /^\/v([0-9.]+)(?=\/)/;
@@ -22,12 +22,14 @@ export function compareVersions(a: string, b: string): number {
 }
 
 /**
- * The version to answer in: what the client asked for, the newest when it did not say.
+ * The version to answer in: what the client asked for, the newest when it did not say, and the minimum for the few older ones that
+ * are let pass.
  *
  * @throws EngineError "invalid" with Docker's words, from which clients learn what to ask for instead.
  */
 export function negotiate(asked: string | undefined): string {
   if (asked === undefined) return API_VERSION;
+  if (TOLERATED_API_VERSIONS.includes(asked)) return MIN_API_VERSION;
   if (compareVersions(asked, API_VERSION) > 0) {
     throw new EngineError(
       "invalid",

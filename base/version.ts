@@ -18,6 +18,12 @@ export const API_VERSION = "1.51";
 /** Oldest Docker Engine API version that is accepted, as in Docker 25 and later. */
 export const MIN_API_VERSION = "1.24";
 
+/**
+ * Versions older than the minimum that are answered as the minimum. containers/image (skopeo, buildah, podman: their `docker-daemon:`)
+ * asked for 1.22 until its release 5.26, and what it asks for has not changed in 1.24.
+ */
+export const TOLERATED_API_VERSIONS: readonly string[] = ["1.22", "1.23"];
+
 /** How berth was packed: see docs/architecture.md, "One executable". */
 export type Packaging = "compiled" | "self-extracting" | "source";
 

@@ -180,8 +180,9 @@ describe("versions", () => {
     expect(() => negotiate("1.99")).toThrow(
       "client version 1.99 is too new. Maximum supported API version is 1.51",
     );
-    expect(() => negotiate("1.23")).toThrow(
-      "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version",
+    expect(["1.22", "1.23"].map(negotiate)).toEqual(["1.24", "1.24"]);
+    expect(() => negotiate("1.21")).toThrow(
+      "client version 1.21 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version",
     );
   });
 });
