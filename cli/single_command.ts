@@ -5,14 +5,18 @@
 
 import { type Command, openSession } from "./command.ts";
 import { chosenEndpoint } from "./endpoint.ts";
+import { parseFlags } from "./flags/parse.ts";
+import { GLOBAL_FLAGS } from "./global_flags.ts";
 import { report } from "./report.ts";
 
-/** Runs `name ARGS…` as runCli() would, and ends the process. */
+/** Runs `[--host HOST] name ARGS…` as runCli() would, and ends the process. */
 export async function runSingleCommand(name: string, command: Command): Promise<void> {
   let result: number | "help";
   try {
-    using session = openSession(chosenEndpoint([]), false);
-    result = await command.invoke(name, Deno.args.slice(1), session);
+    const { values, args } = parseFlags(GLOBAL_FLAGS, Deno.args, { interspersed: false });
+    // Not disposed: the kernel closes all connections at once when the process ends.
+    const session = openSession(chosenEndpoint(values.host), false);
+    result = await command.invoke(name, args.slice(1), session);
   } catch (error) {
     result = report(error, false);
   }

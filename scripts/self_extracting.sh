@@ -119,10 +119,16 @@ main() {
   flags=
   deno_dir=cli
   entry=@CLI_ENTRY@
+  command=
   case ${1-} in
-@SINGLE@
 @ROLES@
     serve) entry=main.js ;;
+    -H | --host) command=${3-} ;;
+    --host=*) command=${2-} ;;
+    *) command=${1-} ;;
+  esac
+  case $command in
+@SINGLE@
   esac
   export BERTH_EXECUTABLE="$self" DENO_DIR="$dir/cache/$deno_dir" DENO_NO_UPDATE_CHECK=1 DENO_NO_PACKAGE_JSON=1
   exec "$dir/deno" @DENO_FLAGS@ $flags "$dir/$entry" "$@"
