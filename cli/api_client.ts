@@ -2,7 +2,13 @@
 
 import { ApiError, ConnectError } from "./errors.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { type HijackedConnection, HttpClient, HttpResponse, isDisconnect } from "./http_client.ts";
+import {
+  type HijackedConnection,
+  HttpClient,
+  type HttpRequest,
+  HttpResponse,
+  isDisconnect,
+} from "./http_client.ts";
 import { API_VERSION, VERSION } from "../base/version.ts";
 
 type QueryValue = string | number | boolean | undefined;
@@ -16,14 +22,24 @@ export interface ApiRequest {
   readonly stream?: AsyncIterable<Uint8Array>;
   readonly headers?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
+  /** Called when the request is written (not for a stream): what can be done while the engine is at it. */
+  readonly sent?: (() => void) | undefined;
 }
 
 /** Oldest API that is asked for when an engine does not say what it speaks. */
 const FALLBACK_VERSION = "1.24";
 
+/**
+ * How an engine refuses an API that is newer than its own, before it does anything: Docker's words since 17.06, and those
+ * of the releases before. What it speaks comes last.
+ */
+const TOO_NEW =
+  /^client version \S+ is too new\. Maximum supported API version is (\d+\.\d+)$|^client is newer than server \(client API version: \S+, server API version: (\d+\.\d+)\)$/;
+
 export class ApiClient implements Disposable {
   readonly endpoint: Endpoint;
   readonly #http: HttpClient;
+  /** Known to be understood by the engine, or said by the user. */
   #version: string | undefined;
 
   constructor(endpoint: Endpoint) {
@@ -40,18 +56,12 @@ export class ApiClient implements Disposable {
   }
 
   /** Sends a request; throws `ApiError` for a status of 400 or more. The caller reads the body. */
-  async request(method: string, path: string, request: ApiRequest = {}): Promise<HttpResponse> {
-    const response = await this.#guard(async () =>
-      this.#http.request({
-        method,
-        target: await this.#target(path, request.query),
-        headers: this.#headers(request),
-        body: body(request),
-        signal: request.signal,
-      })
-    );
-    if (response.status >= 400) throw await apiError(response);
-    return response;
+  request(method: string, path: string, request: ApiRequest = {}): Promise<HttpResponse> {
+    return this.#negotiated(method, request, async (version) => {
+      const response = await this.#http.request(this.#http1(method, version, path, request));
+      if (response.status >= 400) throw await apiError(response);
+      return response;
+    });
   }
 
   /** Sends a request and parses the JSON it answers. The type is the caller's knowledge of the API. */
@@ -66,18 +76,17 @@ export class ApiClient implements Disposable {
   }
 
   /** Takes a connection over (attach, exec). */
-  async hijack(path: string, request: ApiRequest = {}): Promise<HijackedConnection> {
-    const answer = await this.#guard(async () =>
-      this.#http.hijack({
-        method: "POST",
-        target: await this.#target(path, request.query),
-        headers: this.#headers(request),
-        body: body(request),
-        signal: request.signal,
-      })
-    );
-    if (answer instanceof HttpResponse) throw await apiError(answer);
-    return answer;
+  hijack(path: string, request: ApiRequest = {}): Promise<HijackedConnection> {
+    return this.#negotiated("POST", request, async (version) => {
+      const answer = await this.#http.hijack(this.#http1("POST", version, path, request));
+      if (answer instanceof HttpResponse) throw await apiError(answer);
+      return answer;
+    });
+  }
+
+  /** Opens connections ahead, until `count` are idle. */
+  open(count: number): void {
+    this.#http.open(count);
   }
 
   [Symbol.dispose](): void {
@@ -91,8 +100,44 @@ export class ApiClient implements Disposable {
     return compareVersions(theirs, API_VERSION) < 0 ? theirs : API_VERSION;
   }
 
-  async #target(path: string, query: Query | undefined): Promise<string> {
-    return `/v${await this.version()}${path}${queryString(query)}`;
+  /**
+   * Does `exchange` in a version that the engine understands. As long as that is not known, a small request simply is sent in our
+   * own, and again in the engine's when it refuses: most engines are as new, and asking costs another round trip.
+   */
+  async #negotiated<T>(
+    method: string,
+    request: ApiRequest,
+    exchange: (version: string) => Promise<T>,
+  ): Promise<T> {
+    return await this.#guard(async () => {
+      // A stream cannot be sent twice, and the answer to HEAD has no words.
+      if (request.stream !== undefined || method === "HEAD") await this.version();
+      if (this.#version !== undefined) return await exchange(this.#version);
+      try {
+        const answer = await exchange(API_VERSION);
+        this.#version ??= API_VERSION;
+        return answer;
+      } catch (error) {
+        const refusal = error instanceof ApiError && error.status === 400
+          ? TOO_NEW.exec(error.message)
+          : null;
+        const theirs = refusal?.[1] ?? refusal?.[2];
+        if (theirs === undefined || compareVersions(theirs, API_VERSION) >= 0) throw error;
+        this.#version = theirs;
+        return await exchange(theirs);
+      }
+    });
+  }
+
+  #http1(method: string, version: string, path: string, request: ApiRequest): HttpRequest {
+    return {
+      method,
+      target: `/v${version}${path}${queryString(request.query)}`,
+      headers: this.#headers(request),
+      body: body(request),
+      signal: request.signal,
+      sent: request.sent,
+    };
   }
 
   #headers(request: ApiRequest): Record<string, string> {

@@ -21,6 +21,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Bytes go out with a Content-Length, anything else chunked as it comes. */
   readonly body?: Uint8Array | AsyncIterable<Uint8Array> | undefined;
+  /** Called when all but a streamed body is written: what can be done while the server is at it. */
+  readonly sent?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,7 +40,7 @@ export interface HijackedConnection extends Disposable {
 interface Connection {
   readonly conn: Deno.Conn;
   readonly reader: BufferedReader;
-  /** Has served a request before, so that the peer may have closed it meanwhile. */
+  /** Has been idle, so that the peer may have closed it meanwhile. */
   used: boolean;
   /** Listens to the signal of the request that is being served. */
   abort?: () => void;
@@ -123,6 +125,16 @@ export class HttpClient implements Disposable {
     };
   }
 
+  /** Opens connections ahead until `count` are idle. What fails is met, and told, by the request that needs one. */
+  open(count: number): void {
+    for (let i = this.#idle.length; i < count; i++) {
+      this.#dial().then(
+        (conn) => this.#idle.push({ conn, reader: new BufferedReader(conn), used: true }),
+        () => {},
+      );
+    }
+  }
+
   /** Closes every connection, also those whose bodies are still being read. */
   [Symbol.dispose](): void {
     for (const connection of [...this.#idle, ...this.#busy]) this.#close(connection);
@@ -175,6 +187,7 @@ export class HttpClient implements Disposable {
     } else {
       return await this.#upload(connection, start, body);
     }
+    request.sent?.();
     return await readHead(connection.reader);
   }
 

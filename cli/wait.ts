@@ -13,13 +13,16 @@ const UNKNOWN_EXIT = 125;
  * that no end can be missed afterwards; `exitCode` settles with the end, and never rejects.
  *
  * @param condition "next-exit" or "removed".
+ * @param sent called when the question is written.
  */
 export async function watchExit(
   client: ApiClient,
   id: string,
   condition: "next-exit" | "removed",
+  sent?: () => void,
 ): Promise<{ exitCode: Promise<number> }> {
-  const response = await client.request("POST", `/containers/${segment(id)}/wait`, { query: { condition } });
+  const query = { condition };
+  const response = await client.request("POST", `/containers/${segment(id)}/wait`, { query, sent });
   const exitCode = (async () => {
     try {
       const answer = await response.json() as WaitAnswer;

@@ -10,6 +10,9 @@ import { printLine } from "../stdio.ts";
 import { parseDetachKeys } from "../terminal/detach_keys.ts";
 import { watchExit } from "../wait.ts";
 
+/** Connections beside the one that creates: attach, wait and start each hold one. */
+const AHEAD = 2;
+
 const FLAGS = {
   ...CONTAINER_FLAGS,
   "detach": bool("Run container in background and print container ID", { short: "d" }),
@@ -45,10 +48,16 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
   }
   parseDetachKeys(flags["detach-keys"]);
   const foreground = !flags.detach && (body.AttachStdin || body.AttachStdout || body.AttachStderr);
-  // Read while the engine creates.
   const signals = foreground && flags["sig-proxy"] ? import("../terminal/forward_signals.ts") : undefined;
   signals?.catch(() => {});
-  const id = await createContainer(client, flags, body);
+  // What the next requests need is made ready while the engine creates.
+  let prepared = false;
+  const id = await createContainer(client, flags, body, () => {
+    if (prepared || !foreground) return;
+    prepared = true;
+    client.open(AHEAD);
+    signals?.then(({ prepareSignals }) => prepareSignals()).catch(() => {});
+  });
   const path = `/containers/${segment(id)}`;
   if (!foreground) {
     // The id before the start: whoever waits for it may want to attach first.
@@ -58,7 +67,6 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
   }
 
   const running = Promise.withResolvers<void>();
-  using _signals = (await signals)?.forwardSignals(client, id, running.promise);
   // Neither needs the other's answer; both must be there before the start.
   const attaching = client.hijack(`${path}/attach`, {
     query: {
@@ -69,10 +77,20 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
       detachKeys: flags["detach-keys"] || undefined,
     },
   });
-  const watching = watchExit(client, id, flags.rm ? "removed" : "next-exit");
-  watching.catch(() => {});
-  using connection = await attaching;
+  attaching.catch(() => {});
+  const asked = Promise.withResolvers<void>();
+  const watching = watchExit(client, id, flags.rm ? "removed" : "next-exit", asked.resolve);
+  watching.catch(() => asked.resolve());
+  await asked.promise;
+  // For as long as the process is there: it ends with this command.
+  (await signals)?.forwardSignals(client, id, running.promise);
+  const connection = await attaching;
   const { exitCode } = await watching;
+  // The start first: the session begins with a word to the engine as well, and has time until the container writes.
+  const ordered = Promise.withResolvers<void>();
+  const starting = client.send("POST", `${path}/start`, { sent: ordered.resolve });
+  starting.catch(() => ordered.resolve());
+  await ordered.promise;
   const session = runSession(connection, {
     stdin: body.AttachStdin,
     stdout: body.AttachStdout,
@@ -82,7 +100,7 @@ async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): 
   });
   session.catch(() => {});
   try {
-    await client.send("POST", `${path}/start`);
+    await starting;
     running.resolve();
   } catch (error) {
     connection.close();

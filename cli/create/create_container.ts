@@ -16,11 +16,16 @@ export function checkPull(policy: string): void {
   throw new CliError(`invalid pull option: '${policy}': must be one of "always", "missing" or "never"`);
 }
 
-/** Creates the container; prints the engine's warnings; writes the `--cidfile`. Returns the id. */
+/**
+ * Creates the container; prints the engine's warnings; writes the `--cidfile`. Returns the id.
+ *
+ * @param asked called when the engine has been asked, and again when it is asked once more after a pull.
+ */
 export async function createContainer(
   client: ApiClient,
   flags: ContainerFlagValues,
   body: CreateBody,
+  asked?: () => void,
 ): Promise<string> {
   using idFile = openIdFile(flags.cidfile);
   const platform = flags.platform || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined;
@@ -30,6 +35,7 @@ export async function createContainer(
     client.json<CreateAnswer>("POST", "/containers/create", {
       query: { name: flags.name || undefined, platform },
       json: body,
+      sent: asked,
     });
   let answer: CreateAnswer;
   try {

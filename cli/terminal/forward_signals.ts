@@ -25,6 +25,12 @@ const FORWARDED: readonly Deno.Signal[] = [
   "SIGXCPU",
 ];
 
+/** Makes Deno's thread for signals, which takes up to a millisecond: the first listener waits for it. */
+export function prepareSignals(): void {
+  // The one signal without effect on a process that does not listen to it.
+  Deno.addSignalListener("SIGWINCH", () => {});
+}
+
 /**
  * Sends every signal this process gets to a container, until disposed.
  *

@@ -204,6 +204,80 @@ describe("HttpClient.hijack()", () => {
 });
 
 describe("ApiClient", () => {
+  /** Docker's engine with this version as its newest; like it, it refuses a newer one before anything else. */
+  const speaking =
+    (newest: string, refusal: (asked: string) => string): Handler => async (request, connection) => {
+      const asked = /^\/v1\.(\d+)\//.exec(request.target)?.[1];
+      const tooNew = asked !== undefined && Number(asked) > Number(newest.slice(2));
+      if (tooNew && request.method === "HEAD") {
+        return await connection.send("HTTP/1.1 400 Bad Request\r\n\r\n");
+      }
+      if (tooNew) return await connection.answer(400, { message: refusal(`1.${asked}`) });
+      if (request.target.endsWith("/attach")) {
+        return await connection.send("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n");
+      }
+      await connection.answer(200, "OK", { "Api-Version": newest });
+    };
+  const docker = (asked: string) =>
+    `client version ${asked} is too new. Maximum supported API version is 1.47`;
+  const earlyDocker = (asked: string) =>
+    `client is newer than server (client API version: ${asked}, server API version: 1.24)`;
+  const REFUSALS = [["Docker's", "1.47", docker], ["an early Docker's", "1.24", earlyDocker]] as const;
+
+  test.each(REFUSALS)(
+    "repeats a small request in the version that %s refusal names",
+    async (_, newest, refusal) => {
+      await using engine = scriptedEngine(speaking(newest, refusal));
+      using client = new ApiClient(parseHost(engine.host));
+      await client.send("POST", "/containers/create", { json: { Image: "x" } });
+      (await client.hijack("/containers/x/attach")).close();
+      expect(engine.log).toEqual([
+        "POST /v1.51/containers/create",
+        `POST /v${newest}/containers/create`,
+        `POST /v${newest}/containers/x/attach`,
+      ]);
+      expect(engine.requests.slice(0, 2).map(({ body }) => decode(body))).toEqual(
+        Array(2).fill('{"Image":"x"}'),
+      );
+      expect(await client.version()).toBe(newest);
+      expect(engine.log.length).toBe(3);
+    },
+  );
+
+  test.each(REFUSALS)(
+    "takes a connection over in the version that %s refusal names",
+    async (_, newest, refusal) => {
+      await using engine = scriptedEngine(speaking(newest, refusal));
+      using client = new ApiClient(parseHost(engine.host));
+      (await client.hijack("/exec/x/attach")).close();
+      expect(engine.log).toEqual(["POST /v1.51/exec/x/attach", `POST /v${newest}/exec/x/attach`]);
+    },
+  );
+
+  async function* data() {
+    yield await Promise.resolve(encode("data"));
+  }
+
+  test("asks for the version before it sends a stream or HEAD", async () => {
+    for (const method of ["PUT", "HEAD"]) {
+      await using engine = scriptedEngine(speaking("1.47", docker));
+      using client = new ApiClient(parseHost(engine.host));
+      await client.send(method, "/containers/x/archive", method === "PUT" ? { stream: data() } : {});
+      expect(engine.log).toEqual(["GET /_ping", `${method} /v1.47/containers/x/archive`]);
+    }
+  });
+
+  test.each([
+    "client version 1.51 is too old. Minimum supported API version is 1.60, please upgrade your client to a newer version",
+    "client version 1.51 is too new. Maximum supported API version is 1.51",
+    "invalid: client version 1.51 is too new. Maximum supported API version is 1.47",
+  ])("does not repeat a request that was refused with %j", async (message) => {
+    await using engine = scriptedEngine((_, connection) => connection.answer(400, { message }));
+    using client = new ApiClient(parseHost(engine.host));
+    await expect(client.send("GET", "/info")).rejects.toThrow(new ApiError(400, message));
+    expect(engine.log).toEqual(["GET /v1.51/info"]);
+  });
+
   const ping = (version: string): Handler => async (request, connection) => {
     if (request.target === "/_ping") return await connection.answer(200, "OK", { "Api-Version": version });
     if (request.target.endsWith("/missing")) {
@@ -216,6 +290,7 @@ describe("ApiClient", () => {
   test("uses the older of both API versions and asks once", async () => {
     await using engine = scriptedEngine(ping("1.41"));
     using client = new ApiClient(parseHost(engine.host));
+    expect(await client.version()).toBe("1.41");
     await client.send("GET", "/info");
     await client.send("GET", "/version");
     expect(engine.log).toEqual(["GET /_ping", "GET /v1.41/info", "GET /v1.41/version"]);
@@ -224,8 +299,9 @@ describe("ApiClient", () => {
   test("does not go beyond its own API version", async () => {
     await using engine = scriptedEngine(ping("1.99"));
     using client = new ApiClient(parseHost(engine.host));
+    await client.version();
     await client.send("GET", "/info");
-    expect(engine.log[1]).toBe("GET /v1.51/info");
+    expect(engine.log).toEqual(["GET /_ping", "GET /v1.51/info"]);
   });
 
   test("throws ApiError with the engine's message", async () => {
