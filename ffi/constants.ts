@@ -314,6 +314,10 @@ export const TIOCGPTPEER = 0x5441;
 
 // --- linux/fs.h
 export const FICLONE = 0x40049409;
+/** The numbers of these two speak of a long, the kernel takes an int (ioctl_iflags(2)). Same on both architectures. */
+export const FS_IOC_GETFLAGS = 0x80086601;
+export const FS_IOC_SETFLAGS = 0x40086602;
+export const FS_TOPDIR_FL = 0x0002_0000;
 
 // --- unistd.h
 export const SEEK_DATA = 3;

@@ -1,4 +1,17 @@
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, FICLONE, SEEK_DATA, SEEK_HOLE } from "./constants.ts";
+import {
+  AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
+  FICLONE,
+  FS_IOC_GETFLAGS,
+  FS_IOC_SETFLAGS,
+  FS_TOPDIR_FL,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  SEEK_DATA,
+  SEEK_HOLE,
+} from "./constants.ts";
 import { ERRNO, SysError } from "./errno.ts";
 import { LAYOUT, SIZEOF } from "./layout.ts";
 import { check, raw, rawLong } from "./libc.ts";
@@ -20,6 +33,13 @@ export interface TreeCalls {
   copyFileRange(from: number, fromOffset: number, to: number, toOffset: number, length: number): number;
   /** When a file's content or attributes were changed last (ctime), in nanoseconds; a symbolic link is not followed. */
   changeTime(path: string): bigint;
+  /**
+   * Tells the file system that the directories made in this one have nothing to do with each other, so that it spreads
+   * them over the disk (`chattr +T`).
+   *
+   * @throws {SysError} EOPNOTSUPP, ENOTTY, EINVAL where it has no such flag: others than ext2, ext3 and ext4.
+   */
+  spreadSubdirectories(path: string): void;
   /** First byte at or after `offset` that is no hole; undefined when only holes follow. */
   seekData(fd: number, offset: number): number | undefined;
   /** First hole at or after `offset`; the end of the file counts as one. */
@@ -48,6 +68,20 @@ export const treeCalls: TreeCalls = {
     // struct stat: three timespecs in a row, st_atim, st_mtim, st_ctim
     const at = LAYOUT.stat.mtime + SIZEOF.timespec;
     return struct.view.getBigInt64(at, true) * 1_000_000_000n + struct.view.getBigInt64(at + 8, true);
+  },
+  spreadSubdirectories(path) {
+    const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    const fd = check(raw(NR.openat, AT_FDCWD, cString(path), flags), "open", path);
+    try {
+      const word = block(8);
+      check(raw(NR.ioctl, fd, FS_IOC_GETFLAGS, word.address), "ioctl FS_IOC_GETFLAGS", path);
+      const had = word.view.getInt32(0, true);
+      if ((had & FS_TOPDIR_FL) !== 0) return;
+      word.view.setInt32(0, had | FS_TOPDIR_FL, true);
+      check(raw(NR.ioctl, fd, FS_IOC_SETFLAGS, word.address), "ioctl FS_IOC_SETFLAGS", path);
+    } finally {
+      raw(NR.close, fd);
+    }
   },
   seekData(fd, offset) {
     const result = seek(fd, offset, SEEK_DATA);

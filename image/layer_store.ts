@@ -2,6 +2,7 @@ import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import type { LayerRef, WhiteoutFormat } from "../fs/graph_driver.ts";
 import type { GrowingFile } from "../fs/growing_file.ts";
 import { removeTree } from "../fs/remove_tree.ts";
+import { spreadDirectory } from "../fs/spread_directory.ts";
 import type { UnpackOptions, UnpackPool } from "../fs/unpack.ts";
 import type { UnpackResult } from "../fs/unpack_job.ts";
 import type { ArchivePart } from "./archive_spool.ts";
@@ -77,6 +78,11 @@ export class LayerStore {
 
   get tmp(): string {
     return `${this.#options.root}/tmp`;
+  }
+
+  /** Makes {@link tmp}: layers and spooled archives begin their life there, each at a place of the disk of its own. */
+  makeTmp(): void {
+    spreadDirectory(this.tmp, 0o700);
   }
 
   ref(chainId: string): LayerRef {
@@ -202,6 +208,7 @@ export class LayerStore {
 
   /** Runs `work` with a fresh directory (and `diff` in it), which is removed afterwards if it is still there. */
   async #inTemporary<T>(work: (dir: string) => Promise<T>): Promise<T> {
+    this.makeTmp();
     const dir = `${this.tmp}/layer-${crypto.randomUUID()}`;
     await Deno.mkdir(`${dir}/diff`, { recursive: true, mode: 0o711 });
     try {

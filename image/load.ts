@@ -33,7 +33,7 @@ export async function loadArchive(
   } = {},
 ): Promise<{ images: { id: string; refs: string[] }[] }> {
   const { signal, onProgress } = options;
-  await Deno.mkdir(store.layers.tmp, { recursive: true, mode: 0o700 });
+  store.layers.makeTmp();
   using archive = await SpooledArchive.spool(
     chunksOf(input, signal),
     `${store.layers.tmp}/load-${crypto.randomUUID()}`,

@@ -115,7 +115,8 @@ describe("constants", () => {
       // not in headers before 6.3
       "\n#define MFD_EXEC 16" +
       // linux/fs.h and glibc's sys/mount.h do not bear each other
-      "\n#define FICLONE _IOW(0x94, 9, int)";
+      "\n#define FICLONE _IOW(0x94, 9, int)" +
+      "\n#define FS_IOC_GETFLAGS _IOR('f', 1, long)\n#define FS_IOC_SETFLAGS _IOW('f', 2, long)\n#define FS_TOPDIR_FL 0x00020000";
     const actual = await numbersFromC(headers, names);
     const wrong = names.flatMap((name, index) => {
       const ours = (constants as Record<string, unknown>)[name];
