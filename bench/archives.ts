@@ -128,3 +128,19 @@ export function manyFiles(dir: string, count: number): Promise<BenchImage> {
   const layers = Array.from({ length: 20 }, (_, layer) => files(layer));
   return pack(dir, "many-files", `20 layers with ${count} files`, layers);
 }
+
+/** Two images with the same ten layers of 10 MB below two of their own. `bytes` of the second are those of its own. */
+export async function sharedLayers(dir: string): Promise<[BenchImage, BenchImage]> {
+  const piece = sample(32 * 1024 * 1024);
+  function* files(layer: number): Generator<File> {
+    for (let i = 0; i < 10; i++) {
+      const at = ((layer * 10 + i) * 7919 * 64) % (30 * 1024 * 1024);
+      yield { name: `layer-${layer}/file-${i}`, data: piece.subarray(at, at + 1_000_000) };
+    }
+  }
+  const layers = (own: number) =>
+    [...Array.from({ length: 10 }, (_, i) => i), own, own + 1].map((i) => files(i));
+  const first = await pack(dir, "shared-first", "10 layers and 2 of its own", layers(10));
+  const second = await pack(dir, "shared-second", "2 layers of 12, 10 shared", layers(20));
+  return [first, { ...second, bytes: second.bytes / 6 }];
+}

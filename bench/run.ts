@@ -1,5 +1,5 @@
 /**
- * Measures start-up, memory, images and storage drivers of dist/berth beside podman, crun and runc, in one run and on one machine.
+ * Measures start-up, memory, images, copies and storage drivers of dist/berth beside podman, crun and runc, in one run and on one machine.
  *
  *     make bench                      all of it
  *     make bench BENCH="--runs=10 --containers=10 start memory"
@@ -11,14 +11,16 @@ import setup from "../tests/support/global_setup.ts";
 import { busyboxRootfs, hasBusybox } from "../tests/support/busybox_image.ts";
 import { startEngine } from "../tests/support/engine.ts";
 import { currentUser, runAs, testDir, type User, usersToTest } from "../tests/support/users.ts";
-import { printDrivers, printTransfers } from "./images.ts";
+import { printCopies } from "./copies.ts";
+import { printDrivers } from "./drivers.ts";
+import { printTransfers } from "./images.ts";
 import { printMemory } from "./memory.ts";
 import { preparePodman, removePodman, timeRuntimes, versionOf, writeBundle } from "./peers.ts";
 import { apiStarts, coldStarts, warmStarts } from "./start.ts";
 import { median, printTimes, type Row } from "./stats.ts";
 
 const IMAGE = "localhost/bench";
-const PARTS = ["start", "runtime", "memory", "images", "drivers"] as const;
+const PARTS = ["start", "runtime", "memory", "images", "copies", "drivers"] as const;
 
 interface Options {
   runs: number;
@@ -116,6 +118,9 @@ async function bench(options: Options): Promise<void> {
   }
   const rounds = Math.max(1, Math.min(3, Math.floor(options.runs / 10)));
   if (options.parts.includes("images")) await printTransfers(user, dir, { ...options, rounds });
+  if (options.parts.includes("copies")) {
+    await printCopies(user, dir, tar, { megabytes: options.megabytes, files: options.files * 2 / 5, rounds });
+  }
   if (options.parts.includes("drivers")) await printDrivers(user, dir, tar, rounds);
 }
 
