@@ -29,8 +29,14 @@ export function capabilityNumber(name: string): number | undefined {
   return NUMBER.get(name);
 }
 
+let lastKnown: number | undefined;
+
 /** Highest capability number of the running kernel; the newest one known here when /proc does not tell. */
 export function lastCapability(): number {
+  return lastKnown ??= readLastCapability();
+}
+
+function readLastCapability(): number {
   try {
     const number = Number.parseInt(Deno.readTextFileSync("/proc/sys/kernel/cap_last_cap"), 10);
     if (Number.isInteger(number)) return number;
