@@ -124,7 +124,9 @@ export class ShimPool {
       };
       client.listen({ onReady: () => settle(true), onClose: () => settle(false) });
     });
-    const noted = client.request({ op: "shutdown", again: dir }).catch(() => {});
+    // Whoever waits for the container's end is told first: starting over keeps a processor busy.
+    const noted = new Promise((resolve) => setTimeout(resolve))
+      .then(() => client.request({ op: "shutdown", again: dir })).catch(() => {});
     void returned.then(async (ready) => {
       try {
         if (!ready) throw new EngineError("system", "the shim did not start over");

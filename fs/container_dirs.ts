@@ -13,10 +13,14 @@ export interface ContainerDirs {
   readonly merged: string;
 }
 
+/** Whoever waits for the end of a container is to have the processors first. */
+const DELETE_DELAY_MS = 20;
+
 /** The directories that graph drivers share: containers, writable layers, short names of layers, trash. */
 export class GraphRoot {
   readonly root: string;
-  #removing: Promise<void> = Promise.resolve();
+  /** Trees whose deletion is to come. */
+  readonly #trashed: string[] = [];
 
   /** @param root absolute path of the data root. */
   constructor(root: string) {
@@ -73,7 +77,15 @@ export class GraphRoot {
   removeContainer(id: string): void {
     const trashed = moveToTrash(this.container(id).dir, `${this.root}/trash`);
     if (trashed === undefined) return;
-    this.#removing = this.#removing.then(() => removeTree(trashed)).catch(() => {});
+    this.#trashed.push(trashed);
+    if (this.#trashed.length === 1) setTimeout(() => void this.#emptyTrash(), DELETE_DELAY_MS);
+  }
+
+  async #emptyTrash(): Promise<void> {
+    for (let path = this.#trashed[0]; path !== undefined; path = this.#trashed[0]) {
+      await removeTree(path).catch(() => {});
+      this.#trashed.shift();
+    }
   }
 
   /**
