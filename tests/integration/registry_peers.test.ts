@@ -8,7 +8,6 @@ import { BUSYBOX, describeWith, itWith, program } from "../support/needs.ts";
 
 const DOCKER = program("docker", "docker.io");
 const SKOPEO = program("skopeo", "skopeo");
-const UMOCI = program("umoci", "umoci");
 const secureName = loopbackName();
 
 type Cli = (...args: string[]) => Promise<RunResult>;
@@ -121,7 +120,7 @@ describeWith(REGISTRY, BUSYBOX, DOCKER).each(usersToTest())("registry on loopbac
     expect(refused.stderr).toContain("cannot be pushed: it is made of this machine's own");
   });
 
-  itWith(SKOPEO)("skopeo and berth understand each other, several platforms included", async () => {
+  itWith(SKOPEO)("skopeo and berth understand each other", async () => {
     const skopeo = async (...args: string[]) => {
       const run = await runAs(user, ["skopeo", "--insecure-policy", ...args]);
       expect(run.stderr).toBe("");
@@ -130,44 +129,21 @@ describeWith(REGISTRY, BUSYBOX, DOCKER).each(usersToTest())("registry on loopbac
     const source = `${registry.host}/library/busybox:1`;
     const layout = `oci:${engine.dir}/layout:busybox`;
     await skopeo("copy", "-q", "--src-tls-verify=false", `docker://${source}`, layout);
-    const plain = { TLS: "--dest-tls-verify=false" };
-    await skopeo("copy", "-q", plain.TLS, layout, `docker://${registry.host}/from/skopeo:oci`);
-    const zstd = ["--dest-compress-format", "zstd", "--dest-compress"];
-    await skopeo("copy", "-q", plain.TLS, ...zstd, layout, `docker://${registry.host}/from/skopeo:zstd`)
-      .catch(() => "");
+    await skopeo(
+      "copy",
+      "-q",
+      "--dest-tls-verify=false",
+      layout,
+      `docker://${registry.host}/from/skopeo:oci`,
+    );
     const id = (await docker("image", "inspect", "-f", "{{.Id}}", source)).stdout.trim();
     expect((await docker("pull", "-q", `${registry.host}/from/skopeo:oci`)).code).toBe(0);
     const rootfs = (name: string) => docker("image", "inspect", "-f", "{{json .RootFS.Layers}}", name);
     expect((await rootfs(`${registry.host}/from/skopeo:oci`)).stdout).toBe((await rootfs(id)).stdout);
-    // skopeo's docker-daemon: speaks a version that Docker refuses as well from 25 on
     const archive = `docker-archive:${engine.dir}/by-skopeo.tar:by/skopeo:1`;
     await skopeo("copy", "-q", "--src-tls-verify=false", `docker://${source}`, archive);
     expect((await docker("load", "-i", `${engine.dir}/by-skopeo.tar`)).stdout).toContain("by/skopeo:1");
     expect((await docker("run", "--rm", "by/skopeo:1", "echo", "in")).stdout).toBe("in\n");
-  });
-
-  itWith(SKOPEO, UMOCI)("umoci unpacks what berth pushed to the tree that was loaded", async () => {
-    const source = `${registry.host}/library/busybox:1`;
-    const layout = `${engine.dir}/umoci`;
-    const copy = [
-      "skopeo",
-      "--insecure-policy",
-      "copy",
-      "-q",
-      "--src-tls-verify=false",
-      `docker://${source}`,
-    ];
-    expect((await runAs(user, [...copy, `oci:${layout}:x`])).stderr).toBe("");
-    const unpack = ["umoci", "unpack", "--rootless", "--image", `${layout}:x`, `${engine.dir}/bundle`];
-    expect((await runAs(user, unpack)).code).toBe(0);
-    const list =
-      "cd / && find bin etc -type f -o -type l | sort | head -100000 | xargs sha256sum 2>/dev/null | sort";
-    const inside = await docker("run", "--rm", source, "sh", "-c", list);
-    const outside = await runAs(user, ["sh", "-c", list.replace("cd /", `cd ${engine.dir}/bundle/rootfs`)]);
-    const files = (text: string) =>
-      lines(text).filter((line) => !/etc\/(?:hosts|hostname|resolv\.conf|mtab)$/.test(line)).length;
-    expect(files(outside.stdout)).toBeGreaterThan(0);
-    expect(files(inside.stdout)).toBe(files(outside.stdout));
   });
 });
 

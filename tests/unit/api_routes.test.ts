@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createApp } from "../../api/app.ts";
 import { createApp as exported, serveApi } from "../../api/mod.ts";
 import { type Server } from "../../api/server.ts";
-import { conflict, EngineError, notFound } from "../../base/errors.ts";
+import { conflict, EngineError, invalid, notFound } from "../../base/errors.ts";
 import { type Engine, type EngineEvent } from "../../engine/types.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { type Call, fakeEngine } from "../support/fake_engine.ts";
@@ -627,10 +627,13 @@ describe("over a socket", () => {
 
   test("load streams its archive and ends when the client goes in the middle", async () => {
     let failure: unknown;
+    let arrived = "";
     answers = {
       imageLoad: async (input) => {
         try {
-          await input.pipeTo(new WritableStream());
+          await input.pipeTo(
+            new WritableStream({ write: (chunk) => void (arrived += new TextDecoder().decode(chunk)) }),
+          );
         } catch (error) {
           failure = error;
           throw error;
@@ -641,10 +644,35 @@ describe("over a socket", () => {
     await client.send(
       "POST /images/load HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
     );
-    await client.head();
+    await eventually(() => arrived === "hello", "first chunk");
     client.close();
     await eventually(() => failure !== undefined, "failure");
     expect(String(failure)).toContain("unexpected EOF");
+  });
+
+  // containers/image stops sending as soon as it sees a head, and fails
+  test("load answers when it has something to say, and with a line when that is a failure", async () => {
+    let read = "";
+    answers = {
+      imageLoad: async (input) => {
+        for await (const chunk of input) read += new TextDecoder().decode(chunk);
+        throw invalid("invalid archive");
+      },
+    };
+    const client = await RawClient.connect(socket);
+    await client.send(
+      "POST /images/load HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+    );
+    await eventually(() => read === "hello", "first chunk");
+    let answered = false;
+    const response = client.response().finally(() => answered = true);
+    // an answer to another client has gone all the way meanwhile
+    expect((await request(socket, "GET", "/_ping")).status).toBe(200);
+    expect(answered).toBe(false);
+    await client.send("0\r\n\r\n");
+    const { status, body } = await response;
+    expect([status, body]).toEqual([200, expect.stringContaining('"message":"invalid archive"')]);
+    client.close();
   });
 
   test("start refuses a chunked body and takes an empty one", async () => {
