@@ -19,8 +19,8 @@ export const API_VERSION = "1.51";
 export const MIN_API_VERSION = "1.24";
 
 /**
- * Versions older than the minimum that are answered as the minimum. containers/image (skopeo, buildah, podman: their `docker-daemon:`)
- * asked for 1.22 until its release 5.26, and what it asks for has not changed in 1.24.
+ * Versions older than the minimum that are answered as the minimum. `docker-daemon:` of containers/image asks for 1.22
+ * (seen with skopeo 1.9.3), and only for routes that are the same in 1.24.
  */
 export const TOLERATED_API_VERSIONS: readonly string[] = ["1.22", "1.23"];
 
