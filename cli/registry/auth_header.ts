@@ -1,4 +1,6 @@
+import { messageOf } from "../../base/errors.ts";
 import { splitReference } from "../output/names.ts";
+import { printError } from "../stdio.ts";
 import { ConfigFile, type Credentials, HUB_SERVER } from "./config_file.ts";
 
 /** The server, as the configuration file names it, that an image's name leads to. */
@@ -24,5 +26,13 @@ export function encodeAuth(server: string, credentials: Credentials | undefined)
 /** The headers that tell the engine who the user is to the registry of an image. */
 export async function registryAuthHeaders(image: string): Promise<Record<string, string>> {
   const server = serverOf(image);
-  return { "X-Registry-Auth": encodeAuth(server, await ConfigFile.load().credentials(server)) };
+  const config = ConfigFile.load();
+  let credentials: Credentials | undefined;
+  try {
+    credentials = await config.credentials(server);
+  } catch (error) {
+    // as docker: most images need no credentials, and a helper is often named by a file from another machine
+    printError(`WARNING: going on without credentials for ${server}: ${messageOf(error)}`);
+  }
+  return { "X-Registry-Auth": encodeAuth(server, credentials) };
 }

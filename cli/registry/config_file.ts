@@ -159,11 +159,20 @@ function hostOf(server: string): string {
   return server.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
 }
 
+/** @throws {CliError} */
+function bytesOf(auth: string): Uint8Array {
+  try {
+    return Uint8Array.fromBase64(auth);
+  } catch {
+    throw new CliError("the auth in docker's configuration file is no base64; log in again");
+  }
+}
+
 function credentialsOf({ auth, username, password, identitytoken }: AuthEntry): Credentials | undefined {
   const identityToken = identitytoken ?? "";
   let user = username ?? "", secret = password ?? "";
   if (auth) {
-    const both = new TextDecoder().decode(Uint8Array.fromBase64(auth));
+    const both = new TextDecoder().decode(bytesOf(auth));
     const colon = both.indexOf(":");
     user = colon < 0 ? both : both.slice(0, colon);
     secret = colon < 0 ? "" : both.slice(colon + 1).replace(/\0+$/, "");

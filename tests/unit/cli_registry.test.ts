@@ -129,6 +129,21 @@ describe("login", () => {
     expect(() => Deno.statSync(store)).toThrow(Deno.errors.NotFound);
   });
 
+  it("goes on without credentials that cannot be had, and says why", async () => {
+    pullAnswer();
+    const broken: [object, string][] = [
+      [{ credsStore: "not-installed" }, 'exec: "docker-credential-not-installed": executable file not found'],
+      [{ auths: { "reg.example": { auth: "%%%" } } }, "is no base64; log in again"],
+    ];
+    for (const [value, reason] of broken) {
+      writeConfig(value);
+      const run = await berth(["pull", "reg.example/a/b"]);
+      expect(run).toMatchObject({ code: 0, stderr: expect.stringContaining(reason) });
+      expect(run.stderr).toMatch(/^WARNING: going on without credentials for reg\.example: /);
+      expect(sentAuth()).toEqual({});
+    }
+  });
+
   it("keeps nothing when the registry refuses, and says what is wrong with the flags", async () => {
     answers["POST /auth"] = { status: 401, body: { message: "nope" } };
     expect(await berth(["login", "-u", "me", "-p", "pw", "x.example"])).toMatchObject({
