@@ -1,6 +1,7 @@
 /** Routes that speak to registries. */
 import * as z from "zod/mini";
-import { invalid } from "../base/errors.ts";
+import { EngineError, invalid, messageOf } from "../base/errors.ts";
+import { parsePlatform, type Platform } from "../image/platform.ts";
 import {
   type App,
   type AppContext,
@@ -16,7 +17,7 @@ import { json } from "./reply.ts";
 import { filters, integer, word } from "./schemas/query.ts";
 import { authConfig, authOf, registryAuth } from "./schemas/registry.ts";
 
-const pushQuery = z.object({ tag: word });
+const pushQuery = z.object({ tag: word, platform: word });
 const searchQuery = z.object({ term: word, limit: integer, filters });
 
 /** Docker's number of search results. */
@@ -26,6 +27,40 @@ export interface PullQuery {
   readonly fromImage: string;
   readonly tag: string | undefined;
   readonly platform: string | undefined;
+}
+
+/**
+ * docker's command line answers a 401 with a question for a password, and waits for it even where nobody can type: it is
+ * told 403 for what a registry refuses, in the same words. Others get the 401.
+ */
+async function withoutQuestions<T>(c: AppContext, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    const asks = c.req.header("user-agent")?.startsWith("Docker-Client/") === true;
+    if (!asks || !(error instanceof EngineError) || error.kind !== "unauthorized") throw error;
+    throw new EngineError("forbidden", error.message, { cause: error });
+  }
+}
+
+/** The JSON of an OCI platform, with Docker's refusals (moby: DecodePlatform). @throws {EngineError} invalid */
+function platformOf(text: string): Platform {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw invalid(`failed to parse platform: ${messageOf(error)}`);
+  }
+  const { os, architecture, variant } = (value ?? {}) as Record<string, unknown>;
+  if (!os && !architecture && variant) {
+    throw invalid("optional platform fields provided, but OS and Architecture are missing");
+  }
+  if (typeof os !== "string" || typeof architecture !== "string" || !os || !architecture) {
+    throw invalid("both OS and Architecture must be provided");
+  }
+  return parsePlatform(
+    [os, architecture, ...(typeof variant === "string" && variant ? [variant] : [])].join("/"),
+  );
 }
 
 /** POST /images/create with `fromImage`. */
@@ -41,17 +76,24 @@ export function pullImage(
   // without a tag the old protocol means all of them
   const allTags = tag === undefined && !/[:@][^/]*$/.test(named);
   const options = { reference, allTags, platform: atLeast(c, "1.32") ? platform : undefined, auth };
-  return messageStream((send, signal) => engine.imagePull(options, signal, send), signalOf(c));
+  return withoutQuestions(
+    c,
+    messageStream((send, signal) => engine.imagePull(options, signal, send), signalOf(c)),
+  );
 }
 
 export function imageTransferRoutes(app: App, { engine }: Services): void {
   app.post("/images/:name/push", async (c) => {
-    const { tag } = readQuery(c, pushQuery);
+    const { tag, platform: asked } = readQuery(c, pushQuery);
+    const platform = asked !== undefined && atLeast(c, "1.46") ? platformOf(asked) : undefined;
     const auth = registryAuth(c.req.header("x-registry-auth"));
     const name = pathName(c);
-    return await messageStream(
-      (send, signal) => engine.imagePush(name, { tag, auth }, signal, send),
-      signalOf(c),
+    return await withoutQuestions(
+      c,
+      messageStream(
+        (send, signal) => engine.imagePush(name, { tag, platform, auth }, signal, send),
+        signalOf(c),
+      ),
     );
   });
 
@@ -60,17 +102,20 @@ export function imageTransferRoutes(app: App, { engine }: Services): void {
     if (term === undefined) throw invalid("search term is required");
     const auth = registryAuth(c.req.header("x-registry-auth"));
     const wanted = { term, limit: limit || SEARCH_LIMIT, filters, auth };
-    return json(await engine.imageSearch(wanted, signalOf(c)));
+    return json(await withoutQuestions(c, engine.imageSearch(wanted, signalOf(c))));
   });
 
   app.get(
     "/distribution/:name/json",
     async (c) =>
       json(
-        await engine.distributionInspect(
-          pathName(c),
-          registryAuth(c.req.header("x-registry-auth")),
-          signalOf(c),
+        await withoutQuestions(
+          c,
+          engine.distributionInspect(
+            pathName(c),
+            registryAuth(c.req.header("x-registry-auth")),
+            signalOf(c),
+          ),
         ),
       ),
   );

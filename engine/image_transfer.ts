@@ -39,12 +39,13 @@ export function imageTransfers(
       }
     },
 
-    async imagePush(name, { tag, auth }, signal, send) {
+    async imagePush(name, { tag, platform, auth }, signal, send) {
       const reference = parseReference(name);
       if (reference.digest !== undefined) throw invalid("cannot push a digest reference");
       const wanted = tag === undefined ? reference : { ...reference, tag };
       await pusher.push({
         reference: wanted,
+        platform,
         auth,
         signal,
         report: ({ aux, ...message }) => send(aux ? { progressDetail: {}, aux } : jsonMessage(message)),

@@ -1,3 +1,4 @@
+import type { Platform } from "../image/platform.ts";
 import type { RegistryAuth } from "../image/registry/settings.ts";
 import type { Filters } from "./types.ts";
 
@@ -25,10 +26,13 @@ export interface ImageTransfers {
     signal: AbortSignal,
     send: SendMessage,
   ): Promise<void>;
-  /** @param options.tag undefined: what the name says, or all tags. */
+  /**
+   * @param options.tag undefined: what the name says, or all tags.
+   * @param options.platform refused when the image is for another one.
+   */
   imagePush(
     name: string,
-    options: { tag: string | undefined; auth: RegistryAuth | undefined },
+    options: { tag: string | undefined; platform: Platform | undefined; auth: RegistryAuth | undefined },
     signal: AbortSignal,
     send: SendMessage,
   ): Promise<void>;

@@ -44,10 +44,13 @@ CREATE INDEX IF NOT EXISTS image_manifests_digest ON image_manifests (digest);
 CREATE INDEX IF NOT EXISTS image_layers_diff ON image_layers (diff_id);
 `;
 
+/** Whether an image needs the blob `b`. */
+const USED = `EXISTS (SELECT 1 FROM image_manifests m WHERE m.digest = b.digest) OR EXISTS (
+  SELECT 1 FROM image_layer_blobs l JOIN image_layers USING (diff_id) WHERE l.digest = b.digest)`;
+
 /** Some blobs after a digest, and whether an image needs them. */
 const NEXT = `
-SELECT digest, EXISTS (SELECT 1 FROM image_manifests m WHERE m.digest = b.digest) OR EXISTS (
-  SELECT 1 FROM image_layer_blobs l JOIN image_layers USING (diff_id) WHERE l.digest = b.digest) AS used
+SELECT digest, ${USED} AS used
 FROM image_blobs b WHERE digest > ? ORDER BY digest LIMIT 16`;
 
 /** A download that was cut off is worth continuing for so long. */
@@ -133,6 +136,31 @@ export class ContentStore {
         this.collect();
       },
     };
+  }
+
+  /**
+   * Gives blobs back that a pull got and did not come to use, as downloads that are whole: the next pull hashes them, and
+   * asks the registry for nothing. What an image needs or somebody else holds stays.
+   *
+   * @param digests what the caller holds, each as often as it is held.
+   */
+  shelve(digests: readonly string[]): void {
+    for (const digest of new Set(digests)) {
+      const mine = digests.filter((one) => one === digest).length;
+      if (this.#held.get(digest) !== mine || this.get(digest) === undefined || this.#used(digest)) continue;
+      this.#run("DELETE FROM image_blobs WHERE digest = ?", digest);
+      try {
+        Deno.mkdirSync(`${this.#root}/tmp`, { recursive: true, mode: 0o700 });
+        Deno.renameSync(this.path(digest), this.partialPath(digest));
+      } catch (error) {
+        // without its row the next start removes it
+        this.#log(`unable to keep blob ${digest}: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  #used(digest: string): boolean {
+    return this.#all(`SELECT 1 FROM image_blobs b WHERE digest = ? AND (${USED})`, digest).length > 0;
   }
 
   /** Takes over a verified file by renaming it. The caller holds the digest. */

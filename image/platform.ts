@@ -44,3 +44,7 @@ export function matches(image: Platform, host: Platform): boolean {
   return image.os === host.os && image.architecture === host.architecture &&
     (variant(image) === undefined || variant(host) === undefined || variant(image) === variant(host));
 }
+
+/** `linux/arm64/v8`: what {@link parsePlatform} reads. */
+export const formatPlatform = ({ os, architecture, variant }: Platform): string =>
+  [os, architecture, ...(variant ? [variant] : [])].join("/");

@@ -6,7 +6,7 @@ import { type RemoteImage, resolveImage } from "./pull_manifest.ts";
 import { canonicalName, familiarName, familiarString, type Reference } from "./reference.ts";
 import { RegistryClient } from "./registry/client.ts";
 import { endpointsOf } from "./registry/endpoints.ts";
-import { ConnectionError, RegistryError } from "./registry/errors.ts";
+import { ConnectionError, isTransient, RegistryError } from "./registry/errors.ts";
 import type { RegistryAuth, RegistrySettings } from "./registry/settings.ts";
 import { Transport } from "./registry/transport.ts";
 import type { StoreInternals } from "./store_internals.ts";
@@ -114,7 +114,8 @@ export class ImagePuller {
     const { layers: layerStore, content } = this.#store;
     const chain = await chainIds(image.config.rootfs.diff_ids);
     using _layers = layerStore.hold(chain);
-    using _blobs = content.hold([image.manifest.digest, ...image.layers.map(({ digest }) => digest)]);
+    const blobs = [image.manifest.digest, ...image.layers.map(({ digest }) => digest)];
+    using _blobs = content.hold(blobs);
     using _use = this.#layers.use();
     const wanted = image.layers.map((layer, i): WantedLayer => ({
       ...layer,
@@ -143,6 +144,8 @@ export class ImagePuller {
         throw error;
       }
     }));
+    // what has come whole is not to be fetched again
+    if (signal.aborted || isTransient(give.signal.reason)) content.shelve(blobs);
     signal.throwIfAborted();
     if (give.signal.aborted) throw give.signal.reason;
     const records = outcomes.flatMap((outcome) => outcome.status === "fulfilled" ? [outcome.value] : []);
@@ -182,8 +185,9 @@ export function translated(error: unknown, reference: Reference): unknown {
         "not-found",
         `pull access denied for ${name}, repository does not exist or may require 'docker login': ${error.message}`,
       );
-    default:
-      // 401 as well: docker's command line would ask for a password, even of a script
-      return new EngineError("system", error.message, { cause: error });
+    default: {
+      const refused = error.kind === "unauthorized" || error.kind === "forbidden";
+      return new EngineError(refused ? error.kind : "system", error.message, { cause: error });
+    }
   }
 }

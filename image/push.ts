@@ -1,6 +1,7 @@
 import { EngineError } from "../base/errors.ts";
 import { parseImageConfig } from "./image_config.ts";
 import type { ImageRow } from "./image_tables.ts";
+import { formatPlatform, matches, type Platform } from "./platform.ts";
 import type { TransferMessage } from "./pull.ts";
 import { planPush, type PushLayer, type PushPlan } from "./push_manifest.ts";
 import {
@@ -29,6 +30,8 @@ export interface PushMessage extends TransferMessage {
 export interface PushOptions {
   /** Without a tag: all tags of that name. */
   readonly reference: Reference;
+  /** What the image must be for. Undefined: anything, an image is for one platform here. */
+  readonly platform?: Platform | undefined;
   readonly auth?: RegistryAuth | undefined;
   readonly signal: AbortSignal;
   readonly report: (message: PushMessage) => void;
@@ -57,11 +60,17 @@ export class ImagePusher {
     this.#slots = new Slots(settings.maxUploads);
   }
 
-  /** @throws {EngineError} in Docker's words; forbidden for an image of this machine's own directories. */
+  /**
+   * @throws {EngineError} in Docker's words; forbidden for an image of this machine's own directories, not-found for one of
+   * another platform than was asked for.
+   */
   async push(options: PushOptions): Promise<void> {
-    const { reference, report, signal } = options;
+    const { reference, platform, report, signal } = options;
     const images = this.#images(reference);
-    for (const { row, tagged } of images) refuseHostImage(row, tagged);
+    for (const { row, tagged } of images) {
+      refuseHostImage(row, tagged);
+      if (platform !== undefined) checkPlatform(row, tagged, platform);
+    }
     report({ status: `The push refers to repository [${canonicalName(reference)}]` });
     if (images.length === 0) {
       throw new EngineError(
@@ -283,5 +292,17 @@ function refuseHostImage(row: ImageRow, tagged: Reference): void {
     `${familiarString(tagged)} cannot be pushed: it is made of this machine's own ${
       dirs.join(", ")
     }, which no registry can hold`,
+  );
+}
+
+/** Docker's refusal of a push with --platform. @throws {EngineError} not-found */
+function checkPlatform(row: ImageRow, tagged: Reference, wanted: Platform): void {
+  const { os, architecture, variant } = parseImageConfig(row.config);
+  const actual: Platform = { os, architecture, ...(variant === undefined ? {} : { variant }) };
+  if (matches(actual, wanted)) return;
+  throw new EngineError(
+    "not-found",
+    `image with reference ${familiarString(tagged)} was found but its platform (${formatPlatform(actual)}) ` +
+      `does not match the specified platform (${formatPlatform(wanted)})`,
   );
 }

@@ -62,8 +62,7 @@ export class Authorization {
     if (!challenges.some(({ scheme }) => scheme === "basic")) return false;
     const { username, password } = this.#auth;
     if (!username && !password) {
-      // no "unauthorized": docker's command line would ask for a password, even of a script
-      throw new EngineError("system", `Get ${JSON.stringify(response.url)}: no basic auth credentials`);
+      throw new EngineError("unauthorized", `Get ${JSON.stringify(response.url)}: no basic auth credentials`);
     }
     const header = basic(username ?? "", password ?? "");
     if (header === used) return false;

@@ -1,4 +1,5 @@
 import { EngineError, type ErrorKind, messageOf } from "../../base/errors.ts";
+import { parseChallenges } from "./challenge.ts";
 
 /** An answer of a registry that is no success. `code` is the first of its error codes (distribution-spec, "Error Codes"), or "". */
 export class RegistryError extends EngineError {
@@ -67,6 +68,8 @@ export async function errorOf(response: Response): Promise<RegistryError> {
   const retryAfterMs = retryAfter > 0 ? retryAfter * 1000 : undefined;
   const errors = errorsIn(text);
   const { status } = response;
+  const refused = bearerRefusal(response);
+  if (refused !== undefined) return refused;
   if (errors.length > 0) {
     const message = errors.map(({ code, message }) => {
       const name = code.toLowerCase().replaceAll("_", " ");
@@ -75,10 +78,10 @@ export async function errorOf(response: Response): Promise<RegistryError> {
     return new RegistryError(message, status, errors[0]?.code ?? "", retryAfterMs);
   }
   if (status === 401) {
-    return new RegistryError("unauthorized: authentication required", status, "UNAUTHORIZED");
+    return new RegistryError(`unauthorized: ${detailsIn(text) || UNAUTHORIZED}`, status, "UNAUTHORIZED");
   }
   if (status === 403) {
-    return new RegistryError("denied: requested access to the resource is denied", status, "DENIED");
+    return new RegistryError(`denied: ${detailsIn(text) || DENIED}`, status, "DENIED");
   }
   if (status === 429) {
     return new RegistryError("toomanyrequests: " + (text.trim() || "rate limit"), status, "", retryAfterMs);
@@ -90,6 +93,42 @@ export async function errorOf(response: Response): Promise<RegistryError> {
     "",
     retryAfterMs,
   );
+}
+
+const UNAUTHORIZED = "authentication required";
+const DENIED = "requested access to the resource is denied";
+
+/**
+ * What a registry says of a token beside the challenge (RFC 6750, 3.1); it counts before the body. Docker Hub answers so
+ * for what does not exist as well as for what is private.
+ */
+function bearerRefusal(response: Response): RegistryError | undefined {
+  if (response.status < 400 || response.status >= 500) return undefined;
+  for (const { scheme, parameters } of parseChallenges(response.headers.get("www-authenticate") ?? "")) {
+    if (scheme !== "bearer") continue;
+    const { error, error_description: description } = parameters;
+    if (error === "insufficient_scope") {
+      return new RegistryError(`denied: ${description || DENIED}`, response.status, "DENIED");
+    }
+    if (error === "invalid_token") {
+      return new RegistryError(
+        `unauthorized: ${description || UNAUTHORIZED}`,
+        response.status,
+        "UNAUTHORIZED",
+      );
+    }
+  }
+  return undefined;
+}
+
+/** The reason in the older form of errors, which token servers still use: `{"details": "incorrect username or password"}`. */
+function detailsIn(text: string): string {
+  try {
+    const { details } = (JSON.parse(text) ?? {}) as { details?: unknown };
+    return typeof details === "string" ? details : "";
+  } catch {
+    return "";
+  }
 }
 
 async function limitedText(response: Response): Promise<string> {
@@ -108,7 +147,7 @@ async function limitedText(response: Response): Promise<string> {
 
 function errorsIn(text: string): { code: string; message: string }[] {
   try {
-    const value = JSON.parse(text) as { errors?: unknown; details?: unknown } | null;
+    const value = JSON.parse(text) as { errors?: unknown } | null;
     if (!Array.isArray(value?.errors)) return [];
     return value.errors.flatMap((error: unknown) => {
       const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };

@@ -2,7 +2,7 @@ import { EngineError, invalid } from "../../base/errors.ts";
 import { DEFAULT_DOMAIN } from "../reference.ts";
 import { Authorization } from "./authorization.ts";
 import { endpointsOf } from "./endpoints.ts";
-import { ConnectionError, errorOf } from "./errors.ts";
+import { ConnectionError, errorOf, RegistryError } from "./errors.ts";
 import type { RegistryAuth, RegistrySettings } from "./settings.ts";
 import { Transport } from "./transport.ts";
 
@@ -63,7 +63,7 @@ async function tryEndpoint(
     try {
       again = attempt < 2 && await authorization.renew(response, used, signal);
     } catch (error) {
-      if (error instanceof EngineError && error.kind === "unauthorized") {
+      if (error instanceof RegistryError && error.kind === "unauthorized") {
         throw new EngineError("unauthorized", `Get ${JSON.stringify(url)}: ${error.message}`, {
           cause: error,
         });

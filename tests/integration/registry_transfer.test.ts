@@ -421,6 +421,23 @@ describeWith(ROOT)("pull", () => {
         `pull access denied for ${registry.host}/nope, repository does not exist or may require 'docker login': ` +
         "denied: requested access to the resource is denied",
     });
+    // what Docker Hub says of a repository that does not exist, or is somebody's own
+    await using tokens = new FakeRegistry();
+    tokens.intercept = () => Response.json({ token: "t" });
+    registry.intercept = () =>
+      refusal(401, "UNAUTHORIZED", "authentication required", {
+        "WWW-Authenticate": `Bearer realm="http://${tokens.host}/token",error="insufficient_scope"`,
+      });
+    await expect(pull("nope:1")).rejects.toMatchObject({
+      kind: "not-found",
+      message:
+        `pull access denied for ${registry.host}/nope, repository does not exist or may require 'docker login': ` +
+        "denied: requested access to the resource is denied",
+    });
+    for (const [status, kind] of [[401, "unauthorized"], [403, "forbidden"]] as const) {
+      registry.intercept = () => refusal(status, "OTHER", "go away");
+      await expect(pull("nope:1")).rejects.toMatchObject({ kind, message: "other: go away" });
+    }
     registry.intercept = () => new Response("<html>busy</html>", { status: 500 });
     await expect(pull("nope:1")).rejects.toThrow("received unexpected HTTP status: 500");
     await registry[Symbol.asyncDispose]();
@@ -451,6 +468,68 @@ describeWith(ROOT)("pull", () => {
     registry.intercept = () => undefined;
     await pull("large:1");
     expectClean(1);
+  });
+
+  it.each(["Download complete", "Extracting"])(
+    "fetches no layer again that was whole when the pull was called off at %j",
+    async (moment) => {
+      // little to download, much to unpack
+      const zeros = buildImage({
+        layers: [[file("zeros", "\0".repeat(50_000_000))], [file("other", noise(1_000_000))]],
+        compress: gzip,
+      });
+      const [whole, cut] = [digestOfLayer(zeros, 0), digestOfLayer(zeros, 1)];
+      registry.add("zeros", "1", zeros);
+      registry.intercept = (_request, path) =>
+        path.endsWith(cut)
+          ? new Response(
+            new ReadableStream<Uint8Array<ArrayBuffer>>({
+              start: (controller) => controller.enqueue(layerBytes(zeros, 1).subarray(0, 100_000)),
+            }),
+          )
+          : undefined;
+      const give = new AbortController();
+      const pulling = pull("zeros:1", {
+        signal: give.signal,
+        report: ({ id, status }) => id === whole.slice(7, 19) && status === moment && give.abort(),
+      });
+      await expect(pulling).rejects.toMatchObject({ name: "AbortError" });
+      await store.settled();
+      expect(namesIn("layers")).toEqual([]);
+      expect(namesIn("blobs/sha256")).toEqual([]);
+      expect(namesIn("tmp")).toContain(`blob-${whole.slice(7)}.part`);
+      registry.intercept = () => undefined;
+      registry.requests.length = 0;
+      await pull("zeros:1");
+      expect(registry.paths("GET").filter((path) => path.endsWith(whole))).toEqual([]);
+      expect(registry.paths("GET").filter((path) => path.endsWith(cut))).toHaveLength(1);
+      expectClean(2);
+    },
+  );
+
+  it("leaves a layer's blob alone that another image has, when a pull that wanted it as well is called off", async () => {
+    const more = buildImage({
+      layers: [[file("noise", noise(3_000_000))], [file("more", noise(1_000_000))]],
+      compress: gzip,
+    });
+    registry.add("large", "1", large);
+    registry.add("more", "1", more);
+    await pull("large:1");
+    registry.intercept = (_request, path) =>
+      path.endsWith(digestOfLayer(more, 1)) ? new Response(new ReadableStream()) : undefined;
+    const give = new AbortController();
+    const pulling = pull("more:1", { signal: give.signal });
+    await waitFor(
+      () => registry.paths("GET").some((path) => path.endsWith(digestOfLayer(more, 1))),
+      5000,
+      () => "no request",
+    );
+    give.abort();
+    await expect(pulling).rejects.toMatchObject({ name: "AbortError" });
+    await store.settled();
+    expect(namesIn("blobs/sha256")).toContain(digestOfLayer(large).slice(7));
+    store.tag(large.id, `${registry.host}/again:1`);
+    await push("again:1");
   });
 
   it("downloads a layer once for two pulls, and goes on for the second when the first is called off", async () => {
@@ -623,11 +702,11 @@ describeWith(ROOT)("credentials", () => {
         : undefined;
     };
     await expect(pull("large:1")).rejects.toMatchObject({
-      kind: "system",
+      kind: "unauthorized",
       message: expect.stringMatching(/^Get "http:.*": no basic auth credentials$/),
     });
     await expect(pull("large:1", { auth: { ...user, password: "wrong" } })).rejects.toMatchObject({
-      kind: "system",
+      kind: "unauthorized",
       message: "unauthorized: authentication required",
     });
     await pull("large:1", { auth: user });
@@ -667,7 +746,7 @@ describeWith(ROOT)("credentials", () => {
     });
     await expect(pull(`${registry.host}/private/large:1`, { auth: { username: "me", password: "no" } }))
       .rejects
-      .toMatchObject({ kind: "system", message: "unauthorized: bad password" });
+      .toMatchObject({ kind: "unauthorized", message: "unauthorized: bad password" });
   });
 
   it("exchanges an identity token", async () => {
@@ -790,6 +869,30 @@ describeWith(ROOT)("push", () => {
         ? refusal(403, "DENIED", "requested access to the resource is denied")
         : undefined;
     await expect(push("to:1")).rejects.toThrow("denied: requested access to the resource is denied");
+  });
+
+  it("pushes for a platform what is for that platform, and refuses the rest before anything is said", async () => {
+    registry.add("from", "1", small);
+    await pull("from:1");
+    tagged("to:1", small);
+    const messages: PushMessage[] = [];
+    const pushFor = (platform: string) =>
+      new ImagePusher(store.internals, settings).push({
+        reference: parseReference(`${registry.host}/to:1`),
+        platform: parsePlatform(platform),
+        signal: new AbortController().signal,
+        report: (message) => messages.push(message),
+      });
+    registry.requests.length = 0;
+    await expect(pushFor("linux/s390x")).rejects.toMatchObject({
+      kind: "not-found",
+      message: `image with reference ${registry.host}/to:1 was found but its platform (linux/amd64) ` +
+        "does not match the specified platform (linux/s390x)",
+    });
+    expect(messages).toEqual([]);
+    expect(registry.requests).toEqual([]);
+    await pushFor("linux/amd64");
+    expect(registry.manifests.get("to:1")).toEqual(registry.manifests.get("from:1"));
   });
 
   it("refuses an image of this machine's own directories", async () => {

@@ -108,6 +108,31 @@ describe("errorOf()", () => {
     expect(error.message).toBe("manifest unknown: manifest unknown\nx y");
   });
 
+  it("believes what is said of the token before the body, and reads the older form of errors", async () => {
+    const challenge = (error: string) => ({
+      status: 401,
+      headers: { "WWW-Authenticate": `Bearer realm="https://x/token",error="${error}"` },
+    });
+    const body = { errors: [{ code: "UNAUTHORIZED", message: "authentication required" }] };
+    expect(await errorOf(Response.json(body, challenge("insufficient_scope")))).toMatchObject({
+      code: "DENIED",
+      message: "denied: requested access to the resource is denied",
+    });
+    expect(await errorOf(Response.json({}, challenge("invalid_token")))).toMatchObject({
+      kind: "unauthorized",
+      message: "unauthorized: authentication required",
+    });
+    const details = { details: "incorrect username or password" };
+    expect(await errorOf(Response.json(details, { status: 401 }))).toMatchObject({
+      kind: "unauthorized",
+      message: "unauthorized: incorrect username or password",
+    });
+    expect(await errorOf(Response.json(null, { status: 403 }))).toMatchObject({
+      code: "DENIED",
+      message: "denied: requested access to the resource is denied",
+    });
+  });
+
   it("knows how long to wait, and what may pass", async () => {
     const busy = await errorOf(new Response("", { status: 429, headers: { "Retry-After": "7" } }));
     expect(busy).toMatchObject({ transient: true, retryAfterMs: 7000 });
