@@ -1,7 +1,7 @@
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { compressFile } from "./gzip.ts";
-import { note } from "./shim_loop.ts";
+import { note } from "../base/note.ts";
 import type { LogSpec } from "./spec.ts";
 
 /**

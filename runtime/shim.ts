@@ -11,7 +11,8 @@ import { endDescendants, reapAdopted } from "./shim_descendants.ts";
 import { Execs, whenDrained } from "./shim_exec.ts";
 import { childReaped, exitCode, InitProcess, isOwnChild } from "./shim_init_process.ts";
 import { LogWriter } from "./shim_log.ts";
-import { EventLoop, note } from "./shim_loop.ts";
+import { note } from "../base/note.ts";
+import { EventLoop } from "../ffi/event_loop.ts";
 import { ProcessStreams } from "./shim_streams.ts";
 import type { ShimOptions } from "./spec.ts";
 

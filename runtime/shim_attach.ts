@@ -4,7 +4,7 @@ import { SysError } from "../ffi/errno.ts";
 import { type Syscalls, WOULD_BLOCK } from "../ffi/syscalls.ts";
 import type { AttachHeader } from "./protocol.ts";
 import { AttachClient } from "./shim_attach_client.ts";
-import type { EventLoop } from "./shim_loop.ts";
+import type { EventLoop } from "../ffi/event_loop.ts";
 import type { ProcessStreams } from "./shim_streams.ts";
 
 const MAX_HEADER = 4096;

@@ -2,7 +2,7 @@ import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import { type Syscalls, WOULD_BLOCK } from "../ffi/syscalls.ts";
 import type { AttachHeader } from "./protocol.ts";
-import type { EventLoop } from "./shim_loop.ts";
+import type { EventLoop } from "../ffi/event_loop.ts";
 import { OutQueue } from "./shim_queue.ts";
 import type { ProcessStreams } from "./shim_streams.ts";
 

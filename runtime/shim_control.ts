@@ -3,7 +3,8 @@ import { EPOLLIN, EPOLLOUT } from "../ffi/constants.ts";
 import { type Syscalls, WOULD_BLOCK } from "../ffi/syscalls.ts";
 import type { ShimMessage, ShimRequest } from "./protocol.ts";
 import { acceptPeer, readSome } from "./shim_attach.ts";
-import { type EventLoop, note } from "./shim_loop.ts";
+import { note } from "../base/note.ts";
+import type { EventLoop } from "../ffi/event_loop.ts";
 import { OutQueue } from "./shim_queue.ts";
 
 const NEWLINE = 0x0a;

@@ -5,7 +5,7 @@ import { toStartFailure } from "./init_failure.ts";
 import type { ExecOrder } from "./init.ts";
 import type { ShimMessage, StartFailure } from "./protocol.ts";
 import { exitCode, InitProcess } from "./shim_init_process.ts";
-import type { EventLoop } from "./shim_loop.ts";
+import type { EventLoop } from "../ffi/event_loop.ts";
 import { ProcessStreams } from "./shim_streams.ts";
 import type { ProcessSpec } from "./spec.ts";
 

@@ -10,7 +10,7 @@ import { InitFailure, toStartFailure } from "./init_failure.ts";
 import type { Program } from "./init_process.ts";
 import { rehearse } from "./init_rehearsal.ts";
 import type { StartFailure } from "./protocol.ts";
-import type { EventLoop } from "./shim_loop.ts";
+import type { EventLoop } from "../ffi/event_loop.ts";
 import { enterNamespaces } from "./shim_namespaces.ts";
 import type { ShimOptions } from "./spec.ts";
 

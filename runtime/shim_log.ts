@@ -5,7 +5,7 @@ import type { Syscalls } from "../ffi/syscalls.ts";
 import { timestamp } from "./clock.ts";
 import { escapeInto, jsonString, MAX_EXPANSION } from "./json_text.ts";
 import { rotate } from "./log_rotation.ts";
-import { note } from "./shim_loop.ts";
+import { note } from "../base/note.ts";
 import type { LogSpec } from "./spec.ts";
 
 /** Longest line in one entry: the copier of Docker's daemon reads into a buffer of this size. */

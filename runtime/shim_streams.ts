@@ -4,7 +4,7 @@ import { SysError } from "../ffi/errno.ts";
 import { type Syscalls, WOULD_BLOCK } from "../ffi/syscalls.ts";
 import type { AttachClient } from "./shim_attach_client.ts";
 import type { LogWriter } from "./shim_log.ts";
-import type { EventLoop } from "./shim_loop.ts";
+import type { EventLoop } from "../ffi/event_loop.ts";
 import { OutQueue } from "./shim_queue.ts";
 
 /** Docker's frame: stream, three zeros, length as big-endian 32 bits. */

@@ -1,5 +1,6 @@
-import { SysError } from "../ffi/errno.ts";
-import type { Syscalls } from "../ffi/syscalls.ts";
+import { note } from "../base/note.ts";
+import { SysError } from "./errno.ts";
+import type { Syscalls } from "./syscalls.ts";
 
 /** Called with the EPOLL* events of a descriptor. Level-triggered: what is not taken now comes again. */
 export type Handler = (events: number) => void;
@@ -16,8 +17,9 @@ interface Timer {
 }
 
 /**
- * The one place where a shim sleeps: epoll_wait on the main thread. Deno's own event loop never runs, because it would
- * need threads, which a process that has left its PID namespace cannot make.
+ * The one place where a shim, or the network process, sleeps: epoll_wait on its thread. Deno's own event loop never runs
+ * meanwhile; in a shim it could not, because it would need threads, which a process that has left its PID namespace
+ * cannot make.
  */
 export class EventLoop implements Disposable {
   readonly #kernel: Syscalls;
@@ -81,7 +83,7 @@ export class EventLoop implements Disposable {
     this.#kernel.close(this.#epoll);
   }
 
-  /** Until {@link stop}. A handler that throws is reported and does not end the loop: a container depends on it. */
+  /** Until {@link stop}. A handler that throws is reported and does not end the loop: containers depend on it. */
   run(): void {
     while (!this.#stopped) this.turn(this.#timeout());
   }
@@ -113,15 +115,6 @@ export class EventLoop implements Disposable {
     for (const [id, { due, action }] of [...this.#timers]) {
       if (due <= now && this.#timers.delete(id)) guarded(action);
     }
-  }
-}
-
-/** Writes to the shim's own log, which may be full. */
-export function note(message: string): void {
-  try {
-    Deno.stderr.writeSync(new TextEncoder().encode(`${new Date().toISOString()} ${message}\n`));
-  } catch {
-    // there is nowhere else to say it
   }
 }
 
