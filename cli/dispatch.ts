@@ -48,7 +48,7 @@ async function runCommand(words: readonly string[], session: Session): Promise<n
 async function unknownCommand(words: readonly string[]): Promise<number> {
   const [first = "", second] = words;
   if (!Object.hasOwn(GROUPS, first)) {
-    throw new CliError(`berth: '${first}' is not a berth command.\nSee 'berth --help'`);
+    throw new CliError(`berth: unknown command: berth ${first}\n\nRun 'berth --help' for more information`);
   }
   if (second === undefined || second === "--help" || second === "-h") return await printGroupHelp(first);
   throw new CliError(

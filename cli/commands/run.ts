@@ -1,7 +1,7 @@
 import { segment } from "../api_client.ts";
 import { requireTerminal, runSession, type SessionEnd } from "../attach_session.ts";
 import { defineCommand, type Invocation } from "../command.ts";
-import { createBody } from "../create/body.ts";
+import { type CreateBody, createBody } from "../create/body.ts";
 import { CONTAINER_FLAGS } from "../create/container_flags.ts";
 import { checkPull, createContainer } from "../create/create_container.ts";
 import { CliError, describeError } from "../errors.ts";
@@ -27,25 +27,37 @@ export const command = defineCommand({
   interspersed: false,
   completes: "image",
   async run(invocation) {
+    const body = readBody(invocation);
+    // What the streams are is told as it is, with exit code 1: docker run does no more about it.
+    chooseStreams(invocation.flags, body);
     try {
-      return await run(invocation);
+      return await run(invocation, body);
     } catch (error) {
       throw withExitCode(error);
     }
   },
 });
 
-async function run({ flags, changed, args, client }: Invocation<typeof FLAGS>): Promise<number> {
-  checkPull(flags.pull);
-  const body = createBody(flags, changed, args);
-  if (flags.detach) {
-    if (flags.attach.length > 0) {
-      throw new CliError("conflicting options: cannot specify both --attach and --detach");
-    }
-    Object.assign(body, { AttachStdin: false, AttachStdout: false, AttachStderr: false, StdinOnce: false });
-  } else {
-    requireTerminal(body.AttachStdin, body.Tty);
+/** A file that an option names and that is missing is no missing command: whatever is wrong with the options is 125. */
+function readBody({ flags, changed, args }: Invocation<typeof FLAGS>): CreateBody {
+  try {
+    checkPull(flags.pull);
+    return createBody(flags, changed, args);
+  } catch (error) {
+    throw failure(describeError(error), 125);
   }
+}
+
+/** @throws {CliError} when the streams that are asked for cannot be had. */
+function chooseStreams(flags: Invocation<typeof FLAGS>["flags"], body: CreateBody): void {
+  if (!flags.detach) return requireTerminal(body.AttachStdin, body.Tty);
+  if (flags.attach.length > 0) {
+    throw new CliError("conflicting options: cannot specify both --attach and --detach");
+  }
+  Object.assign(body, { AttachStdin: false, AttachStdout: false, AttachStderr: false, StdinOnce: false });
+}
+
+async function run({ flags, client }: Invocation<typeof FLAGS>, body: CreateBody): Promise<number> {
   parseDetachKeys(flags["detach-keys"]);
   const foreground = !flags.detach && (body.AttachStdin || body.AttachStdout || body.AttachStderr);
   const signals = foreground && flags["sig-proxy"] ? import("../terminal/forward_signals.ts") : undefined;
@@ -137,5 +149,8 @@ function withExitCode(error: unknown): unknown {
   const message = describeError(error);
   const contains = (parts: readonly string[]) => parts.some((part) => message.includes(part));
   const exitCode = contains(NOT_FOUND) ? 127 : contains(NOT_INVOCABLE) ? 126 : 125;
-  return new CliError(`berth: ${message}\n\nRun 'berth run --help' for more information`, exitCode);
+  return failure(message, exitCode);
 }
+
+const failure = (message: string, exitCode: number) =>
+  new CliError(`berth: ${message}\n\nRun 'berth run --help' for more information`, exitCode);

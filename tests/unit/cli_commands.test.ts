@@ -216,8 +216,26 @@ describe("berth run", () => {
   test("refuses -t without a terminal", async () => {
     await using engine = containerEngine({});
     const result = await runBerth(["-H", engine.host, "run", "-it", "image"]);
-    expect(result).toMatchObject({ code: 125 });
-    expect(result.stderr).toContain("the input device is not a TTY");
+    expect(result).toMatchObject({ code: 1, stderr: "the input device is not a TTY\n" });
+  });
+
+  test("refuses --attach with --detach", async () => {
+    await using engine = containerEngine({});
+    const result = await runBerth(["-H", engine.host, "run", "-d", "-a", "stdout", "image"]);
+    expect(result).toMatchObject({
+      code: 1,
+      stderr: "conflicting options: cannot specify both --attach and --detach\n",
+    });
+  });
+
+  test.each(["--env-file", "--label-file"])("a missing %s is no missing command: 125", async (flag) => {
+    await using engine = containerEngine({});
+    const result = await runBerth(["-H", engine.host, "run", flag, "/nonexistent", "image"]);
+    expect(result).toMatchObject({
+      code: 125,
+      stderr:
+        "berth: open /nonexistent: no such file or directory\n\nRun 'berth run --help' for more information\n",
+    });
   });
 
   test("writes the id to --cidfile, and refuses one that exists", async () => {
@@ -488,7 +506,7 @@ describe("other commands", () => {
 
 describe("usage", () => {
   test.each([
-    [["nosuch"], 1, "berth: 'nosuch' is not a berth command.\nSee 'berth --help'\n"],
+    [["nosuch"], 1, "berth: unknown command: berth nosuch\n\nRun 'berth --help' for more information\n"],
     [
       ["--nosuch"],
       125,
