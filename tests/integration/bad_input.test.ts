@@ -157,6 +157,20 @@ describeWith(BUSYBOX).each(usersToTest())("bad input to the engine of $name", (u
     await nothingMade();
   });
 
+  it("a platform that the image is not for is a 404, at which clients pull; its own is taken", async () => {
+    expect(await create({ Image: "busybox" }, "?platform=linux/s390x")).toMatchObject({
+      status: 404,
+      message: expect.stringMatching(
+        /^image with reference busybox was found but does not match the specified platform: wanted linux\/s390x, actual: linux\//,
+      ),
+    });
+    expect(await create({ Image: "busybox" }, "?platform=linux/")).toMatchObject({ status: 400 });
+    await nothingMade();
+    const own = await engine.berth(["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", "busybox"]);
+    const run = await engine.berth(["run", "--rm", "--platform", own.stdout.trim(), "busybox", "echo", "hi"]);
+    expect(run).toMatchObject({ code: 0, stdout: "hi\n", stderr: "" });
+  });
+
   it("a container that cannot run: 400 or 404 with the reason, and it can be removed", async () => {
     const image = await busyboxArchive(testDir(), {
       reference: "noshell:1",
