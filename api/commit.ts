@@ -2,6 +2,7 @@ import * as z from "zod/mini";
 import { invalid } from "../base/errors.ts";
 import { type App, atLeast, pathName, readJson, readQuery, type Services } from "./context.ts";
 import { json, stream } from "./reply.ts";
+import { platformSince } from "./schemas/platform.ts";
 import { createBody, splitCreateBody } from "./schemas/container.ts";
 import { flag, word } from "./schemas/query.ts";
 
@@ -34,11 +35,11 @@ export function commitRoutes(app: App, { engine }: Services): void {
     const names = c.req.queries("names") ?? [];
     // old clients put several names into one value
     const wanted = atLeast(c, "1.25") ? names : names.flatMap((name) => name.split(","));
-    return stream(await engine.imageSave(wanted), "application/x-tar");
+    return stream(await engine.imageSave(wanted, platformSince(c, "1.48")), "application/x-tar");
   });
 
   app.get(
     "/images/:name/get",
-    async (c) => stream(await engine.imageSave([pathName(c)]), "application/x-tar"),
+    async (c) => stream(await engine.imageSave([pathName(c)], platformSince(c, "1.48")), "application/x-tar"),
   );
 }

@@ -1,7 +1,6 @@
 /** Routes that speak to registries. */
 import * as z from "zod/mini";
-import { EngineError, invalid, messageOf } from "../base/errors.ts";
-import { parsePlatform, type Platform } from "../image/platform.ts";
+import { EngineError, invalid } from "../base/errors.ts";
 import {
   type App,
   type AppContext,
@@ -15,9 +14,10 @@ import {
 import { messageStream } from "./messages.ts";
 import { json } from "./reply.ts";
 import { filters, integer, word } from "./schemas/query.ts";
+import { platformSince } from "./schemas/platform.ts";
 import { authConfig, authOf, registryAuth } from "./schemas/registry.ts";
 
-const pushQuery = z.object({ tag: word, platform: word });
+const pushQuery = z.object({ tag: word });
 const searchQuery = z.object({ term: word, limit: integer, filters });
 
 /** Docker's number of search results. */
@@ -43,26 +43,6 @@ async function withoutQuestions<T>(c: AppContext, work: Promise<T>): Promise<T> 
   }
 }
 
-/** The JSON of an OCI platform, with Docker's refusals (moby: DecodePlatform). @throws {EngineError} invalid */
-function platformOf(text: string): Platform {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw invalid(`failed to parse platform: ${messageOf(error)}`);
-  }
-  const { os, architecture, variant } = (value ?? {}) as Record<string, unknown>;
-  if (!os && !architecture && variant) {
-    throw invalid("optional platform fields provided, but OS and Architecture are missing");
-  }
-  if (typeof os !== "string" || typeof architecture !== "string" || !os || !architecture) {
-    throw invalid("both OS and Architecture must be provided");
-  }
-  return parsePlatform(
-    [os, architecture, ...(typeof variant === "string" && variant ? [variant] : [])].join("/"),
-  );
-}
-
 /** POST /images/create with `fromImage`. */
 export function pullImage(
   c: AppContext,
@@ -84,8 +64,8 @@ export function pullImage(
 
 export function imageTransferRoutes(app: App, { engine }: Services): void {
   app.post("/images/:name/push", async (c) => {
-    const { tag, platform: asked } = readQuery(c, pushQuery);
-    const platform = asked !== undefined && atLeast(c, "1.46") ? platformOf(asked) : undefined;
+    const { tag } = readQuery(c, pushQuery);
+    const platform = platformSince(c, "1.46");
     const auth = registryAuth(c.req.header("x-registry-auth"));
     const name = pathName(c);
     return await withoutQuestions(

@@ -10,9 +10,11 @@ import {
   type Services,
   signalOf,
 } from "./context.ts";
+import { adaptInspect, adaptListed } from "./image_versions.ts";
 import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
+import { platformOfRemoval, platformSince } from "./schemas/platform.ts";
 import { filters, flag, flagOr, word } from "./schemas/query.ts";
 
 const listQuery = z.object({ all: flag, filters, filter: word, "shared-size": flag, digests: flag });
@@ -24,6 +26,7 @@ const createQuery = z.object({
   message: word,
   platform: word,
 });
+const inspectQuery = z.object({ manifests: flag });
 const loadQuery = z.object({ quiet: flagOr(true) });
 const removeQuery = z.object({ force: flag, noprune: flag });
 const tagQuery = z.object({ repo: word, tag: word });
@@ -36,13 +39,20 @@ export function imageRoutes(app: App, { engine }: Services): void {
     if (filter !== undefined && !atLeast(c, "1.41")) {
       wanted.set("reference", [...wanted.get("reference") ?? [], filter]);
     }
-    return json(await engine.imageList({ all, filters: wanted, sharedSize, digests }));
+    const list = await engine.imageList({
+      all,
+      filters: wanted,
+      sharedSize: sharedSize && atLeast(c, "1.42"),
+      digests,
+    });
+    return json(list.map((image) => adaptListed(c.var.apiVersion, image)));
   });
 
   app.post("/images/load", (c) => {
     const input = rawBody(c);
     const { quiet } = readQuery(c, loadQuery);
-    return messageStream((send, signal) => engine.imageLoad(input, signal, send, quiet), signalOf(c), true);
+    const options = { quiet, platform: platformSince(c, "1.48") };
+    return messageStream((send, signal) => engine.imageLoad(input, signal, send, options), signalOf(c), true);
   });
 
   app.post("/images/create", async (c) => {
@@ -61,8 +71,17 @@ export function imageRoutes(app: App, { engine }: Services): void {
     return json({ status: id });
   });
 
-  app.get("/images/:name/json", async (c) => json(await engine.imageInspect(imageName(c))));
-  app.get("/images/:name/history", async (c) => json(await engine.imageHistory(imageName(c))));
+  app.get("/images/:name/json", async (c) => {
+    const platform = platformSince(c, "1.49");
+    if (platform !== undefined && readQuery(c, inspectQuery).manifests) {
+      throw invalid("conflicting options: manifests and platform options cannot both be set");
+    }
+    return json(adaptInspect(c.var.apiVersion, await engine.imageInspect(imageName(c), platform)));
+  });
+  app.get(
+    "/images/:name/history",
+    async (c) => json(await engine.imageHistory(imageName(c), platformSince(c, "1.48"))),
+  );
 
   app.post("/images/:name/tag", async (c) => {
     const { repo, tag } = readQuery(c, tagQuery);
@@ -73,7 +92,9 @@ export function imageRoutes(app: App, { engine }: Services): void {
 
   app.delete("/images/:name", async (c) => {
     const { force, noprune } = readQuery(c, removeQuery);
-    return json(await engine.imageRemove(imageName(c), { force, noPrune: noprune }));
+    return json(
+      await engine.imageRemove(imageName(c), { force, noPrune: noprune, platform: platformOfRemoval(c) }),
+    );
   });
 }
 

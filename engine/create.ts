@@ -1,5 +1,5 @@
-import { EngineError, invalid, notFound } from "../base/errors.ts";
-import { formatPlatform, matches, parsePlatform, type Platform } from "../image/platform.ts";
+import { EngineError, invalid } from "../base/errors.ts";
+import { parsePlatform, requirePlatform } from "../image/platform.ts";
 import { nowRfc3339 } from "./clock.ts";
 import { commandOf, mergeImageConfig } from "./container_config.ts";
 import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
@@ -26,7 +26,9 @@ export async function createContainer(
   const imageRef = request.config.Image ?? "";
   if (imageRef === "") throw invalid("invalid reference format");
   const image = ctx.images.get(imageRef);
-  if (request.platform) checkPlatform(imageRef, image.config, parsePlatform(request.platform));
+  const platform = request.platform ? parsePlatform(request.platform) : undefined;
+  // 404 makes the docker command line pull the image for the platform that was asked for
+  requirePlatform(imageRef, image.config, platform);
   const { hostConfig: checked, warnings } = validateCreate(withDefaults(ctx, request), ctx.facts);
   const hostConfig = withContainerIds(ctx, checked);
   const id = newContainerId();
@@ -36,7 +38,7 @@ export async function createContainer(
     id,
     joinedContainer(hostConfig.NetworkMode) === undefined,
   );
-  if (!request.platform && image.config.architecture !== goArch(ctx.facts.machine)) {
+  if (platform === undefined && image.config.architecture !== goArch(ctx.facts.machine)) {
     warnings.push(
       `The requested image's platform (linux/${image.config.architecture}) does not match the detected host ` +
         `platform (linux/${goArch(ctx.facts.machine)}) and no specific platform was requested`,
@@ -84,15 +86,6 @@ export async function createContainer(
     await sweepContainer(ctx, id);
     throw error;
   }
-}
-
-/** 404 makes the docker command line pull the image for the platform that was asked for. */
-function checkPlatform(reference: string, image: Platform, wanted: Platform): void {
-  if (matches(image, wanted)) return;
-  throw notFound(
-    `image with reference ${reference} was found but does not match the specified platform: ` +
-      `wanted ${formatPlatform(wanted)}, actual: ${formatPlatform(image)}`,
-  );
 }
 
 /** Deletes whatever a container that does not exist has left on disk. Never throws: the next start of the engine tries again. */

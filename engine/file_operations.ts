@@ -23,9 +23,9 @@ export function fileOperations(
     exportContainer: async (id) => await exportContainer(ctx, threads, find(id)),
     changes: async (id) => await containerChanges(ctx, threads, find(id)),
     commit: async (id, request) => await commitContainer(ctx, images, threads, find(id), request),
-    imageSave: async (names) => {
-      const chunks = await images.save(names);
-      for (const name of names) ctx.events.publish("image", "save", images.get(name).id, { name });
+    imageSave: async (names, platform) => {
+      const { images: saved, chunks } = await images.save(names, platform);
+      for (const { name, id } of saved) ctx.events.publish("image", "save", id, { name });
       return chunks;
     },
     diskUsage: async (objects) => await diskUsage(ctx, images, objects),

@@ -1,3 +1,4 @@
+import type { Platform } from "../image/platform.ts";
 import type { PathStat } from "../fs/tree_job.ts";
 import type { ContainerConfig, Filters } from "./types.ts";
 
@@ -32,8 +33,11 @@ export interface FileOperations {
   /** Kind: 0 modified, 1 added, 2 deleted. */
   changes(id: string): Promise<{ Path: string; Kind: number }[]>;
   commit(id: string, request: CommitRequest): Promise<{ Id: string }>;
-  /** Images as one archive; to be read like {@link archiveRead}. A name without a tag is all tags of its repository. */
-  imageSave(names: readonly string[]): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * Images as one archive; to be read like {@link archiveRead}. A name without a tag is all tags of its repository.
+   * @param platform refused when one of them is for another.
+   */
+  imageSave(names: readonly string[], platform?: Platform): Promise<AsyncIterable<Uint8Array>>;
   diskUsage(objects: ReadonlySet<DiskUsageObject>): Promise<Record<string, unknown>>;
   pruneContainers(filters: Filters, signal: AbortSignal): Promise<Record<string, unknown>>;
   pruneImages(filters: Filters, signal: AbortSignal): Promise<Record<string, unknown>>;

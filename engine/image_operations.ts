@@ -1,5 +1,6 @@
 import type { ImageStore } from "../image/image_store.ts";
 import type { LoadProgress } from "../image/load.ts";
+import { type Platform, requirePlatform } from "../image/platform.ts";
 import type { EngineContext } from "./context.ts";
 import { jsonMessage } from "./image_transfer.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
@@ -29,13 +30,18 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
         running: container.running,
         name: container.record.name,
       }));
+  const find = (reference: string, platform: Platform | undefined) => {
+    const image = images.get(reference);
+    requirePlatform(reference, image.config, platform);
+    return image;
+  };
   return {
-    async imageLoad(input, signal, onMessage, quiet = true) {
+    async imageLoad(input, signal, onMessage, { quiet = true, platform } = {}) {
       const onProgress = ({ id, status, current, total }: LoadProgress) => {
         // as Docker, which says nothing of layers that are there
         if (status === "Loading layer") onMessage(jsonMessage({ id, status, progress: { current, total } }));
       };
-      const loaded = await images.load(input, { signal, ...(quiet ? {} : { onProgress }) });
+      const loaded = await images.load(input, { signal, platform, ...(quiet ? {} : { onProgress }) });
       for (const { id, refs } of loaded.images) {
         for (const reference of refs) onMessage({ stream: `Loaded image: ${reference}\n` });
         if (refs.length === 0) onMessage({ stream: `Loaded image ID: ${id}\n` });
@@ -68,13 +74,13 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
       });
     },
 
-    imageInspect(reference) {
-      return attempt(() => imageInspectView(images.get(reference), { name: ctx.driver.name }));
+    imageInspect(reference, platform) {
+      return attempt(() => imageInspectView(find(reference, platform), { name: ctx.driver.name }));
     },
 
-    imageHistory(reference) {
+    imageHistory(reference, platform) {
       return attempt(() => {
-        const image = images.get(reference);
+        const image = find(reference, platform);
         return imageHistoryView(image, images.layerSizes(image), images.ancestors(image));
       });
     },
@@ -86,9 +92,9 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
       });
     },
 
-    imageRemove(reference, options) {
+    imageRemove(reference, { platform, ...options }) {
       return attempt(() => {
-        const { id } = images.get(reference);
+        const { id } = find(reference, platform);
         const done = images.remove(reference, { ...options, inUse: usersOf });
         for (const { Untagged, Deleted } of done) {
           if (Untagged !== undefined) publish("untag", id, Untagged);

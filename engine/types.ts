@@ -1,3 +1,4 @@
+import type { Platform } from "../image/platform.ts";
 import type { FileOperations } from "./file_types.ts";
 import type { ImageTransfers } from "./transfer_types.ts";
 
@@ -258,7 +259,7 @@ export interface Engine extends FileOperations, ImageTransfers {
     input: ReadableStream<Uint8Array>,
     signal: AbortSignal,
     onMessage: (m: Record<string, unknown>) => void,
-    quiet?: boolean,
+    options?: { readonly quiet?: boolean; readonly platform?: Platform | undefined },
   ): Promise<void>;
   imageImport(
     input: ReadableStream<Uint8Array>,
@@ -275,10 +276,14 @@ export interface Engine extends FileOperations, ImageTransfers {
   imageList(
     options: { all: boolean; filters: Filters; sharedSize: boolean; digests: boolean },
   ): Promise<Record<string, unknown>[]>;
-  imageInspect(ref: string): Promise<Record<string, unknown>>;
-  imageHistory(ref: string): Promise<Record<string, unknown>[]>;
+  /** Of this and the next: `platform` is refused when the image is for another. */
+  imageInspect(ref: string, platform?: Platform): Promise<Record<string, unknown>>;
+  imageHistory(ref: string, platform?: Platform): Promise<Record<string, unknown>[]>;
   imageTag(ref: string, target: string): Promise<void>;
-  imageRemove(ref: string, options: { force: boolean; noPrune: boolean }): Promise<Record<string, string>[]>;
+  imageRemove(
+    ref: string,
+    options: { force: boolean; noPrune: boolean; platform?: Platform | undefined },
+  ): Promise<Record<string, string>[]>;
   // system
   info(): Promise<Record<string, unknown>>;
   version(): Promise<Record<string, unknown>>;

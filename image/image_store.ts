@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { invalid } from "../base/errors.ts";
+import { invalid, notFound } from "../base/errors.ts";
 import type { GraphDriver, LayerRef } from "../fs/graph_driver.ts";
 import type { MountSpec } from "../runtime/spec.ts";
 import { commitImage, type CommitOptions } from "./commit.ts";
@@ -15,9 +15,11 @@ import { type LayerRecord, LayerStore } from "./layer_store.ts";
 import { layerUsage } from "./layer_usage.ts";
 import { type StoreUsage, storeUsage } from "./store_usage.ts";
 import { loadArchive, type LoadProgress } from "./load.ts";
+import { formatPlatform, matches, type Platform, platformOf } from "./platform.ts";
 import {
   canonicalName,
   canonicalString,
+  familiarName,
   parseReference,
   type Reference,
   storedName,
@@ -140,6 +142,10 @@ export class ImageStore {
     const row = this.#lookup.row(refOrId);
     const reference = parseReference(target);
     if (reference.digest !== undefined) throw invalid("refusing to create a tag with a digest reference");
+    // `sha256:…` must go on to mean an id
+    if (familiarName(reference) === "sha256") {
+      throw invalid("refusing to create an ambiguous tag using digest algorithm as name");
+    }
     this.#tables.change(() => this.#setTags(row.id, [withDefaultTag(reference)]));
   }
 
@@ -187,6 +193,7 @@ export class ImageStore {
     options: {
       signal?: AbortSignal | undefined;
       onProgress?: ((progress: LoadProgress) => void) | undefined;
+      platform?: Platform | undefined;
     } = {},
   ): Promise<{ images: { id: string; refs: string[] }[] }> {
     return loadArchive(this.internals, input, options);
@@ -233,7 +240,11 @@ export class ImageStore {
    *
    * @throws {EngineError} not-found
    */
-  async save(names: readonly string[]): Promise<AsyncIterable<Uint8Array>> {
+  async save(
+    names: readonly string[],
+    platform?: Platform,
+  ): Promise<{ images: { name: string; id: string }[]; chunks: AsyncIterable<Uint8Array> }> {
+    const named: { name: string; id: string }[] = [];
     const wanted = new Map<string, { image: Image; refs: Map<string, Reference> }>();
     const want = (image: Image, refs: readonly Reference[]) => {
       const known = wanted.get(image.id) ?? { image, refs: new Map<string, Reference>() };
@@ -242,11 +253,19 @@ export class ImageStore {
     };
     for (const name of names) {
       const tags = this.#lookup.tagsOf(name);
-      if (tags.length > 0) { for (const ref of tags) want(this.get(canonicalString(ref)), [ref]); }
-      else want(this.get(name), []);
+      const found = tags.length > 0
+        ? tags.map((ref) => ({ image: this.get(canonicalString(ref)), refs: [ref] }))
+        : [{ image: this.get(name), refs: [] }];
+      for (const { image, refs } of found) {
+        if (platform !== undefined && !matches(platformOf(image.config), platform)) {
+          throw notFound(`no suitable export target found for platform ${formatPlatform(platform)}`);
+        }
+        want(image, refs);
+        named.push({ name, id: image.id });
+      }
     }
     const images = [...wanted.values()].map(({ image, refs }) => ({ image, refs: [...refs.values()] }));
-    return await saveImages(this.content, images);
+    return { images: named, chunks: await saveImages(this.content, images) };
   }
 
   // --- registries

@@ -1,4 +1,4 @@
-import { invalid } from "../base/errors.ts";
+import { invalid, notFound } from "../base/errors.ts";
 import { UnpackPool } from "../fs/unpack.ts";
 import { chunksOf } from "./abortable.ts";
 import { SpooledArchive } from "./archive_spool.ts";
@@ -7,6 +7,7 @@ import { DOCKER_MANIFEST, planDockerArchive } from "./docker_archive.ts";
 import { KeptLayers } from "./kept_layers.ts";
 import type { PlannedImage } from "./load_plan.ts";
 import { OCI_INDEX, planOciLayout } from "./oci_layout.ts";
+import { formatPlatform, matches, type Platform, platformOf } from "./platform.ts";
 import { familiarString } from "./reference.ts";
 import type { StoreInternals } from "./store_internals.ts";
 
@@ -30,6 +31,8 @@ export async function loadArchive(
   options: {
     signal?: AbortSignal | undefined;
     onProgress?: ((progress: LoadProgress) => void) | undefined;
+    /** Only what is for it. Undefined: of an index for several, this machine's; else whatever there is. */
+    platform?: Platform | undefined;
   } = {},
 ): Promise<{ images: { id: string; refs: string[] }[] }> {
   const { signal, onProgress } = options;
@@ -39,7 +42,7 @@ export async function loadArchive(
     `${store.layers.tmp}/load-${crypto.randomUUID()}`,
     throttled((current) => onProgress?.({ id: "", status: "Receiving archive", current, total: 0 })),
   );
-  const plans = await planArchive(archive);
+  const plans = await planArchive(archive, options.platform);
   using pool = new UnpackPool(PARALLEL_LAYERS);
   const images: { id: string; refs: string[] }[] = [];
   for (const plan of plans) images.push(await loadImage(store, plan, pool, signal, onProgress));
@@ -99,10 +102,18 @@ async function loadImage(
 }
 
 /** docker's own index is preferred: only it has the tags as docker wrote them. */
-async function planArchive(archive: SpooledArchive): Promise<PlannedImage[]> {
-  if (archive.has(DOCKER_MANIFEST)) return await planDockerArchive(archive);
-  if (archive.has(OCI_INDEX)) return await planOciLayout(archive);
+async function planArchive(archive: SpooledArchive, platform: Platform | undefined): Promise<PlannedImage[]> {
+  if (archive.has(DOCKER_MANIFEST)) return ofPlatform(await planDockerArchive(archive), platform);
+  if (archive.has(OCI_INDEX)) return ofPlatform(await planOciLayout(archive, platform), platform);
   throw invalid("invalid archive: does not contain a manifest.json or an index.json");
+}
+
+/** @throws {EngineError} not-found when there is no image for it. */
+function ofPlatform(images: PlannedImage[], platform: Platform | undefined): PlannedImage[] {
+  if (platform === undefined) return images;
+  const chosen = images.filter(({ config }) => matches(platformOf(config), platform));
+  if (chosen.length > 0) return chosen;
+  throw notFound(`the archive holds no image for platform ${formatPlatform(platform)}`);
 }
 
 /** Lets through one call for every mebibyte. */

@@ -3,7 +3,7 @@ import type { SpooledArchive } from "./archive_spool.ts";
 import { digestOf } from "./digest.ts";
 import { parseImageConfig } from "./image_config.ts";
 import { checkLayerCount, type PlannedImage } from "./load_plan.ts";
-import { HOST_PLATFORM, matches } from "./platform.ts";
+import { formatPlatform, HOST_PLATFORM, matches, type Platform, platformOf } from "./platform.ts";
 import { parseReference, type Reference, withDefaultTag } from "./reference.ts";
 import { type OciDescriptor, ociIndexSchema, ociManifestSchema, parseJson } from "./schemas.ts";
 
@@ -26,23 +26,25 @@ const CONFIG_TYPES = new Set([
 const MAX_DEPTH = 4;
 
 /**
- * The images of an OCI image layout (image-spec, image-layout.md): of an index with several platforms, the one for this
- * machine.
+ * The images of an OCI image layout (image-spec, image-layout.md): of an index with several platforms, the one for
+ * this machine, or for `wanted`.
  *
  * @throws {EngineError} invalid
  */
-export async function planOciLayout(archive: SpooledArchive): Promise<PlannedImage[]> {
+export async function planOciLayout(
+  archive: SpooledArchive,
+  wanted: Platform = HOST_PLATFORM,
+): Promise<PlannedImage[]> {
   const index = parseJson(await archive.text(OCI_INDEX), ociIndexSchema, OCI_INDEX);
   const candidates = index.manifests.filter(isImage);
-  const native = candidates.filter(isNative);
+  const native = candidates.filter((one) => isFor(one, wanted));
   const images: PlannedImage[] = [];
   for (const descriptor of native.length > 0 ? native : candidates) {
-    const image = await planImage(archive, descriptor, 0);
+    const image = await planImage(archive, descriptor, wanted, 0);
     if (image) images.push(image);
   }
   if (images.length === 0) {
-    const { os, architecture } = HOST_PLATFORM;
-    throw invalid(`no matching manifest for ${os}/${architecture} in the archive`);
+    throw invalid(`no matching manifest for ${formatPlatform(wanted)} in the archive`);
   }
   return images;
 }
@@ -52,15 +54,15 @@ function isImage({ annotations, platform }: OciDescriptor): boolean {
   return platform?.os !== "unknown" && annotations?.["vnd.docker.reference.type"] === undefined;
 }
 
-function isNative({ platform }: OciDescriptor): boolean {
+function isFor({ platform }: OciDescriptor, wanted: Platform): boolean {
   if (!platform) return true;
-  const { os, architecture, variant } = platform;
-  return matches({ os, architecture, ...(variant === undefined ? {} : { variant }) }, HOST_PLATFORM);
+  return matches(platformOf(platform), wanted);
 }
 
 async function planImage(
   archive: SpooledArchive,
   descriptor: OciDescriptor,
+  wanted: Platform,
   depth: number,
 ): Promise<PlannedImage | undefined> {
   const json = await verifiedText(archive, descriptor);
@@ -68,8 +70,8 @@ async function planImage(
   if (INDEX_TYPES.has(mediaType)) {
     if (depth >= MAX_DEPTH) throw invalid("invalid archive: indexes nested too deeply");
     const { manifests } = parseJson(json, ociIndexSchema, "image index");
-    const chosen = manifests.find((one) => isImage(one) && isNative(one));
-    const image = chosen ? await planImage(archive, chosen, depth + 1) : undefined;
+    const chosen = manifests.find((one) => isImage(one) && isFor(one, wanted));
+    const image = chosen ? await planImage(archive, chosen, wanted, depth + 1) : undefined;
     return image && { ...image, refs: [...references(descriptor), ...image.refs] };
   }
   if (!MANIFEST_TYPES.has(mediaType)) {

@@ -1,4 +1,4 @@
-import { invalid } from "../base/errors.ts";
+import { EngineError, invalid } from "../base/errors.ts";
 
 /** Operating system and processor as image configurations name them (Go's GOOS and GOARCH). */
 export interface Platform {
@@ -48,3 +48,32 @@ export function matches(image: Platform, host: Platform): boolean {
 /** `linux/arm64/v8`: what {@link parsePlatform} reads. */
 export const formatPlatform = ({ os, architecture, variant }: Platform): string =>
   [os, architecture, ...(variant ? [variant] : [])].join("/");
+
+/** What an image says of itself. */
+export const platformOf = ({ os, architecture, variant }: Omit<Platform, "variant"> & {
+  readonly variant?: string | undefined;
+}): Platform => ({ os, architecture, ...(variant === undefined ? {} : { variant }) });
+
+/** Docker's refusal where an image is for another platform than the one asked for. */
+export const platformMismatch = (name: string, actual: Platform, wanted: Platform): EngineError =>
+  new EngineError(
+    "not-found",
+    `image with reference ${name} was found but its platform (${formatPlatform(actual)}) ` +
+      `does not match the specified platform (${formatPlatform(wanted)})`,
+  );
+
+/**
+ * An image is for one platform here: asking for another one is asking for an image that is not there.
+ *
+ * @param config the image's configuration.
+ * @param wanted undefined: anything will do.
+ * @throws {EngineError} not-found
+ */
+export function requirePlatform(
+  name: string,
+  config: Omit<Platform, "variant"> & { readonly variant?: string | undefined },
+  wanted: Platform | undefined,
+): void {
+  const actual = platformOf(config);
+  if (wanted !== undefined && !matches(actual, wanted)) throw platformMismatch(name, actual, wanted);
+}

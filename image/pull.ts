@@ -1,7 +1,7 @@
 import { EngineError } from "../base/errors.ts";
 import { chainIds } from "./digest.ts";
 import { LayerPuller, type WantedLayer } from "./layer_pull.ts";
-import { type Platform } from "./platform.ts";
+import { matches, type Platform, platformMismatch, platformOf } from "./platform.ts";
 import { type RemoteImage, resolveImage } from "./pull_manifest.ts";
 import { canonicalName, familiarName, familiarString, type Reference } from "./reference.ts";
 import { RegistryClient } from "./registry/client.ts";
@@ -102,6 +102,11 @@ export class ImagePuller {
         ? `Status: Downloaded newer image for ${name}`
         : `Status: Image is up to date for ${name}`,
     });
+    // an image that is for one platform only is taken all the same, as in Docker
+    const actual = platformOf(image.config);
+    if (platform !== undefined && !matches(actual, platform)) {
+      report({ status: `WARNING: ${platformMismatch(name, actual, platform).message}` });
+    }
     return id;
   }
 

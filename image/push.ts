@@ -1,7 +1,7 @@
 import { EngineError } from "../base/errors.ts";
 import { parseImageConfig } from "./image_config.ts";
 import type { ImageRow } from "./image_tables.ts";
-import { formatPlatform, matches, type Platform } from "./platform.ts";
+import { type Platform, requirePlatform } from "./platform.ts";
 import type { TransferMessage } from "./pull.ts";
 import { planPush, type PushLayer, type PushPlan } from "./push_manifest.ts";
 import {
@@ -69,7 +69,7 @@ export class ImagePusher {
     const images = this.#images(reference);
     for (const { row, tagged } of images) {
       refuseHostImage(row, tagged);
-      if (platform !== undefined) checkPlatform(row, tagged, platform);
+      requirePlatform(familiarString(tagged), parseImageConfig(row.config), platform);
     }
     report({ status: `The push refers to repository [${canonicalName(reference)}]` });
     if (images.length === 0) {
@@ -292,17 +292,5 @@ function refuseHostImage(row: ImageRow, tagged: Reference): void {
     `${familiarString(tagged)} cannot be pushed: it is made of this machine's own ${
       dirs.join(", ")
     }, which no registry can hold`,
-  );
-}
-
-/** Docker's refusal of a push with --platform. @throws {EngineError} not-found */
-function checkPlatform(row: ImageRow, tagged: Reference, wanted: Platform): void {
-  const { os, architecture, variant } = parseImageConfig(row.config);
-  const actual: Platform = { os, architecture, ...(variant === undefined ? {} : { variant }) };
-  if (matches(actual, wanted)) return;
-  throw new EngineError(
-    "not-found",
-    `image with reference ${familiarString(tagged)} was found but its platform (${formatPlatform(actual)}) ` +
-      `does not match the specified platform (${formatPlatform(wanted)})`,
   );
 }

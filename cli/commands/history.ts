@@ -17,14 +17,14 @@ interface Entry {
   readonly Comment: string;
 }
 
-const HEADERS = {
+const headersOf = (human: boolean) => ({
   ID: "IMAGE",
-  CreatedSince: "CREATED",
+  CreatedSince: human ? "CREATED" : "CREATED AT",
   CreatedAt: "CREATED AT",
   CreatedBy: "CREATED BY",
   Size: "SIZE",
   Comment: "COMMENT",
-};
+});
 
 const CREATED_BY_LENGTH = 45;
 
@@ -62,7 +62,7 @@ export const command = defineCommand({
           Size: () => flags.human ? humanSizeShort(entry.Size) : String(entry.Size),
           Comment: () => entry.Comment,
         }),
-        headers: HEADERS,
+        headers: headersOf(flags.human),
         columns: ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"],
         format: flags.format,
         quiet: flags.quiet ? "ID" : undefined,

@@ -429,6 +429,71 @@ describe("images", () => {
     }
   });
 
+  test("lists and inspects as each version of the API did", async () => {
+    const listed = { Id: "i", RepoTags: [], RepoDigests: [], Size: 7, VirtualSize: 7, Containers: 2 };
+    const answers: Partial<Engine> = {
+      imageList: () => Promise.resolve([listed, { ...listed, RepoTags: ["a:1"] }]),
+      imageInspect: () =>
+        Promise.resolve({
+          Id: "i",
+          VirtualSize: 7,
+          Config: { Hostname: "", Tty: true, Cmd: null, User: "" },
+        }),
+    };
+    const list = async (version: string) => (await ask(answers, "GET", `/v${version}/images/json`)).json();
+    const { VirtualSize: _, ...today } = listed;
+    expect(await list("1.51")).toEqual([today, { ...today, RepoTags: ["a:1"] }]);
+    expect(await list("1.50")).toEqual([
+      { ...today, Containers: -1 },
+      { ...today, RepoTags: ["a:1"], Containers: -1 },
+    ]);
+    expect(await list("1.43")).toMatchObject([{ VirtualSize: 7, RepoTags: [] }, { VirtualSize: 7 }]);
+    expect(await list("1.42")).toMatchObject([
+      { RepoTags: ["<none>:<none>"], RepoDigests: ["<none>@<none>"] },
+      { RepoTags: ["a:1"], RepoDigests: [] },
+    ]);
+    const inspect = async (version: string) =>
+      (await ask(answers, "GET", `/v${version}/images/i/json`)).json();
+    const legacy = { Hostname: "", Tty: true, Cmd: null, User: "" };
+    expect(await inspect("1.51")).toEqual({ Id: "i", Config: { Tty: true, Cmd: null, User: "" } });
+    expect(await inspect("1.49")).toEqual({ Id: "i", Config: legacy });
+    expect(await inspect("1.44")).toEqual({ Id: "i", Container: "", Config: legacy });
+    expect(await inspect("1.43")).toEqual({ Id: "i", Container: "", VirtualSize: 7, Config: legacy });
+  });
+
+  test("a platform is read where the version has it", async () => {
+    const answers: Partial<Engine> = {
+      imageInspect: () => Promise.resolve({}),
+      imageHistory: () => Promise.resolve([]),
+      imageRemove: () => Promise.resolve([]),
+    };
+    const arm = { os: "linux", architecture: "arm64", variant: "v8" };
+    const query = encodeURIComponent(JSON.stringify(arm));
+    for (
+      const [method, path, since, before] of [
+        ["GET", `/images/i/json?platform=${query}`, "1.49", "1.48"],
+        ["GET", `/images/i/history?platform=${query}`, "1.48", "1.47"],
+        ["DELETE", `/images/i?platforms=${query}`, "1.50", "1.49"],
+      ] as const
+    ) {
+      const given = async (version: string) => {
+        const argument = (await ask(answers, method, `/v${version}${path}`)).calls[0]?.args[1];
+        return method === "DELETE" ? (argument as { platform: unknown }).platform : argument;
+      };
+      expect(await given(since)).toEqual(arm);
+      expect(await given(before)).toBeUndefined();
+      const several = await ask(answers, method, `${path}&${path.split("?")[1]}`);
+      expect([several.status, several.json()]).toEqual([400, {
+        message: method === "DELETE"
+          ? "multiple platforms are not supported"
+          : "multiple platform parameters not supported",
+      }]);
+    }
+    expect((await ask(answers, "GET", `/images/i/json?manifests=1&platform=${query}`)).json()).toEqual({
+      message: "conflicting options: manifests and platform options cannot both be set",
+    });
+  });
+
   test("tag joins repository and tag", async () => {
     const answers: Partial<Engine> = { imageTag: () => Promise.resolve() };
     expect((await ask(answers, "POST", "/images/x/tag?repo=a/b&tag=c")).calls[0]?.args).toEqual([
