@@ -44,6 +44,8 @@ export type InitOrder = ContainerOrder | ExecOrder;
 type Hooks = Pick<ProcessSetup, "stdio" | "giveTerminal" | "appear"> & {
   /** Called when the process is inside the container's root: nothing of the host may be reachable from here on. */
   readonly entered: () => void;
+  /** A detached copy of the /proc of the PID namespace at that path (init_joined_proc.ts). */
+  readonly procOf: (pidNamespace: string) => number;
 };
 
 /** Does all of `order` but the execve. @throws {InitFailure} */
@@ -71,7 +73,8 @@ function makeContainer(kernel: ProcessSyscalls, order: ContainerOrder, hooks: Ho
       if (spec.domainname !== "") kernel.setdomainname(spec.domainname);
     });
   }
-  enterRootfs(kernel, spec, order.mountPoint);
+  const { pid } = spec.namespaces;
+  enterRootfs(kernel, spec, order.mountPoint, pid.kind === "path" ? () => hooks.procOf(pid.path) : undefined);
   hooks.entered();
   const prefix = spec.init === undefined || spec.init === "builtin" ? [] : [INIT_PROGRAM, "--"];
   return prepareProcess(kernel, spec.process, { ...hooks, prefix, first: true });

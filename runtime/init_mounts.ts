@@ -39,8 +39,13 @@ export function attachTree(kernel: ProcessSyscalls, tree: number, target: number
 export type MountSource = number | undefined;
 
 /** Takes the host paths of all mounts, in order. Their descriptors are closed by {@link applyMounts}. */
-export function openMountSources(kernel: ProcessSyscalls, mounts: readonly MountSpec[]): MountSource[] {
+export function openMountSources(
+  kernel: ProcessSyscalls,
+  mounts: readonly MountSpec[],
+  takeProc?: () => number,
+): MountSource[] {
   return mounts.map((mount) => {
+    if (mount.type === "proc" && takeProc !== undefined) return inStage("mount", "", takeProc);
     const path = hostPath(mount);
     return path === undefined
       ? undefined
@@ -139,7 +144,7 @@ function applyMount(
       case "devpts":
         return devpts(kernel, mount, target);
       case "proc":
-        return proc(kernel, spec, mount, target);
+        return source === undefined ? proc(kernel, spec, mount, target) : bind(kernel, mount, source, target);
       case "sysfs":
         return sysfs(kernel, mount, target);
       case "mqueue":

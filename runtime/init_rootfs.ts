@@ -26,12 +26,19 @@ export const INIT_PROGRAM = "/sbin/docker-init";
 /**
  * Builds the root of `spec` over `mountPoint` and enters it. The calling thread has a mount namespace of its own; after this
  * nothing of the host is reachable by path.
+ *
+ * @param takeProc for a container that joins a PID namespace: its /proc
  */
-export function enterRootfs(kernel: ProcessSyscalls, spec: ContainerSpec, mountPoint: string): void {
+export function enterRootfs(
+  kernel: ProcessSyscalls,
+  spec: ContainerSpec,
+  mountPoint: string,
+  takeProc?: () => number,
+): void {
   // Mounts of the host may still arrive (that is what rslave volumes are for); none may leave.
   inStage("rootfs", "", () => kernel.mount(null, "/", null, MS_REC | MS_SLAVE, null));
   const mounts = withInitProgram(spec);
-  const sources = openMountSources(kernel, mounts);
+  const sources = openMountSources(kernel, mounts, takeProc);
   const devices = openDevices(kernel, spec.devices);
   inStage("rootfs", "mounting the root file system", () => mountRoot(kernel, spec, mountPoint));
   const root = inStage("rootfs", "", () => kernel.open(mountPoint, O_PATH | O_DIRECTORY));

@@ -7,6 +7,7 @@ import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { processStartTime } from "./files.ts";
 import { type InitOrder, obey } from "./init.ts";
 import { InitFailure, toStartFailure } from "./init_failure.ts";
+import { takeProc } from "./init_joined_proc.ts";
 import type { Program } from "./init_process.ts";
 import { rehearse } from "./init_rehearsal.ts";
 import type { StartFailure } from "./protocol.ts";
@@ -48,6 +49,7 @@ export class InitProcess {
   #deadlineTimer: number | undefined;
   #master: number | undefined;
   #program: Program | undefined;
+  #appearsLate = false;
   #ended = false;
   /** A failure is told when the process is gone, and with it all that it had mounted. */
   #afterExit: (() => void) | undefined;
@@ -73,12 +75,16 @@ export class InitProcess {
     return this.#startTime;
   }
 
-  /** Makes or joins namespaces before there is an order; the process is inside all of them afterwards. @throws {SysError} */
+  /**
+   * Makes or joins namespaces before there is an order; the process is inside all of them afterwards, but for a PID namespace of another
+   * container: that one it enters last of all. @throws {SysError}
+   */
   enter(namespaces: ShimOptions["namespaces"]): void {
+    this.#appearsLate = namespaces.pid.kind === "path";
     try {
       this.#stub.together(() => {
         enterNamespaces(this.#stub.calls, namespaces);
-        if (namespaces.pid.kind !== "host") this.#fork();
+        if (namespaces.pid.kind === "private") this.#fork();
       });
     } catch (error) {
       this.#kill();
@@ -112,8 +118,9 @@ export class InitProcess {
       stdio: this.#pass(fds),
       giveTerminal: (master) => this.#fetchTerminal(master),
       entered: () => this.#stub.closeNow(),
+      procOf: (pidNamespace) => this.#procOf(pidNamespace),
       appear: () => {
-        if (order.kind === "exec") this.#fork();
+        if (order.kind === "exec" || this.#appearsLate) this.#fork();
         // It has looked after the stub of a shim that is killed; the container is to go on.
         this.#stub.calls.prctl(PR_SET_PDEATHSIG, 0);
       },
@@ -159,6 +166,26 @@ export class InitProcess {
     if (fds.length === 0) return [];
     this.#kernel.sendmsg(this.#stub.socket, new Uint8Array(MESSAGE), fds);
     return this.#stub.calls.recvmsg(STUB_SOCKET, new Uint8Array(MESSAGE)).fds;
+  }
+
+  #procOf(pidNamespace: string): number {
+    const kernel = this.#kernel;
+    const taker = new StubProcess({ stderr: 2, onSlow: () => this.#onSlow() });
+    try {
+      taker.calls.prctl(PR_SET_DUMPABLE, 0);
+      const fd = takeProc(taker.calls, pidNamespace);
+      taker.calls.sendmsg(STUB_SOCKET, new Uint8Array(MESSAGE), [fd]);
+      const { fds } = kernel.recvmsg(taker.socket, new Uint8Array(MESSAGE));
+      try {
+        return this.#pass(fds)[0] ?? -1;
+      } finally {
+        for (const received of fds) kernel.close(received);
+      }
+    } finally {
+      taker[Symbol.dispose]();
+      kernel.kill(taker.pid, SIGKILL);
+      kernel.wait(taker.pid, false);
+    }
   }
 
   #fetchTerminal(master: number): void {

@@ -21,6 +21,42 @@ afterAll(async () => {
   await Deno.remove(volume, { recursive: true });
 });
 
+const DEFAULT = BigInt(`0x${DEFAULT_CAPS}`);
+const TRACING_CAPS = (DEFAULT | PTRACE).toString(16).padStart(16, "0");
+const TRACING = {
+  capabilities: {
+    bounding: TRACING_CAPS,
+    permitted: TRACING_CAPS,
+    effective: TRACING_CAPS,
+    inheritable: "",
+    ambient: "",
+  },
+};
+
+/** A container that looks at every process it can see: has it the host's files, and which rights? What it finds is in /dev/shm. */
+async function watchful(): Promise<{ shim: ShimClient; pid: number } & AsyncDisposable> {
+  const shim = await ShimClient.start();
+  const watch = `while :; do for p in /proc/[0-9]*; do
+      [ -e $p/root${rootfs}/bin/sh ] && echo "root of $p" >>/dev/shm/seen
+      grep CapPrm $p/status >>/dev/shm/rights
+    done 2>/dev/null; done`;
+  const started = await shim.start(
+    containerSpec(rootfs, [], { process: processSpec(["sh", "-c", watch], TRACING) }),
+  );
+  if (!started.ok) throw new Error(started.error.message);
+  return { shim, pid: started.pid ?? -1, [Symbol.asyncDispose]: () => shim[Symbol.asyncDispose]() };
+}
+
+async function expectNothingSeen(shim: ShimClient): Promise<void> {
+  const { stdout } = await shim.runExec(
+    processSpec(["sh", "-c", "cat /dev/shm/seen; sort -u /dev/shm/rights"], TRACING),
+  );
+  const rights = [...stdout.matchAll(/^CapPrm:\t([0-9a-f]+)$/gm)].map(([, hex]) => BigInt(`0x${hex}`));
+  expect(stdout).not.toContain("root of");
+  expect(rights).toContain(DEFAULT | PTRACE);
+  for (const right of rights) expect(right & ~(DEFAULT | PTRACE | SYS_ADMIN)).toBe(0n);
+}
+
 describeWith(BUSYBOX)("exec", () => {
   let shim: ShimClient;
   beforeEach(async () => {
@@ -47,28 +83,24 @@ describeWith(BUSYBOX)("exec", () => {
   });
 
   it("shows no process of the engine's to a container that may trace processes", async () => {
-    const DEFAULT = BigInt(`0x${DEFAULT_CAPS}`);
-    const all = (DEFAULT | PTRACE).toString(16).padStart(16, "0");
-    const capabilities = { bounding: all, permitted: all, effective: all, inheritable: "", ambient: "" };
-    await using tracer = await ShimClient.start();
-    // Whatever root directory it finds that has the host's file, and whatever rights: written to a file for the test to see.
-    const watch = `while :; do for p in /proc/[0-9]*; do
-      [ -e $p/root${rootfs}/bin/sh ] && echo "root of $p" >>/dev/shm/seen
-      grep CapPrm $p/status >>/dev/shm/rights
-    done 2>/dev/null; done`;
-    const process = processSpec(["sh", "-c", watch], { capabilities });
-    const started = await tracer.start(containerSpec(rootfs, [], { process }));
-    expect(started.ok).toBe(true);
+    await using tracer = await watchful();
     for (let round = 0; round < 30; round++) {
-      expect((await tracer.runExec(processSpec(["true"], { capabilities }))).exitCode).toBe(0);
+      expect((await tracer.shim.runExec(processSpec(["true"], TRACING))).exitCode).toBe(0);
     }
-    const { stdout } = await tracer.runExec(
-      processSpec(["sh", "-c", "cat /dev/shm/seen; sort -u /dev/shm/rights"], { capabilities }),
-    );
-    const rights = [...stdout.matchAll(/^CapPrm:\t([0-9a-f]+)$/gm)].map(([, hex]) => BigInt(`0x${hex}`));
-    expect(stdout).not.toContain("root of");
-    expect(rights).toContain(DEFAULT | PTRACE);
-    for (const right of rights) expect(right & ~(DEFAULT | PTRACE | SYS_ADMIN)).toBe(0n);
+    await expectNothingSeen(tracer.shim);
+  });
+
+  it("nor does the start of a container that shares its PID namespace", async () => {
+    await using tracer = await watchful();
+    const inside = ["nsenter", "--user", "--mount", `--target=${tracer.shim.pid}`, "--preserve-credentials"];
+    const pid = { kind: "path", path: `/proc/${tracer.pid}/ns/pid` } as const;
+    for (let round = 0; round < 8; round++) {
+      await using joining = await ShimClient.start(inside, { pid });
+      const spec = containerSpec(rootfs, ["sh", "-c", "cat /proc/1/comm; grep -c / /proc/self/mounts"]);
+      const { stdout, record } = await joining.run({ ...spec, namespaces: { ...spec.namespaces, pid } });
+      expect([stdout.split("\n")[0], record.exitCode]).toEqual(["sh", 0]);
+    }
+    await expectNothingSeen(tracer.shim);
   });
 
   it("gives streams and exit code", async () => {
