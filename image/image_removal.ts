@@ -41,7 +41,7 @@ export class ImageRemoval {
         this.#checkContainers(image, { running: true, stopped: !force, children: true });
         for (const { ref } of refs) this.#untag(ref);
       }
-      this.#delete(image, { quiet: false });
+      this.#delete(image, { quiet: false, force });
       return;
     }
     if (!force && isSingleReference(refs)) {
@@ -61,7 +61,8 @@ export class ImageRemoval {
       refs = this.#tables.refs(image.id);
       refs = this.#dropLonelyDigests(target, refs);
     }
-    if (refs.length === 0) this.#delete(image, { quiet: false });
+    // what containers run, or other images were committed from, has lost its name and stays
+    if (refs.length === 0) this.#delete(image, { quiet: true, force });
   }
 
   /** The reference that the user named. */
@@ -89,13 +90,15 @@ export class ImageRemoval {
     this.items.push({ Untagged: familiarString(parseReference(ref)) });
   }
 
-  #delete(image: ImageRow, how: { quiet: boolean }): void {
-    const { force, noPrune, inUse } = this.#options;
+  /** @param how.quiet leave an image that is wanted, instead of refusing. */
+  #delete(image: ImageRow, how: { quiet: boolean; force: boolean }): void {
+    const { noPrune, inUse } = this.#options;
+    const { force, quiet } = how;
     const refs = this.#tables.refs(image.id);
-    if (how.quiet) {
-      // a parent goes only when nothing speaks against it
-      const wanted = refs.length > 0 || inUse(image.id).length > 0 ||
-        this.#tables.childrenOf(image.id).length > 0;
+    if (quiet) {
+      const users = inUse(image.id);
+      const wanted = this.#tables.childrenOf(image.id).length > 0 || users.some(({ running }) => running) ||
+        (!force && (refs.length > 0 || users.length > 0));
       if (wanted) return;
     } else {
       this.#checkContainers(image, { running: true, stopped: !force, children: true });
@@ -110,7 +113,7 @@ export class ImageRemoval {
     this.items.push({ Deleted: image.id });
     if (noPrune || image.parent === "") return;
     const parent = this.#tables.image(image.parent);
-    if (parent && parent.hidden === 0) this.#delete(parent, { quiet: true });
+    if (parent && parent.hidden === 0) this.#delete(parent, { quiet: true, force: false });
   }
 
   #checkContainers(image: ImageRow, check: { running: boolean; stopped: boolean; children: boolean }): void {

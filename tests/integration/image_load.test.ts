@@ -473,10 +473,11 @@ describeWith(ROOT)("ImageStore", () => {
       expect(image.id).toBe(two.id);
     });
 
-    it("changes nothing when a removal is refused halfway", () => {
+    it("takes only the name, by force, of an image that a container runs", () => {
       const inUse = () => [{ id: "c".repeat(64), running: true, name: "n" }];
-      expect(() => remove("two", { force: true, inUse })).toThrow("cannot be forced");
-      expect(store.get("two").repoTags).toEqual(["two:latest"]);
+      expect(remove("two", { force: true, inUse })).toEqual([{ Untagged: "two:latest" }]);
+      expect(store.get(two.id).repoTags).toEqual([]);
+      expect(remove(two.id)).toContainEqual({ Deleted: two.id });
     });
   });
 
