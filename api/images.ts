@@ -11,6 +11,8 @@ import {
   signalOf,
 } from "./context.ts";
 import { adaptInspect, adaptListed } from "./image_versions.ts";
+import { jsonMessage } from "../engine/image_transfer.ts";
+import { parseReference } from "../image/reference.ts";
 import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
@@ -59,16 +61,26 @@ export function imageRoutes(app: App, { engine }: Services): void {
     const { fromImage, fromSrc, repo, tag, message, platform } = readQuery(c, createQuery);
     if (fromImage !== undefined) return await pullImage(c, engine, { fromImage, tag, platform });
     const source = fromSrc === undefined || fromSrc === "-" ? undefined : importUrl(fromSrc);
+    const reference = repo === undefined ? undefined : joinReference(repo, tag);
+    if (reference !== undefined) parseReference(reference);
     const options = {
-      reference: repo === undefined ? undefined : joinReference(repo, tag),
+      reference,
       changes: c.req.queries("changes") ?? [],
       message,
       platform: atLeast(c, "1.32") ? platform : undefined,
       source: source?.href,
     };
-    const input = source === undefined ? rawBody(c) : await download(source, signalOf(c));
-    const { id } = await engine.imageImport(input, options, signalOf(c));
-    return json({ status: id });
+    const body = source === undefined ? undefined : await download(source, signalOf(c));
+    return await messageStream(async (send, signal) => {
+      let input: ReadableStream<Uint8Array>;
+      if (body === undefined) input = rawBody(c);
+      else {
+        send({ status: `Downloading from ${source?.href}` });
+        input = body.stream.pipeThrough(counted(body.total, send));
+      }
+      const { id } = await engine.imageImport(input, options, signal);
+      send({ status: id });
+    }, signalOf(c));
   });
 
   app.get("/images/:name/json", async (c) => {
@@ -116,17 +128,49 @@ function importUrl(text: string): URL {
   return url;
 }
 
-async function download(url: URL, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
+/** @returns what comes, and how many bytes it will be (0: the server does not say). */
+async function download(
+  url: URL,
+  signal: AbortSignal,
+): Promise<{ stream: ReadableStream<Uint8Array>; total: number }> {
   let response: Response;
   try {
     response = await fetch(url, { signal });
   } catch (error) {
     throw new EngineError("system", `Get "${url.href}": ${messageOf(error)}`, { cause: error });
   }
-  if (response.ok && response.body !== null) return response.body;
+  if (response.ok && response.body !== null) {
+    return { stream: response.body, total: Number(response.headers.get("content-length")) || 0 };
+  }
   await response.body?.cancel();
   throw new EngineError(
     response.status === 404 ? "not-found" : "system",
     `failed to GET ${url.href}: ${response.status} ${response.statusText}`.trim(),
   );
+}
+
+/** Bytes between two lines of progress. */
+const PROGRESS_STEP = 512 * 1024;
+
+/** Passes bytes on and tells how many there were, in the last line all of them. */
+function counted(
+  total: number,
+  send: (message: Record<string, unknown>) => void,
+): TransformStream<Uint8Array, Uint8Array> {
+  let current = 0;
+  let told = 0;
+  const tell = () => {
+    told = current;
+    send(jsonMessage({ status: "Importing", progress: { current, total } }));
+  };
+  return new TransformStream({
+    transform(chunk, controller) {
+      current += chunk.length;
+      if (current - told >= PROGRESS_STEP) tell();
+      controller.enqueue(chunk);
+    },
+    flush() {
+      if (current > told) tell();
+    },
+  });
 }

@@ -545,6 +545,32 @@ describe("images", () => {
     ]);
   });
 
+  test("create tells how far the import of an address is", async () => {
+    await using server = Deno.serve(
+      { port: 0, hostname: "127.0.0.1", onListen: () => {} },
+      (request) =>
+        request.url.endsWith("/x.tar")
+          ? new Response(new Uint8Array(600_000))
+          : new Response("no", { status: 404 }),
+    );
+    const url = `http://127.0.0.1:${server.addr.port}/`;
+    const answers: Partial<Engine> = {
+      imageImport: async (input) => ({ id: `sha256:${(await new Response(input).bytes()).length}` }),
+    };
+    const make = (query: string) => ask(answers, "POST", `/images/create?${query}`);
+    const lines = (await make(`fromSrc=${encodeURIComponent(`${url}x.tar`)}`)).body.trim().split("\r\n")
+      .map((line) => JSON.parse(line));
+    expect(lines[0]).toEqual({ status: `Downloading from ${url}x.tar` });
+    expect(lines.at(-2)).toEqual({
+      status: "Importing",
+      progressDetail: { current: 600_000, total: 600_000 },
+      progress: expect.stringMatching(/^\[=+>\] +600kB\/600kB$/),
+    });
+    expect(lines.at(-1)).toEqual({ status: "sha256:600000" });
+    expect((await make(`fromSrc=${encodeURIComponent(`${url}y.tar`)}`)).status).toBe(404);
+    expect((await make(`fromSrc=${encodeURIComponent(`${url}x.tar`)}&repo=BAD`)).status).toBe(400);
+  });
+
   test("json turns the old name filter into a new one", async () => {
     const answers: Partial<Engine> = { imageList: () => Promise.resolve([]) };
     const old = await ask(answers, "GET", "/v1.40/images/json?filter=a*&all=1");
