@@ -13,19 +13,7 @@ import { LAYOUT, SIZEOF } from "./layout.ts";
 import { check, raw, rawOnce } from "./libc.ts";
 import { addressOf, block } from "./memory.ts";
 import { NR } from "./syscall_numbers.ts";
-import type { EpollEvent, Syscalls } from "./syscalls.ts";
-
-type Calls = Pick<
-  Syscalls,
-  | "epollCreate"
-  | "epollAdd"
-  | "epollModify"
-  | "epollDelete"
-  | "epollWait"
-  | "signalfd"
-  | "timerfdCreate"
-  | "timerfdSet"
->;
+import type { EpollEvent, EventSyscalls } from "./syscalls.ts";
 
 /** Events taken from the kernel at a time; more wait for the next call. */
 const MAX_EVENTS = 64;
@@ -61,7 +49,7 @@ function epollControl(epfd: number, op: number, fd: number, mask: number): void 
 }
 
 /** What one event loop sleeps on. */
-export const eventCalls: Calls = {
+export const eventCalls: EventSyscalls = {
   epollCreate: () => check(raw(NR.epoll_create1, O_CLOEXEC), "epoll_create"),
   epollAdd(epfd, fd, mask) {
     epollControl(epfd, EPOLL_CTL_ADD, fd, mask);

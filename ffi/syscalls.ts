@@ -253,10 +253,9 @@ export interface Syscalls {
   setControllingTerminal(fd: number): void;
 }
 
-/** Those that can be made for another process as well (stub_process.ts). */
-export type ProcessSyscalls = Omit<
+/** What one event loop sleeps on: of use to the calling thread alone. */
+export type EventSyscalls = Pick<
   Syscalls,
-  | "spawn"
   | "epollCreate"
   | "epollAdd"
   | "epollModify"
@@ -266,3 +265,6 @@ export type ProcessSyscalls = Omit<
   | "timerfdCreate"
   | "timerfdSet"
 >;
+
+/** Those that can be made for another process as well (stub_process.ts). */
+export type ProcessSyscalls = Omit<Syscalls, keyof EventSyscalls | "spawn">;
