@@ -1,9 +1,8 @@
-import { CLD_EXITED, P_ALL, P_PID, SIG_SETMASK, WEXITED, WNOHANG } from "./constants.ts";
+import { CLD_EXITED, P_ALL, P_PID, WEXITED, WNOHANG } from "./constants.ts";
 import { ERRNO, SysError } from "./errno.ts";
 import { SIZEOF } from "./layout.ts";
 import { check, rawOnce } from "./libc.ts";
 import type { Machine } from "./machine.ts";
-import { SIGKILL, SIGRTMAX, SIGRTMIN, SIGSTOP, SIGSYS } from "./signals.ts";
 import { NR } from "./syscall_numbers.ts";
 import type { Syscalls } from "./syscalls.ts";
 
@@ -23,13 +22,9 @@ type Calls = Pick<
   | "setrlimit"
   | "getrlimit"
   | "umask"
-  | "resetSignals"
   | "ignoreSignals"
   | "sysconfClockTicks"
 >;
-
-/** The handler SIG_IGN. */
-const SIG_IGN = 1n;
 
 /** Writes the kernel's sigset (one bit a signal, 1 = bit 0) at `offset`. */
 export function writeSigset(view: DataView, offset: number, signals: readonly number[]): void {
@@ -88,22 +83,6 @@ export const processCalls = ({ block, cString, raw, stringArray }: Machine): Cal
     return { soft: limit.view.getBigUint64(0, true), hard: limit.view.getBigUint64(8, true) };
   },
   umask: (mask) => raw(NR.umask, mask),
-  resetSignals() {
-    const action = block(SIZEOF.kernelSigaction);
-    const old = block(SIZEOF.kernelSigaction);
-    for (let signal = 1; signal <= SIGRTMAX; signal++) {
-      if (signal === SIGKILL || signal === SIGSTOP) continue;
-      if (signal < SIGRTMIN && signal > SIGSYS) {
-        // libc's own two: keep its handlers, which end with execve anyway, but a parent that used glibc's posix_spawn
-        // left them ignored, and that would live on in the program
-        check(raw(NR.rt_sigaction, signal, 0, old.address, SIZEOF.kernelSigset), "sigaction");
-        if (old.view.getBigUint64(0, true) !== SIG_IGN) continue;
-      }
-      check(raw(NR.rt_sigaction, signal, action.address, 0, SIZEOF.kernelSigset), "sigaction");
-    }
-    const empty = block(SIZEOF.kernelSigset);
-    check(raw(NR.rt_sigprocmask, SIG_SETMASK, empty.address, 0, SIZEOF.kernelSigset), "sigprocmask");
-  },
   ignoreSignals(signals) {
     const action = block(SIZEOF.kernelSigaction);
     // SIG_IGN; sa_handler is the first member

@@ -151,8 +151,6 @@ export interface Syscalls {
   setrlimit(resource: number, soft: bigint, hard: bigint): void;
   getrlimit(resource: number): { soft: bigint; hard: bigint };
   umask(mask: number): number;
-  /** All signals to SIG_DFL (1…64 except KILL, STOP; 32 and 33 only if ignored) and an empty mask on this thread. */
-  resetSignals(): void;
   /** SIG_IGN for each of them. Children of {@link spawn} start with the defaults all the same. */
   ignoreSignals(signals: readonly number[]): void;
   /** Sets close-on-exec on all descriptors ≥ `first` (close_range with CLOSE_RANGE_CLOEXEC, or one by one on old kernels). */
