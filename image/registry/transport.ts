@@ -32,6 +32,8 @@ export class Transport implements Disposable {
   readonly #clients = new Map<string, Deno.HttpClient>();
   /** Hosts whose own certificate is an authority's. */
   readonly #selfSigned = new Set<string>();
+  /** Hosts at a port that `fetch` refuses: 6000, 10080 and others, which browsers must not use (fetch.spec.whatwg.org, "bad port"). */
+  readonly #badPort = new Set<string>();
   #closed = false;
 
   constructor(settings: RegistrySettings) {
@@ -81,6 +83,7 @@ export class Transport implements Disposable {
         return await fetchUnverified(url, request, this.#certificates(url.host).client);
       }
       if (this.#selfSigned.has(url.host)) return await this.#pinned(url, request);
+      if (this.#badPort.has(url.host)) return await this.#atBadPort(url, request);
       const { body, headers, method, signal } = request;
       return await fetch(url, {
         method,
@@ -93,8 +96,13 @@ export class Transport implements Disposable {
     } catch (error) {
       request.signal?.throwIfAborted();
       if (error instanceof EngineError) throw error;
+      const again = !(request.body instanceof ReadableStream);
+      if (again && isBadPort(error) && !this.#badPort.has(url.host)) {
+        this.#badPort.add(url.host);
+        return await this.#once(url, request);
+      }
       if (
-        isSelfSigned(error) && !this.#selfSigned.has(url.host) && !(request.body instanceof ReadableStream)
+        again && isSelfSigned(error) && !this.#selfSigned.has(url.host)
       ) {
         this.#selfSigned.add(url.host);
         return await this.#once(url, request);
@@ -107,6 +115,12 @@ export class Transport implements Disposable {
     const { fetchPinned } = await import("./unverified.ts");
     const { authorities, client } = this.#certificates(url.host);
     return await fetchPinned(url, request, client, authorities);
+  }
+
+  async #atBadPort(url: URL, request: HttpRequest): Promise<Response> {
+    const { fetchAtAnyPort } = await import("./unverified.ts");
+    const { authorities, client } = this.#certificates(url.host);
+    return await fetchAtAnyPort(url, request, client, [...systemAuthorities(), ...authorities]);
   }
 
   #client(host: string): Deno.HttpClient {
@@ -163,6 +177,8 @@ function isSelfSigned(error: unknown): boolean {
   }
   return false;
 }
+
+const isBadPort = (error: unknown): boolean => messageOf(error).includes("are blocked");
 
 let bundle: string[] | undefined;
 

@@ -1,13 +1,14 @@
 /**
- * HTTPS where `fetch` says no: registries that the user has listed as insecure, whose certificate is not looked at, and
- * registries that sign for themselves. Loaded only then.
+ * HTTP where `fetch` says no: registries that the user has listed as insecure, whose certificate is not looked at,
+ * registries that sign for themselves, and registries at ports that browsers must not use. Loaded only then.
  */
 import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
+import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP } from "node:net";
 import { Readable } from "node:stream";
-import type { TLSSocket } from "node:tls";
+import { rootCertificates, type TLSSocket } from "node:tls";
 import type { HttpRequest } from "./transport.ts";
 
 interface ClientPair {
@@ -41,6 +42,16 @@ export function fetchPinned(
   return send(url, request, { rejectUnauthorized: false, ...client }, check);
 }
 
+/** As `fetch` with `redirect: "manual"`, whatever the port, and never by way of a proxy. */
+export function fetchAtAnyPort(
+  url: URL,
+  request: HttpRequest,
+  client: ClientPair | undefined,
+  authorities: readonly string[],
+): Promise<Response> {
+  return send(url, request, { ca: [...rootCertificates, ...authorities], ...client });
+}
+
 /** Why a server's certificate is not good; undefined when it is. */
 function refusal(
   certificate: X509Certificate,
@@ -72,7 +83,7 @@ function send(
   const { method = "GET", headers = {}, body, signal } = request;
   const whole = typeof body === "string" || body instanceof Uint8Array;
   return new Promise((resolve, reject) => {
-    const outgoing = httpsRequest(url, {
+    const outgoing = (url.protocol === "http:" ? httpRequest : httpsRequest)(url, {
       method,
       headers: { ...headers, ...(whole ? { "Content-Length": String(Buffer.byteLength(body)) } : {}) },
       agent: false,

@@ -656,6 +656,37 @@ describeWith(ROOT)("TLS, mirrors and proxies", () => {
     );
   });
 
+  it("reaches ports that browsers must not use, also by TLS", async () => {
+    const at = (tls?: { cert: string; key: string }) => {
+      for (const port of [6000, 6566, 6697, 10080, 6665, 6666]) {
+        try {
+          return new FakeRegistry(tls, port);
+        } catch (error) {
+          if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+        }
+      }
+      throw new Error("all these ports are taken");
+    };
+    const first = registry;
+    await using plain = registry = at();
+    registry.add("large", "1", large);
+    await pull("large:1");
+    store.tag(large.id, `${registry.host}/again:1`);
+    registry.has.clear();
+    expect((await push("again:1")).map(({ status }) => status)).toContain("Pushed");
+    registry = first;
+    expect(plain.blobs.get(digestOfLayer(large))).toEqual(layerBytes(large));
+    if (name === undefined) return;
+    const { server, authority } = makeCertificates(root, name);
+    await using tls = at(pemOf(server));
+    const host = tls.host.replace("127.0.0.1", name);
+    tls.add("small", "1", small);
+    await expect(pull(`${host}/small:1`)).rejects.toThrow(/issuer|certificate/i);
+    Deno.mkdirSync(`${root}/certs.d/${host}`, { recursive: true });
+    Deno.copyFileSync(authority, `${root}/certs.d/${host}/ca.crt`);
+    expect((await pull(`${host}/small:1`)).ids).toEqual([small.id]);
+  });
+
   it("goes through the environment's proxy, but not to loopback addresses", async () => {
     registry.add("small", "1", small);
     const names = ["HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"];

@@ -39,9 +39,10 @@ export class FakeRegistry implements AsyncDisposable {
   readonly #uploads = new Map<string, Uint8Array<ArrayBuffer>>();
   intercept: Intercept = () => undefined;
 
-  constructor(tls?: { cert: string; key: string }) {
+  /** @param port 0: any. */
+  constructor(tls?: { cert: string; key: string }, port = 0) {
     this.#server = Deno.serve({
-      port: 0,
+      port,
       hostname: "127.0.0.1",
       onListen() {},
       onError: () => new Response(null, { status: 500 }),
