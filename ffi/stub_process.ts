@@ -95,6 +95,8 @@ export type ExecveOutcome = { readonly kind: "running" } | {
 export class StubProcess implements Disposable {
   /** Its calls. They throw SysError ESRCH when it has ended. */
   readonly calls: ProcessSyscalls;
+  /** Where they are made: for the factories of calls that {@link calls} does not have (kernel_network.ts). */
+  readonly machine: Machine;
   /** Our end of a SOCK_SEQPACKET pair; its own is descriptor {@link STUB_SOCKET}. For descriptors, and for the outcome of execve. */
   readonly socket: number;
   #pid: number;
@@ -154,7 +156,8 @@ export class StubProcess implements Disposable {
     this.#words = new Int32Array(shared, 0, CONTROL_SIZE / 4);
     this.#view = new DataView(shared, 0, CONTROL_SIZE);
     this.#bytes = new Uint8Array(shared);
-    const calls = callsAt(this.#machine());
+    this.machine = this.#machine();
+    const calls = callsAt(this.machine);
     const opened = (fd: number, flags: number): number => {
       if ((flags & O_ACCMODE) !== O_RDONLY) this.#written.add(fd);
       return fd;
@@ -215,7 +218,7 @@ export class StubProcess implements Disposable {
    * @throws {SysError} E2BIG
    */
   execve(path: string, argv: readonly string[], env: readonly string[]): void {
-    const machine = this.#machine();
+    const { machine } = this;
     const call = [machine.cString(path), machine.stringArray(argv), machine.stringArray(env), 0, 0, 0];
     this.#part();
     this.#post(EXECVE, NR.execve, call);
