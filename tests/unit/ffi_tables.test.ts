@@ -2,9 +2,12 @@ import { describe, expect, it } from "vitest";
 import * as constants from "../../ffi/constants.ts";
 import { errnoName, SysError } from "../../ffi/errno.ts";
 import { devMajor, devMinor, LAYOUT, LAYOUTS, makedev, SIZEOF } from "../../ffi/layout.ts";
+import * as networkConstants from "../../ffi/network_constants.ts";
+import { SOCKADDR_SIZE, SOCKADDR_STORAGE } from "../../ffi/socket_address.ts";
 import { signalName, signalNumber } from "../../ffi/signals.ts";
 import { numbersOf } from "../../ffi/syscall_numbers.ts";
 import { kernel } from "../../ffi/kernel.ts";
+import * as netlinkConstants from "../../net/netlink/constants.ts";
 import { itWith, need } from "../support/needs.ts";
 
 const hasCompiler = await new Deno.Command("sh", {
@@ -126,6 +129,45 @@ describe("constants", () => {
         : [`${name}: ${ours} but ${theirs}`];
     });
     expect(wrong).toEqual([]);
+  });
+});
+
+describe("network constants", () => {
+  // deno-fmt-ignore
+  const headers = include("sys/socket.h", "netinet/in.h", "netinet/tcp.h", "netinet/udp.h", "sys/ioctl.h", "linux/netlink.h", "linux/rtnetlink.h", "linux/if.h",
+    "linux/if_link.h", "linux/veth.h", "linux/if_addr.h", "linux/fib_rules.h", "linux/neighbour.h", "linux/if_packet.h", "linux/if_tun.h",
+    "linux/netfilter.h", "linux/netfilter/nfnetlink.h", "linux/netfilter/nf_tables.h") +
+    // not in glibc's headers, or newer than them
+    "\n#ifndef NLMSGERR_ATTR_MISS_TYPE\n#define NLMSGERR_ATTR_MISS_TYPE 5\n#endif";
+
+  itWith(COMPILER)("are those of the C headers", async () => {
+    const all: Record<string, unknown> = { ...networkConstants, ...netlinkConstants };
+    const names = Object.keys(all).filter((name) => typeof all[name] === "number");
+    expect(names.length).toBeGreaterThan(200);
+    const actual = await numbersFromC(headers, names);
+    const wrong = names.flatMap((name, index) =>
+      Number(all[name]) >>> 0 === (actual[index] ?? NaN) >>> 0
+        ? []
+        : [`${name}: ${all[name]} but ${actual[index]}`]
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  itWith(COMPILER)("socket addresses and netlink's structs have the sizes of the C headers", async () => {
+    // deno-fmt-ignore
+    const expected: Record<string, number> = {
+      "sizeof(struct sockaddr_in)": SOCKADDR_SIZE.inet, "sizeof(struct sockaddr_in6)": SOCKADDR_SIZE.inet6,
+      "offsetof(struct sockaddr_in6, sin6_scope_id)": 24, "sizeof(struct sockaddr_nl)": SOCKADDR_SIZE.netlink,
+      "sizeof(struct sockaddr_ll)": SOCKADDR_SIZE.packet, "offsetof(struct sockaddr_ll, sll_addr)": 12,
+      "sizeof(struct sockaddr_storage)": SOCKADDR_STORAGE, "sizeof(struct in_pktinfo)": 12, "sizeof(struct in6_pktinfo)": 20,
+      "sizeof(struct nlmsghdr)": 16, "sizeof(struct ifinfomsg)": 16, "sizeof(struct ifaddrmsg)": 8, "sizeof(struct rtmsg)": 12,
+      "sizeof(struct fib_rule_hdr)": 12, "sizeof(struct ndmsg)": 12, "sizeof(struct nfgenmsg)": 4,
+      "offsetof(struct rtnl_link_stats64, tx_dropped)": 56, "offsetof(struct ndmsg, ndm_flags)": 10,
+    };
+    const actual = await numbersFromC(headers, Object.keys(expected));
+    expect(Object.fromEntries(Object.keys(expected).map((key, index) => [key, actual[index]]))).toEqual(
+      expected,
+    );
   });
 });
 
