@@ -9,6 +9,7 @@ import { diffSource } from "./container_tree.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import type { CommitRequest } from "./file_types.ts";
 import type { ContainerConfig } from "./types.ts";
+import { imageEvent } from "./image_events.ts";
 
 /** What an image takes over of a container's configuration. */
 const KEPT = [
@@ -65,7 +66,8 @@ export async function commitContainer(
       createdBy: (record.config.Cmd ?? []).join(" "),
       reference,
     });
-    if (reference !== undefined) ctx.events.publish("image", "tag", id, { name: reference });
+    imageEvent(ctx, "create", id);
+    if (reference !== undefined) imageEvent(ctx, "tag", id, reference);
     containerEvent(ctx, record, "commit", {
       comment: request.comment ?? "",
       imageID: id,

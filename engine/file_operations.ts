@@ -5,6 +5,7 @@ import { containerChanges } from "./changes.ts";
 import { commitContainer } from "./commit.ts";
 import type { EngineContext } from "./context.ts";
 import { diskUsage } from "./disk_usage.ts";
+import { imageEvent } from "./image_events.ts";
 import type { FileOperations } from "./file_types.ts";
 import { pruneContainers, pruneImages } from "./prune.ts";
 
@@ -25,7 +26,7 @@ export function fileOperations(
     commit: async (id, request) => await commitContainer(ctx, images, threads, find(id), request),
     imageSave: async (names, platform) => {
       const { images: saved, chunks } = await images.save(names, platform);
-      for (const { name, id } of saved) ctx.events.publish("image", "save", id, { name });
+      for (const id of saved) imageEvent(ctx, "save", id);
       return chunks;
     },
     diskUsage: async (objects) => await diskUsage(ctx, images, objects),

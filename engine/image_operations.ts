@@ -1,7 +1,9 @@
 import type { ImageStore } from "../image/image_store.ts";
 import type { LoadProgress } from "../image/load.ts";
 import { type Platform, requirePlatform } from "../image/platform.ts";
+import { familiarString, parseReference, withDefaultTag } from "../image/reference.ts";
 import type { EngineContext } from "./context.ts";
+import { imageEvent } from "./image_events.ts";
 import { jsonMessage } from "./image_transfer.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
 import type { Engine } from "./types.ts";
@@ -19,9 +21,7 @@ type ImageOperations = Pick<
 
 /** The part of {@link Engine} that is about images: the image store, with Docker's messages and events. */
 export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOperations {
-  const publish = (action: string, id: string, name: string) => {
-    ctx.events.publish("image", action, id, { name });
-  };
+  const publish = (action: string, id: string, name?: string) => imageEvent(ctx, action, id, name);
   const usersOf = (imageId: string) =>
     ctx.containers.all()
       .filter(({ record }) => record.imageId === imageId)
@@ -45,7 +45,7 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
       for (const { id, refs } of loaded.images) {
         for (const reference of refs) onMessage({ stream: `Loaded image: ${reference}\n` });
         if (refs.length === 0) onMessage({ stream: `Loaded image ID: ${id}\n` });
-        publish("load", id, refs[0] ?? id);
+        publish("load", id);
       }
     },
 
@@ -59,7 +59,8 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
         ...(message === undefined ? {} : { message }),
         ...(platform === undefined ? {} : { platform }),
       });
-      publish("import", made.id, made.id);
+      publish("import", made.id);
+      if (reference !== undefined) publish("tag", made.id, familiarTag(reference));
       return made;
     },
 
@@ -88,17 +89,18 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
     imageTag(reference, target) {
       return attempt(() => {
         images.tag(reference, target);
-        publish("tag", images.get(reference).id, target);
+        publish("tag", images.get(reference).id, familiarTag(target));
       });
     },
 
     imageRemove(reference, { platform, ...options }) {
       return attempt(() => {
-        const { id } = find(reference, platform);
+        const image = find(reference, platform);
+        const { id } = image;
         const done = images.remove(reference, { ...options, inUse: usersOf });
         for (const { Untagged, Deleted } of done) {
-          if (Untagged !== undefined) publish("untag", id, Untagged);
-          if (Deleted?.startsWith("sha256:") && Deleted === id) publish("delete", id, id);
+          if (Untagged !== undefined) imageEvent(ctx, "untag", id, id, image);
+          if (Deleted?.startsWith("sha256:") && Deleted === id) publish("delete", id);
         }
         return done.map(({ Untagged, Deleted }) => ({
           ...(Untagged === undefined ? {} : { Untagged }),
@@ -108,6 +110,8 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
     },
   };
 }
+
+const familiarTag = (reference: string): string => familiarString(withDefaultTag(parseReference(reference)));
 
 /** A synchronous answer, or its failure, as a promise. */
 async function attempt<T>(work: () => T): Promise<T> {

@@ -5,11 +5,12 @@ import type { ImageStore } from "../image/image_store.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { ImagePuller, type TransferMessage } from "../image/pull.ts";
 import { ImagePusher } from "../image/push.ts";
-import { familiarString, parseReference, withDefaultTag } from "../image/reference.ts";
+import { familiarName, familiarString, parseReference, withDefaultTag } from "../image/reference.ts";
 import { login } from "../image/registry/login.ts";
 import { search } from "../image/registry/search.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import type { EngineContext } from "./context.ts";
+import { imageEvent } from "./image_events.ts";
 import type { ImageTransfers } from "./transfer_types.ts";
 
 /** The part of the engine that speaks to registries: the image store's work with Docker's messages and events. */
@@ -33,9 +34,7 @@ export function imageTransfers(
       });
       for (const one of pulled) {
         const name = familiarString(one.reference);
-        ctx.events.publish("image", "pull", name, {
-          name: familiarString({ ...one.reference, tag: undefined, digest: undefined }),
-        });
+        imageEvent({ ...ctx, images }, "pull", name, familiarName(one.reference));
       }
     },
 
@@ -51,7 +50,7 @@ export function imageTransfers(
         report: ({ aux, ...message }) => send(aux ? { progressDetail: {}, aux } : jsonMessage(message)),
       });
       const shown = familiarString(wanted);
-      ctx.events.publish("image", "push", shown, { name: shown });
+      imageEvent({ ...ctx, images }, "push", shown, familiarName(wanted));
     },
 
     async registryLogin({ username, password, identityToken, serverAddress }, signal) {

@@ -3,6 +3,7 @@ import { HOST_IMAGE } from "../image/host_image.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import { matchesLabels } from "./container_filters.ts";
 import type { EngineContext } from "./context.ts";
+import { imageEvent } from "./image_events.ts";
 import { parseFilterTime } from "./human_time.ts";
 import { removeContainer } from "./remove.ts";
 import type { Filters } from "./types.ts";
@@ -101,11 +102,11 @@ export function pruneImages(
           for (const item of items) {
             if (item.Untagged !== undefined) {
               deleted.push({ Untagged: item.Untagged });
-              ctx.events.publish("image", "untag", image.id, { name: item.Untagged });
+              imageEvent(ctx, "untag", image.id, image.id, image);
             } else if (item.Deleted !== undefined) {
               deleted.push({ Deleted: item.Deleted });
               if (item.Deleted === image.id) {
-                ctx.events.publish("image", "delete", image.id, { name: image.id });
+                imageEvent(ctx, "delete", image.id);
               }
             }
           }

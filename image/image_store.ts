@@ -243,8 +243,7 @@ export class ImageStore {
   async save(
     names: readonly string[],
     platform?: Platform,
-  ): Promise<{ images: { name: string; id: string }[]; chunks: AsyncIterable<Uint8Array> }> {
-    const named: { name: string; id: string }[] = [];
+  ): Promise<{ images: string[]; chunks: AsyncIterable<Uint8Array> }> {
     const wanted = new Map<string, { image: Image; refs: Map<string, Reference> }>();
     const want = (image: Image, refs: readonly Reference[]) => {
       const known = wanted.get(image.id) ?? { image, refs: new Map<string, Reference>() };
@@ -261,11 +260,10 @@ export class ImageStore {
           throw notFound(`no suitable export target found for platform ${formatPlatform(platform)}`);
         }
         want(image, refs);
-        named.push({ name, id: image.id });
       }
     }
     const images = [...wanted.values()].map(({ image, refs }) => ({ image, refs: [...refs.values()] }));
-    return { images: named, chunks: await saveImages(this.content, images) };
+    return { images: [...wanted.keys()], chunks: await saveImages(this.content, images) };
   }
 
   // --- registries
