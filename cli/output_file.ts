@@ -1,5 +1,4 @@
 /** Archives that are written to a file or to standard output. */
-import { checkOutputPath } from "./copy/local_files.ts";
 import { dirName } from "./copy/paths.ts";
 import { goErrno } from "./create/env_file.ts";
 import { CliError } from "./errors.ts";
@@ -11,11 +10,41 @@ export function checkOutput(path: string, doing: string): void {
     if (!Deno.stdout.isTerminal()) return;
     throw new CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect");
   }
+  const problem = refusalOf(path);
+  if (problem !== undefined) throw new CliError(`${doing}: ${problem}`);
+}
+
+/** Why no file can take this name, in Docker's words (github.com/moby/sys/atomicwriter); undefined when one can. */
+function refusalOf(path: string): string | undefined {
+  const slash = path.lastIndexOf("/");
+  const dir = slash < 0 ? "." : path.slice(0, slash) || "/";
   try {
-    checkOutputPath(path);
+    if (!Deno.statSync(dir).isDirectory) return `invalid output path: stat ${dir}: not a directory`;
   } catch (error) {
-    throw error instanceof CliError ? new CliError(`${doing}: ${error.message}`) : error;
+    return `invalid output path: stat ${dir}: ${goErrno(error)}`;
   }
+  let info: Deno.FileInfo;
+  try {
+    info = Deno.lstatSync(path);
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound
+      ? undefined
+      : `failed to stat output path: ${goErrno(error)}`;
+  }
+  if (info.isFile) return undefined;
+  return `cannot write to ${
+    info.isDirectory
+      ? "a directory"
+      : info.isSymlink
+      ? "a symbolic link directly"
+      : info.isFifo
+      ? "a named pipe (FIFO)"
+      : info.isSocket
+      ? "a socket"
+      : info.isCharDevice
+      ? "a character device file"
+      : "a block device file"
+  }`;
 }
 
 /** Writes all of it; a file takes its name only when it is whole. */

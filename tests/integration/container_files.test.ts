@@ -219,6 +219,22 @@ describeWith(program("docker", "docker.io"), BUSYBOX).each(combinations)(
       await docker("rm", "binds");
     });
 
+    it("save and export refuse what no file can be made of, as docker does", async () => {
+      Deno.writeTextFileSync(`${dir}/plain`, "");
+      Deno.symlinkSync("plain", `${dir}/link`);
+      const places = ["nowhere/x", "nowhere/", "plain/x", "link", "."].map((name) => `${dir}/${name}`);
+      for (const place of [...places, "/dev/null"]) {
+        for (const command of [["save", "busybox"], ["export", "changed"]]) {
+          const [verb = "", subject = ""] = command;
+          const [mine, theirs] = await Promise.all(
+            (["berth", "docker"] as const).map((cli) => engine[cli]([verb, "-o", place, subject])),
+          );
+          expect(mine).toMatchObject({ code: 1, stderr: theirs?.stderr });
+          expect(theirs).toMatchObject({ code: 1, stderr: expect.stringMatching(/^failed to /) });
+        }
+      }
+    });
+
     it("rmi takes only the name of an image that others were committed from", async () => {
       await docker("tag", "busybox", "parent:1");
       const made = await docker("run", "--name", "heir", "parent:1", "touch", "/heir");
