@@ -152,27 +152,28 @@ export class Netlink implements Disposable {
   }
 
   /**
-   * Sends all requests as one piece, between `begin` and `end`, which are not acknowledged (nf_tables: all of them or none).
+   * Sends all requests as one piece, between `begin` and `end` (nf_tables: all of them or none). It has to fit into the socket's
+   * buffer, which is about 200 kB.
    *
    * @throws {NetlinkError} the first one's, in their order. Then nothing has been done.
    */
   batch(begin: NetlinkRequest, requests: readonly NetlinkRequest[], end: NetlinkRequest): void {
-    const all = [
-      begin,
-      ...requests.map((request) => ({ ...request, flags: request.flags | NLM_F_ACK })),
-      end,
-    ];
+    // failures are always told; one success is enough, and hundreds of them would not fit into the socket's buffer
+    const acknowledged = requests.map((request, index) =>
+      index === requests.length - 1 ? { ...request, flags: request.flags | NLM_F_ACK } : request
+    );
+    if (acknowledged.length === 0) return;
+    const all = [begin, ...acknowledged, end];
     const first = this.#send(all);
-    const last = first + all.length - 1;
-    let acknowledged = 0;
+    let done = false;
     let failed: NetlinkMessage | undefined;
-    for (const message of this.#answers(begin.what, first, last)) {
+    for (const message of this.#answers(begin.what, first, first + all.length - 1)) {
       if (message.type !== NLMSG_ERROR) continue;
-      if (errnoOf(message) === 0) acknowledged++;
+      if (errnoOf(message) === 0) done ||= message.sequence === first + requests.length;
       else if (failed === undefined || message.sequence < failed.sequence) failed = message;
     }
     if (failed !== undefined) throwIfError(failed, all[failed.sequence - first]?.what ?? begin.what);
-    if (acknowledged !== requests.length) throw noAnswer(begin.what);
+    if (!done) throw noAnswer(begin.what);
   }
 
   close(): void {

@@ -6,3 +6,5 @@ export * from "./links.ts";
 export * from "./neighbours.ts";
 export * from "./routes.ts";
 export * from "./rules.ts";
+export * from "./nf_expressions.ts";
+export * from "./nf_tables.ts";

@@ -228,7 +228,6 @@ describeWith(program("ip", "iproute2"), program("bridge", "iproute2")).each(user
       const link = nl.linkIndex(route, "br0");
       const address = { link, address: v4("10.1.0.1"), length: 24 };
       nl.addAddress(route, address);
-      const other = neighbour();
       const answers = {
         exists: failure(() => nl.addLink(route, { kind: "bridge", name: "br0" })),
         missing: failure(() => nl.deleteLink(route, "br1")),
@@ -244,9 +243,17 @@ describeWith(program("ip", "iproute2"), program("bridge", "iproute2")).each(user
         mac: failure(() => nl.addLink(route, { kind: "bridge", name: "b", mac: "no" })),
         prefix: failure(() => nl.addAddress(route, { ...address, length: 33 })),
       };
-      other.end();
-      // without any right: a namespace that belongs to another user namespace
-      return { ...answers, left: nl.listLinks(route).map(({ name }) => name) };
+      const left = nl.listLinks(route).map(({ name }) => name);
+      using filter = nl.Netlink.open(nl.NETLINK_NETFILTER);
+      k.capset({ effective: 0n, permitted: 0n, inheritable: 0n });
+      const right = [
+        failure(() => nl.addLink(route, { kind: "bridge", name: "br1" })),
+        failure(() => nl.addAddress(route, { ...address, address: v4("10.1.0.2") })),
+        failure(() => nl.addRule(route, { family: "inet", priority: 7, table: 7 })),
+        failure(() => nl.commit(filter, [nl.newTable({ family: "ip", name: "t" })])),
+        failure(() => net.openTun({ name: "tun0", kind: "tun" })),
+      ];
+      return { ...answers, left, right };
     `,
         ),
       ).toEqual({
@@ -264,7 +271,74 @@ describeWith(program("ip", "iproute2"), program("bridge", "iproute2")).each(user
         mac: "RangeError: Not a MAC address: no",
         prefix: "RangeError: Prefix of 33 bits for an address of 4 bytes",
         left: ["lo", "br0"],
+        right: [
+          "add link br1 type bridge: operation not permitted",
+          "add address 10.1.0.2/24: operation not permitted",
+          "add rule 7 lookup 7: operation not permitted",
+          "change nf_tables: operation not permitted",
+          "open tun tun0: operation not permitted",
+        ],
       });
+    });
+
+    it("works in another namespace: by calls of a stub there, and by a descriptor that was made there", async () => {
+      expect(
+        await inNetwork(
+          user,
+          `
+      const stub = new StubProcess({ stderr: 2, onSlow: () => {} });
+      try {
+        stub.calls.unshare(c.CLONE_NEWNET);
+        const theirs = networkCalls(stub.machine, stub.calls);
+        using inside = nl.Netlink.open(nl.NETLINK_ROUTE, theirs, (fd) => stub.calls.close(fd));
+        nl.setLink(inside, "lo", { up: true });
+        nl.addLink(route, { kind: "veth", name: "ve0", peer: { name: "eth0", namespace: { pid: stub.pid } } });
+        // the same over a socket that was made there and is used here
+        const socket = theirs.socket(c.AF_NETLINK, c.SOCK_RAW, nl.NETLINK_ROUTE);
+        stub.calls.sendmsg(4, new Uint8Array(1), [socket]);
+        const [fd = -1] = k.recvmsg(stub.socket, new Uint8Array(1)).fds;
+        using there = new nl.Netlink(fd);
+        nl.addAddress(there, { link: nl.linkIndex(there, "eth0"), address: v4("172.17.0.2"), length: 16 });
+        nl.setLink(there, "eth0", { up: true });
+        return {
+          ours: nl.listLinks(route).map(({ name }) => name),
+          theirs: nl.listLinks(inside).map(({ name, up }) => [name, up]),
+          addresses: nl.listAddresses(inside).filter(({ address }) => address.length === 4).map(nl.prefixText),
+        };
+      } finally {
+        stub[Symbol.dispose]();
+        k.kill(stub.pid, 9);
+        k.wait(stub.pid, false);
+      }
+    `,
+        ),
+      ).toEqual({
+        ours: ["lo", "ve0"],
+        theirs: [["lo", true], ["eth0", true]],
+        addresses: ["127.0.0.1/8", "172.17.0.2/16"],
+      });
+    });
+
+    it("reads whole lists that are longer than one message, while they change", async () => {
+      expect(
+        await inNetwork(
+          user,
+          `
+      nl.addLink(route, { kind: "bridge", name: "br0", up: true });
+      const link = nl.linkIndex(route, "br0");
+      nl.addAddress(route, { link, address: v4("10.0.0.1"), length: 8 });
+      for (let i = 0; i < 3000; i++) nl.addRoute(route, { destination: { address: Uint8Array.of(172, 16, i >> 8, i & 255), length: 32 }, link, table: 500 });
+      const whole = nl.listRoutes(route, 500).length;
+      const pid = k.spawn({ path: "/bin/sh", args: ["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do ip link add b$i type bridge; ip addr add 10.5.0.$i/24 dev br0; done"], env: ["PATH=/usr/sbin:/sbin:/usr/bin:/bin"] });
+      let reads = 0;
+      while (k.wait(pid, true) === undefined) {
+        if (nl.listRoutes(route, 500).length !== 3000 || nl.listLinks(route).filter(({ name }) => name === "br0").length !== 1) return "not whole";
+        reads++;
+      }
+      return { whole, reads: reads > 0, links: nl.listLinks(route).length, addresses: nl.listAddresses(route, link).filter(({ address }) => address.length === 4).length };
+    `,
+        ),
+      ).toEqual({ whole: 3000, reads: true, links: 11, addresses: 10 });
     });
   },
 );

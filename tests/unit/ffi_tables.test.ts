@@ -8,6 +8,7 @@ import { signalName, signalNumber } from "../../ffi/signals.ts";
 import { numbersOf } from "../../ffi/syscall_numbers.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import * as netlinkConstants from "../../net/netlink/constants.ts";
+import * as netfilterConstants from "../../net/netlink/nf_constants.ts";
 import { itWith, need } from "../support/needs.ts";
 
 const hasCompiler = await new Deno.Command("sh", {
@@ -141,7 +142,7 @@ describe("network constants", () => {
     "\n#ifndef NLMSGERR_ATTR_MISS_TYPE\n#define NLMSGERR_ATTR_MISS_TYPE 5\n#endif";
 
   itWith(COMPILER)("are those of the C headers", async () => {
-    const all: Record<string, unknown> = { ...networkConstants, ...netlinkConstants };
+    const all: Record<string, unknown> = { ...networkConstants, ...netlinkConstants, ...netfilterConstants };
     const names = Object.keys(all).filter((name) => typeof all[name] === "number");
     expect(names.length).toBeGreaterThan(200);
     const actual = await numbersFromC(headers, names);

@@ -311,7 +311,7 @@ describe("Netlink", () => {
     expect(thrown(() => failed.netlink.dump(ASK))).toBe("EINVAL get it: invalid argument (Bad filter)");
   });
 
-  it("a batch fails with its first failure, and when something is not acknowledged", () => {
+  it("a batch fails with its first failure, and when its last part is not acknowledged", () => {
     const ack = (sequence: number, errno = 0) => message(c.NLMSG_ERROR, sequence, { payload: error(errno) });
     const batch = (answers: (first: number) => Uint8Array[]): unknown => {
       const { netlink } = connect((_, sequence) => answers(sequence));
@@ -320,7 +320,7 @@ describe("Netlink", () => {
         netlink.batch(step("begin"), [step("one"), step("two"), step("three")], step("end"))
       );
     };
-    expect(batch((first) => [ack(first + 1), ack(first + 2), ack(first + 3)])).toBe("nothing");
+    expect(batch((first) => [ack(first + 3)])).toBe("nothing");
     expect(batch((first) => [ack(first + 1), ack(first + 3, -22), ack(first + 2, -17)])).toBe(
       "EEXIST two: file exists",
     );
