@@ -76,6 +76,13 @@ describe("requestPool() without a subnet", () => {
     expect(all(LOCAL_POOLS, ["172.16.0.0/12", "192.168.0.0/16"])).toEqual([]);
   });
 
+  it("leaves the host its DNS servers", () => {
+    const nameservers = ["172.17.0.0", "172.18.255.255", "fe80::1%eth0", "not an address"];
+    const reserved = reservedPrefixes({ routes: ["also none"], nameservers });
+    expect(reserved.map(formatPrefix)).toEqual(["172.17.0.0/32", "172.18.255.255/32", "fe80::1/128"]);
+    expect(requestPool(EMPTY_IPAM, { family: 4, pools: POOLS, reserved }).id.subnet).toBe("172.19.0.0/16");
+  });
+
   it("takes what was given back, and what lies between", () => {
     let { state } = requestPool(EMPTY_IPAM, { family: 4, pools: POOLS });
     ({ state } = requestPool(state, { family: 4, pools: POOLS }));

@@ -12,10 +12,15 @@ import {
 import { validateIpamConfig } from "../../net/network_ipam_config.ts";
 import { macOfAddress, parseMac, randomMac } from "../../net/network_mac.ts";
 import { familiesWithoutGateway, OPTION, parseDriverOptions } from "../../net/network_options.ts";
+import { addressRequest, predefinedNetworks } from "../../net/network_predefined.ts";
 import { checkRemovable, planNetwork } from "../../net/network_request.ts";
+import { networkView } from "../../net/network_view.ts";
 import type { NetworkCreateBody, NetworkRecord } from "../../net/network_types.ts";
-import type { SubnetAllocation } from "../../net/ipam_network.ts";
+import { EMPTY_IPAM } from "../../net/ipam.ts";
+import { allocateEndpoint, allocateNetwork, type SubnetAllocation } from "../../net/ipam_network.ts";
+import { effectivePools } from "../../net/ipam_pools.ts";
 
+const pools = await effectivePools([], "an engine");
 const plan = (body: Partial<NetworkCreateBody>, existing: NetworkRecord[] = []) =>
   planNetwork({ Name: "x1", ...body }, { existing });
 
@@ -500,5 +505,96 @@ describe("names and MACs", () => {
       expect(parseMac(mac)).toBe(mac);
       expect(parseInt(mac.slice(0, 2), 16) & 3).toBe(2);
     }
+  });
+});
+
+describe("predefinedNetworks() and networkView()", () => {
+  it("are what `docker network inspect bridge` shows", () => {
+    const plans = predefinedNetworks({ mtu: 1500 });
+    expect(plans.map(({ name, driver }) => [name, driver])).toEqual([
+      ["bridge", "bridge"],
+      ["host", "host"],
+      ["none", "null"],
+    ]);
+    let state = EMPTY_IPAM;
+    const records = plans.map((one, i): NetworkRecord => {
+      const made = allocateNetwork(state, addressRequest(one, pools, []));
+      state = made.state;
+      return { ...one, id: `${i}`.repeat(64), created: "2026-01-01T00:00:00Z", addresses: made.addresses };
+    });
+    const [bridge, host] = records;
+    if (!bridge || !host) throw new Error("no networks");
+    const given = allocateEndpoint(state, bridge);
+    const view = networkView(bridge, [{
+      id: "e".repeat(64),
+      networkId: bridge.id,
+      containerId: "c".repeat(64),
+      name: "web",
+      dnsNames: [],
+      addresses: given.addresses,
+      mac: "02:42:ac:11:00:02",
+      gatewayPriority: 0,
+    }]);
+    expect(view).toEqual({
+      Name: "bridge",
+      Id: "0".repeat(64),
+      Created: "2026-01-01T00:00:00Z",
+      Scope: "local",
+      Driver: "bridge",
+      EnableIPv4: true,
+      EnableIPv6: false,
+      IPAM: {
+        Driver: "default",
+        Options: null,
+        Config: [{ Subnet: "172.17.0.0/16", Gateway: "172.17.0.1" }],
+      },
+      Internal: false,
+      Attachable: false,
+      Ingress: false,
+      ConfigFrom: { Network: "" },
+      ConfigOnly: false,
+      Containers: {
+        ["c".repeat(64)]: {
+          Name: "web",
+          EndpointID: "e".repeat(64),
+          MacAddress: "02:42:ac:11:00:02",
+          IPv4Address: "172.17.0.2/16",
+          IPv6Address: "",
+        },
+      },
+      Options: {
+        "com.docker.network.bridge.default_bridge": "true",
+        "com.docker.network.bridge.enable_icc": "true",
+        "com.docker.network.bridge.enable_ip_masquerade": "true",
+        "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",
+        "com.docker.network.bridge.name": "docker0",
+        "com.docker.network.driver.mtu": "1500",
+      },
+      Labels: {},
+    });
+    expect(networkView(host, []).IPAM.Config).toEqual([]);
+  });
+
+  it("show what the user asked for and what was given", () => {
+    const asked = plan({
+      EnableIPv6: true,
+      IPAM: {
+        Config: [{ Subnet: "10.0.0.0/16", IPRange: "10.0.9.0/24", AuxiliaryAddresses: { a: "10.0.0.5" } }],
+      },
+    });
+    const { addresses } = allocateNetwork(EMPTY_IPAM, addressRequest(asked, pools, []));
+    const view = networkView({ ...asked, id: "1", created: "", addresses }, []);
+    expect(view.IPAM.Config).toEqual([
+      {
+        Subnet: "10.0.0.0/16",
+        IPRange: "10.0.9.0/24",
+        Gateway: "10.0.9.0",
+        AuxiliaryAddresses: { a: "10.0.0.5" },
+      },
+      { Subnet: expect.stringMatching(/^fd.*::\/64$/), Gateway: expect.stringMatching(/^fd.*::1$/) },
+    ]);
+    const macvlan = plan({ Driver: "macvlan", Options: { parent: "eth0" } });
+    expect(allocateNetwork(EMPTY_IPAM, addressRequest(macvlan, pools, [])).addresses.v4[0]?.gateway)
+      .toBeUndefined();
   });
 });
