@@ -208,9 +208,16 @@ export class Netlink implements Disposable {
     return first;
   }
 
-  /** What a request that failed in the middle has left. */
+  /** Takes away what a request that failed in the middle has left, whatever it is. */
   #drain(): void {
-    while (this.#receive() !== undefined);
+    for (;;) {
+      try {
+        if (this.#calls.recvMessage(this.#fd, this.#buffer, MSG_DONTWAIT).length === WOULD_BLOCK) return;
+      } catch (error) {
+        // messages were lost for want of room, and this is told once
+        if (!(error instanceof SysError && error.is("ENOBUFS"))) throw error;
+      }
+    }
   }
 
   /** Undefined: nothing is there. Nothing that does not come from the kernel is looked at. */

@@ -180,6 +180,10 @@ describe("UDP", () => {
     const answer = new Uint8Array(9);
     expect(net.recvfrom(client, answer)).toEqual({ length: 4, from: inet(portOf(server), asked) });
     expect(net.recvMessage(client, answer).length).toBe(WOULD_BLOCK);
+    // a datagram may be empty
+    expect(net.sendto(client, new Uint8Array(), inet(portOf(server)))).toBe(0);
+    expect(ready(server, c.EPOLLIN)).toBe(true);
+    expect(net.recvfrom(server, buffer)).toEqual({ length: 0, from: inet(portOf(client)) });
   });
 
   it("works over IPv6 alike", ({ onTestFinished }) => {
