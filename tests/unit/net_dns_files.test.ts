@@ -2,6 +2,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { rewriteInPlace, updateResolvConf } from "../../net/dns/container_files.ts";
 import { newHosts, replaceRows } from "../../net/dns/hosts_file.ts";
 import { bridgeResolvConf, hostNetworkResolvConf, userNetworkResolvConf } from "../../net/dns/resolv_conf.ts";
+import { upstreamsAt } from "../../net/dns/upstream.ts";
 
 const HOST = `; made by somebody
 nameserver 127.0.0.53
@@ -102,6 +103,22 @@ describe("hostNetworkResolvConf()", () => {
   it("is the host's file until the user says something", () => {
     expect(hostNetworkResolvConf(input)).toBe(HOST);
     expect(hostNetworkResolvConf({ ...none, search: ["x"] })).toContain("nameserver 127.0.0.53\nsearch x\n");
+  });
+});
+
+describe("upstreamsAt()", () => {
+  it("takes addresses of both families, and zones that exist", () => {
+    const index = (name: string) => name === "eth0" ? 7 : undefined;
+    expect(upstreamsAt(["10.1.1.1", "x", "fe80::1%eth0", "fe80::1%eth1", "::1"], index)).toEqual([
+      { family: "inet", address: new Uint8Array([10, 1, 1, 1]), port: 53 },
+      {
+        family: "inet6",
+        address: new Uint8Array([0xfe, 0x80, ...new Array<number>(13).fill(0), 1]),
+        port: 53,
+        scope: 7,
+      },
+      { family: "inet6", address: new Uint8Array([...new Array<number>(15).fill(0), 1]), port: 53 },
+    ]);
   });
 });
 
