@@ -9,6 +9,8 @@ interface Watch {
   readonly handler: Handler;
   /** undefined: not in the epoll set at all. */
   events: number | undefined;
+  /** The turn in which it was added. */
+  readonly since: number;
 }
 
 interface Timer {
@@ -38,7 +40,7 @@ export class EventLoop implements Disposable {
   /** Watches a descriptor; `events` as in {@link change}. */
   add(fd: number, events: number | undefined, handler: Handler): void {
     if (events !== undefined) this.#kernel.epollAdd(this.#epoll, fd, events);
-    this.#watches.set(fd, { handler, events });
+    this.#watches.set(fd, { handler, events, since: this.#turns });
   }
 
   /**
@@ -96,7 +98,8 @@ export class EventLoop implements Disposable {
       const event = ready[index];
       if (event === undefined) continue;
       const watch = this.#watches.get(event.fd);
-      if (watch?.events !== undefined) guarded(() => watch.handler(event.events));
+      // what was added in this turn has the number of a descriptor that was closed in it: the event is the other's
+      if (watch?.events !== undefined && watch.since !== turn) guarded(() => watch.handler(event.events));
       // The list is the newer turn's now; what this one has not come to is reported again.
       if (turn !== this.#turns) break;
     }
