@@ -83,6 +83,12 @@ export class LayerPuller {
     // other pulls may let go while this one goes on
     using _layer = this.#layers.hold([layer.chainId]);
     using _blob = this.#content.hold([layer.digest]);
+    // When nobody wants it any more, whoever lets go of the blob last, the pull or this, keeps it for the next one.
+    using _kept = {
+      [Symbol.dispose]: () => {
+        if (signal.aborted) this.#content.shelve([layer.digest]);
+      },
+    };
     using _use = this.use();
     const pool = this.#pool ??= new UnpackPool(Math.min(4, Math.max(2, navigator.hardwareConcurrency)));
     for (let round = 1;; round++) {
