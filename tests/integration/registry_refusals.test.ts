@@ -162,7 +162,7 @@ describeWith(REGISTRY, BUSYBOX, DOCKER).each(usersToTest())(
       const reading = (async () => {
         for await (const chunk of response.body ?? []) {
           text += decoder.decode(chunk, { stream: true });
-          if (text.includes('"Extracting"')) give.abort();
+          if (/"(Extracting|Pull complete)"/.test(text)) give.abort();
         }
       })();
       await expect(reading).rejects.toThrow();
