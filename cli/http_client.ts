@@ -200,11 +200,19 @@ export class HttpClient implements Disposable {
     const { conn } = connection;
     const sending = (async () => {
       await writeAll(conn, start);
+      // What comes before a chunk's bytes: the bytes themselves are not copied for it.
+      let before: Uint8Array = new Uint8Array();
       for await (const bytes of body) {
         if (bytes.length === 0) continue;
-        await writeAll(conn, concat(encoder.encode(`${bytes.length.toString(16)}\r\n`), bytes, CRLF));
+        const size = encoder.encode(`${bytes.length.toString(16)}\r\n`);
+        if (bytes.length < SMALL_CHUNK) await writeAll(conn, concat(before, size, bytes));
+        else {
+          await writeAll(conn, concat(before, size));
+          await writeAll(conn, bytes);
+        }
+        before = CRLF;
       }
-      await writeAll(conn, encoder.encode("0\r\n\r\n"));
+      await writeAll(conn, concat(before, encoder.encode("0\r\n\r\n")));
     })();
     let sent = false;
     const failed = sending.then(() => {
@@ -273,6 +281,8 @@ export class HttpClient implements Disposable {
 }
 
 const CRLF = encoder.encode("\r\n");
+/** Below this, one more write costs more than the copy. */
+const SMALL_CHUNK = 16 * 1024;
 
 function concat(...parts: Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));

@@ -1,3 +1,4 @@
+import { kernel } from "../ffi/kernel.ts";
 import { treeCalls } from "../ffi/tree_calls.ts";
 import { moveToTrash, removeTree } from "./remove_tree.ts";
 import type { LayerRef } from "./graph_driver.ts";
@@ -15,12 +16,16 @@ export interface ContainerDirs {
 
 /** Whoever waits for the end of a container is to have the processors first. */
 const DELETE_DELAY_MS = 20;
+/** Free bytes below which a removal gives back its space before it is over. */
+const SHORT_OF_SPACE = 256 * 1024 * 1024;
 
 /** The directories that graph drivers share: containers, writable layers, short names of layers, trash. */
 export class GraphRoot {
   readonly root: string;
   /** Trees whose deletion is to come. */
   readonly #trashed: string[] = [];
+  /** When they are gone. */
+  #emptied: Promise<void> = Promise.resolve();
 
   /** @param root absolute path of the data root. */
   constructor(root: string) {
@@ -71,14 +76,21 @@ export class GraphRoot {
   /**
    * Removes everything of a container. Its name is free when this returns; its files go after that, those of one
    * container after the other. What is left when the engine ends goes at the next start, with the rest of the trash.
+   * On a disk that is nearly full it is waited for: who removes something there needs the room.
    *
    * @throws the kernel's refusal to move the directory away.
    */
-  removeContainer(id: string): void {
+  async removeContainer(id: string): Promise<void> {
     const trashed = moveToTrash(this.container(id).dir, `${this.root}/trash`);
     if (trashed === undefined) return;
     this.#trashed.push(trashed);
-    if (this.#trashed.length === 1) setTimeout(() => void this.#emptyTrash(), DELETE_DELAY_MS);
+    if (this.#trashed.length === 1) {
+      this.#emptied = new Promise((resolve) => setTimeout(resolve, DELETE_DELAY_MS)).then(() =>
+        this.#emptyTrash()
+      );
+    }
+    const { bavail, bsize } = kernel.statfs(this.root);
+    if (Number(bavail) * bsize < SHORT_OF_SPACE) await this.#emptied;
   }
 
   async #emptyTrash(): Promise<void> {

@@ -120,7 +120,7 @@ export class FuseOverlayfsDriver implements GraphDriver {
 
   async remove(containerId: string): Promise<void> {
     await this.release(containerId);
-    this.#graph.removeContainer(containerId);
+    await this.#graph.removeContainer(containerId);
   }
 
   async usage(containerId: string): Promise<number> {

@@ -42,9 +42,8 @@ export class OverlayDriver implements GraphDriver {
 
   async release(_containerId: string): Promise<void> {}
 
-  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async remove(containerId: string): Promise<void> {
-    this.#graph.removeContainer(containerId);
+    await this.#graph.removeContainer(containerId);
   }
 
   async usage(containerId: string): Promise<number> {

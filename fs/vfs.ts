@@ -96,9 +96,8 @@ export class VfsDriver implements GraphDriver {
 
   async release(_containerId: string): Promise<void> {}
 
-  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async remove(containerId: string): Promise<void> {
-    this.#graph.removeContainer(containerId);
+    await this.#graph.removeContainer(containerId);
   }
 
   /** Bytes of the files that the container has made or changed: a change of any kind renews a file's ctime. */
