@@ -100,7 +100,7 @@ export interface TreeResults {
 export type ToTreeWorker =
   /** `flow`: two Int32: chunks that may still be sent, and whether to give up. */
   | { readonly kind: "order"; readonly order: TreeOrder; readonly flow: SharedArrayBuffer }
-  | { readonly kind: "chunk"; readonly chunk: Uint8Array }
+  | { readonly kind: "chunk"; readonly chunk: Uint8Array<ArrayBuffer> }
   | { readonly kind: "eof" }
   | { readonly kind: "abort" };
 
@@ -108,8 +108,8 @@ export type FromTreeWorker =
   | { readonly kind: "ready" }
   | { readonly kind: "stat"; readonly stat: PathStat }
   | { readonly kind: "chunk"; readonly chunk: Uint8Array }
-  /** An input chunk has been worked off. */
-  | { readonly kind: "taken" }
+  /** An input chunk has been worked off; its memory comes back. */
+  | { readonly kind: "taken"; readonly buffer: ArrayBuffer }
   | { readonly kind: "done"; readonly result: TreeResults[keyof TreeResults] }
   | { readonly kind: "failed"; readonly fault: TreeFault };
 

@@ -4,7 +4,7 @@ import type { Stat, Syscalls } from "../ffi/syscalls.ts";
 import { TAR_END, type TarEntryType, tarHeader, tarPadding } from "./tar/mod.ts";
 import { isDriverXattr } from "./whiteouts.ts";
 
-const CHUNK = 256 * 1024;
+const CHUNK = 1024 * 1024;
 
 const TYPES: ReadonlyMap<number, TarEntryType> = new Map([
   [0o100000, "file"],

@@ -15,7 +15,7 @@ import {
 /** How long a thread that has nothing to do is kept. */
 const IDLE_MS = 10_000;
 /** Bytes of an archive that go to a thread at once. */
-const GATHERED = 256 * 1024;
+const GATHERED = 1024 * 1024;
 
 type Listener = (message: FromTreeWorker) => void;
 
@@ -203,11 +203,14 @@ export class TreeThreads implements Disposable {
     signal?.throwIfAborted();
     const thread = await this.#take();
     let credit = WINDOW;
+    const spare: ArrayBuffer[] = [];
     let wake = () => {};
     let outcome: FromTreeWorker | undefined;
     thread.listener = (message) => {
-      if (message.kind === "taken") credit++;
-      else if (message.kind === "done" || message.kind === "failed") outcome = message;
+      if (message.kind === "taken") {
+        credit++;
+        spare.push(message.buffer);
+      } else if (message.kind === "done" || message.kind === "failed") outcome = message;
       wake();
     };
     const until = async (condition: () => boolean) => {
@@ -218,7 +221,7 @@ export class TreeThreads implements Disposable {
     try {
       thread.post({ kind: "order", order, flow: newFlow().buffer });
       try {
-        for await (const chunk of gathered(chunks)) {
+        for await (const chunk of gathered(chunks, spare)) {
           await until(() => credit > 0 || outcome !== undefined || signal?.aborted === true);
           signal?.throwIfAborted();
           if (outcome !== undefined) break;
@@ -251,11 +254,16 @@ export class TreeThreads implements Disposable {
   }
 }
 
-/** The same bytes in larger pieces, which belong to the caller: each message to a thread has its price. */
+/**
+ * The same bytes in larger pieces, which belong to the caller: each message to a thread has its price. So has new memory, which
+ * is why `spare` is taken first.
+ */
 async function* gathered(
   chunks: AsyncIterable<Uint8Array>,
+  spare: ArrayBuffer[],
 ): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
-  let buffer = new Uint8Array(GATHERED);
+  const empty = () => new Uint8Array(spare.pop() ?? new ArrayBuffer(GATHERED));
+  let buffer = empty();
   let used = 0;
   for await (const chunk of chunks) {
     for (let at = 0; at < chunk.length;) {
@@ -265,7 +273,7 @@ async function* gathered(
       at += step;
       if (used < GATHERED) continue;
       yield buffer;
-      buffer = new Uint8Array(GATHERED);
+      buffer = empty();
       used = 0;
     }
   }

@@ -278,7 +278,7 @@ scope.onmessage = ({ data }) => {
       case "chunk":
         if (draining) return;
         extraction?.take(data.chunk);
-        send({ kind: "taken" });
+        scope.postMessage({ kind: "taken", buffer: data.chunk.buffer }, [data.chunk.buffer]);
         return;
       case "eof": {
         const ending = extraction;
