@@ -39,3 +39,13 @@ export const HOST_ADDRESS6 = "fd00:b0:2::2";
 export const RESOLVER_ADDRESS6 = "fd00:b0:2::3";
 export const TUN_ADDRESS6 = "fd00:b0:2::100";
 export const TUN_NAME = "berth0";
+
+/**
+ * Where the rule for SYNs that are written to the TUN leads (`iif berth0 tcp flags syn/(syn|ack|rst) → tproxy to 127.0.0.1:TPROXY_PORT, mark 1`,
+ * for IPv6 to ::1). One address and not the wildcard: else a container's packets to this port of any address would find the listener by
+ * themselves. The rule `socket transparent → mark 1` must not see a pure SYN: it would find the TIME_WAIT of an earlier connection with the same
+ * ports, which only tproxy knows how to replace. `accept_local` of the TUN device is 1, since answers of gateways come in by it.
+ */
+export const TPROXY_PORT = 1;
+export const TPROXY_ADDRESS = "127.0.0.1";
+export const TPROXY_ADDRESS6 = "::1";
