@@ -10,6 +10,8 @@ export interface Skipped {
 
 /** What one run of vitest hands to the next one, which runs what needed root: see scripts/test. */
 interface Results {
+  /** Names of tests that passed at the second try only. */
+  readonly unsteady: readonly string[];
   readonly passed: number;
   readonly failed: number;
   readonly skipped: readonly Skipped[];
@@ -35,12 +37,14 @@ export default class SummaryReporter implements Reporter {
     let failed = (before?.failed ?? checksFailed) + errors.length;
     const skipped: Skipped[] = before?.skipped.filter((each) => !left?.has(idOf(each))) ?? [];
     const waiting: Skipped[] = [];
+    const unsteady = [...before?.unsteady ?? []];
     for (const module of modules) {
       failed += module.errors().length;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         const entry = { file: module.relativeModuleId, name: test.fullName, reason: reasonOf(test) };
         if (left !== undefined && !left.has(idOf(entry))) continue;
+        if (test.diagnostic()?.flaky) unsteady.push(`${entry.file}: ${entry.name}`);
         if (state === "passed") passed += 1;
         else if (state === "failed") failed += 1;
         else {
@@ -51,16 +55,24 @@ export default class SummaryReporter implements Reporter {
     }
     const results = Deno.env.get("BERTH_TEST_RESULTS");
     if (results && waiting.length > 0) {
-      Deno.writeTextFileSync(results, JSON.stringify({ passed, failed, skipped, waiting } satisfies Results));
+      Deno.writeTextFileSync(
+        results,
+        JSON.stringify({ unsteady, passed, failed, skipped, waiting } satisfies Results),
+      );
       return;
     }
     // After what the other reporter prints at the end of the run.
-    addEventListener("unload", () => console.log(summaryText(passed, failed, skipped)));
+    addEventListener("unload", () => console.log(summaryText(passed, failed, skipped, unsteady)));
   }
 }
 
-/** The end of the output: each reason with the files it concerns, then the numbers. */
-export function summaryText(passed: number, failed: number, skipped: readonly Skipped[]): string {
+/** The end of the output: each reason with the files it concerns, tests that passed at the second try, then the numbers. */
+export function summaryText(
+  passed: number,
+  failed: number,
+  skipped: readonly Skipped[],
+  unsteady: readonly string[] = [],
+): string {
   const lines: string[] = [""];
   const byReason = Map.groupBy(skipped, ({ reason }) => reason);
   if (byReason.size > 0) lines.push("Skipped:");
@@ -72,6 +84,9 @@ export function summaryText(passed: number, failed: number, skipped: readonly Sk
     }
   }
   if (byReason.size > 0) lines.push("");
+  if (unsteady.length > 0) {
+    lines.push("Unsteady (failed once, then passed):", ...unsteady.map((name) => `  ${name}`), "");
+  }
   return [...lines, `${passed} passed, ${failed} failed, ${skipped.length} skipped`].join("\n");
 }
 

@@ -19,3 +19,13 @@ it("summaryText() groups skipped tests by reason and ends with the numbers", () 
   ]);
   expect(summaryText(5, 0, [])).toBe("\n5 passed, 0 failed, 0 skipped");
 });
+
+it("summaryText() names tests that passed at the second try", () => {
+  expect(summaryText(5, 0, [], ["a.test.ts: does it"]).split("\n")).toEqual([
+    "",
+    "Unsteady (failed once, then passed):",
+    "  a.test.ts: does it",
+    "",
+    "5 passed, 0 failed, 0 skipped",
+  ]);
+});
