@@ -49,3 +49,10 @@ export const TUN_NAME = "berth0";
 export const TPROXY_PORT = 1;
 export const TPROXY_ADDRESS = "127.0.0.1";
 export const TPROXY_ADDRESS6 = "::1";
+/** The table of nf_tables in the namespace; made anew, with its chains, whenever netd starts. */
+export const NFT_TABLE = { family: "inet", name: "berth" } as const;
+/**
+ * A chain that prerouting jumps to for what comes by {@link TUN_NAME}: empty, to be filled by the outbound part (its tproxy rule). What it does not
+ * accept is routed as usual.
+ */
+export const OUTBOUND_CHAIN = "outbound";
