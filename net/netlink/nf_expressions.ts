@@ -4,7 +4,7 @@
  * action is the list of expressions that it takes; register 1 is free for each of them.
  */
 import { AF_INET, AF_INET6 } from "../../ffi/constants.ts";
-import { IPPROTO_TCP } from "../../ffi/network_constants.ts";
+import { IPPROTO_TCP, IPPROTO_UDP } from "../../ffi/network_constants.ts";
 import { familyOf, type Prefix, requirePrefix } from "./addresses.ts";
 import { Payload } from "./codec.ts";
 import * as n from "./nf_constants.ts";
@@ -142,6 +142,26 @@ export const tcpFlagsAre = (flags: number, of: number): NfExpressions => [
 /** TCP and UDP: after {@link protocolIs}. */
 export const destinationPortIs = (port: number): NfExpressions => headerIs("transport", 2, u16be(port));
 export const sourcePortIs = (port: number): NfExpressions => headerIs("transport", 0, u16be(port));
+
+/**
+ * Writes another port into a TCP or UDP header, and corrects its checksum: translation without connection tracking. After
+ * {@link protocolIs} with the same protocol.
+ */
+export const setPort = (
+  which: "source" | "destination",
+  protocol: typeof IPPROTO_TCP | typeof IPPROTO_UDP,
+  port: number,
+): NfExpressions => [
+  immediate(u16be(port)),
+  expression(
+    "payload",
+    (data) =>
+      data.u32be(n.NFTA_PAYLOAD_SREG, n.NFT_REG_1).u32be(n.NFTA_PAYLOAD_BASE, n.NFT_PAYLOAD_TRANSPORT_HEADER)
+        .u32be(n.NFTA_PAYLOAD_OFFSET, which === "source" ? 0 : 2).u32be(n.NFTA_PAYLOAD_LEN, 2)
+        .u32be(n.NFTA_PAYLOAD_CSUM_TYPE, n.NFT_PAYLOAD_CSUM_INET)
+        .u32be(n.NFTA_PAYLOAD_CSUM_OFFSET, protocol === IPPROTO_TCP ? 16 : 6),
+  ),
+];
 
 function prefixBits({ address, length }: Prefix): Uint8Array {
   return Uint8Array.from(
