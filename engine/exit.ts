@@ -6,7 +6,7 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { endOrphan, removeShimDir } from "./orphan.ts";
 import { releaseMounts, removeLocked } from "./remove.ts";
 import { nextDelay, shouldRestart } from "./restart_policy.ts";
-import type { ReadyShim } from "./shim_pool.ts";
+import type { ServingShim } from "./shim_pool.ts";
 
 /** Starts a container; the caller holds its mutex. Handed in, because a start needs this file as well. */
 export type StartLocked = (ctx: EngineContext, container: Container) => Promise<void>;
@@ -21,7 +21,7 @@ const EXIT_LOST = 137;
 export function followShim(
   ctx: EngineContext,
   container: Container,
-  shim: ReadyShim,
+  shim: ServingShim,
   start: StartLocked,
 ): void {
   const report = (work: Promise<void>) =>
@@ -36,14 +36,14 @@ export function followShim(
 }
 
 /** The container that this shim serves is still the one that runs: a late word of an earlier run changes nothing. */
-function isCurrent(container: Container, shim: ReadyShim): boolean {
+function isCurrent(container: Container, shim: ServingShim): boolean {
   return !container.removed && container.record.shim?.dir === shim.ref.dir;
 }
 
 async function takeExit(
   ctx: EngineContext,
   container: Container,
-  shim: ReadyShim,
+  shim: ServingShim,
   record: ExitRecord,
   start: StartLocked,
 ): Promise<void> {
@@ -58,7 +58,7 @@ async function takeExit(
 async function takeLoss(
   ctx: EngineContext,
   container: Container,
-  shim: ReadyShim,
+  shim: ServingShim,
   start: StartLocked,
 ): Promise<void> {
   await container.mutex.run(async () => {

@@ -60,7 +60,11 @@ function paperShim(dir: string): ReadyShim {
     close: () => {},
   };
   // The class has private fields, which no other object can have; nobody looks at them from outside.
-  return { ref: { id: "", dir, pid: 0, startTime: "" }, client: client as unknown as ShimClient };
+  return {
+    ref: { id: "", dir, pid: 0, startTime: "" },
+    client: client as unknown as ShimClient,
+    init: { pid: 1, startTime: "1" },
+  };
 }
 
 /**

@@ -2,13 +2,19 @@ import { selfCommand } from "../base/self.ts";
 import { EngineError } from "../base/errors.ts";
 import type { NamespaceMode, ShimOptions } from "../runtime/spec.ts";
 import type { ShimRef } from "./container_record.ts";
-import { processStat } from "../base/process_identity.ts";
+import { type ProcessIdentity, processStat } from "../base/process_identity.ts";
 import { ShimClient } from "./shim_client.ts";
 
-/** A shim that waits for its container. */
-export interface ReadyShim {
+/** A shim that has a container, or had one. */
+export interface ServingShim {
   readonly ref: ShimRef;
   readonly client: ShimClient;
+}
+
+/** A shim that waits for its container. */
+export interface ReadyShim extends ServingShim {
+  /** The process that becomes the container, in its namespaces already. */
+  readonly init: ProcessIdentity;
 }
 
 export type ShimNamespaces = ShimOptions["namespaces"];
@@ -48,7 +54,7 @@ export class ShimPool {
   readonly #idle: ReadyShim[] = [];
   readonly #newDir: () => string;
   /** Shims of this engine's own version, with all namespaces private: only those may come back. */
-  readonly #returnable = new WeakSet<ReadyShim>();
+  readonly #returnable = new WeakSet<ServingShim>();
   /** Starts that wait for a shim which is booting for the pool: it is nearer than a new one. */
   readonly #waiters: ((shim: ReadyShim | undefined) => void)[] = [];
   #refillTimer: ReturnType<typeof setTimeout> | undefined;
@@ -104,7 +110,7 @@ export class ShimPool {
    * Lets a shim go whose container has ended. Resolves when the shim has taken note; it is in the pool again, or gone, a little
    * later.
    */
-  async release(shim: ReadyShim): Promise<void> {
+  async release(shim: ServingShim): Promise<void> {
     const { client } = shim;
     const back = !this.#closed && this.#returnable.has(shim) &&
       this.#idle.length + this.#booting < this.#size;
@@ -132,7 +138,7 @@ export class ShimPool {
         if (!ready) throw new EngineError("system", "the shim did not start over");
         const fresh = await ShimClient.connect(dir);
         const id = dir.slice(dir.lastIndexOf("/") + 1);
-        this.#admit({ ref: { ...shim.ref, id, dir }, client: fresh });
+        this.#admit({ ref: { ...shim.ref, id, dir }, client: fresh, init: await waitingInit(fresh) });
       } catch {
         // As good as any other that has ended: a new one is booted.
         this.#booting--;
@@ -244,7 +250,8 @@ export function shimSpawner(shimsDir: string): SpawnShim {
       const client = await ShimClient.connect(dir);
       const stat = processStat(child.pid);
       if (stat === undefined) throw new EngineError("system", "the shim ended at once");
-      return { ref: { id, dir, pid: child.pid, startTime: stat.startTime }, client };
+      const init = await waitingInit(client);
+      return { ref: { id, dir, pid: child.pid, startTime: stat.startTime }, client, init };
     } catch (error) {
       try {
         child.kill("SIGKILL");
@@ -256,6 +263,13 @@ export function shimSpawner(shimsDir: string): SpawnShim {
       throw error;
     }
   };
+}
+
+/** @throws {EngineError} system: it has ended already */
+async function waitingInit(client: ShimClient): Promise<ProcessIdentity> {
+  const { state } = await client.request({ op: "status" });
+  if (!state?.init) throw new EngineError("system", "the shim has no process for a container");
+  return state.init;
 }
 
 /** An empty directory for a shim, with a new name. */

@@ -4,7 +4,8 @@
  *
  *   engine: spawns `@shim` with ShimOptions as one JSON argument; shim writes "ready\n" to its stdout once both sockets listen and the namespaces are made.
  *   engine: connects ctl.sock, and attach.sock for every client that attached before the start.
- *   engine: start → shim: answer {pid,startTime} once init has become the container's process, or an error.
+ *   engine: start → shim: answer {pid,startTime} once init has become the container's process, or an error. With `hold` init waits
+ *           for `go` before that: its network is made meanwhile, from outside.
  *   engine: exec / signal / resize / closeStdin … at will.
  *   shim:   writes ExitRecord to `exitFile` (tmp, rename), then sends the exit event (again to each engine that connects later).
  *   engine: shutdown once it has recorded the exit → shim removes its directory and ends, or begins anew for another container.
@@ -31,6 +32,8 @@ export interface ShimState {
   /** Field 22 of /proc/PID/stat, in clock ticks since boot: pid + this identify a process for ever. */
   readonly shimStartTime: string;
   readonly containerId: string | null;
+  /** The process that waits for an order, in the namespaces that the container will have; null once it has had one. */
+  readonly init: { readonly pid: number; readonly startTime: string } | null;
   readonly pid: number | null;
   readonly startTime: string | null;
   readonly startedAt: string | null;
@@ -48,7 +51,11 @@ export type ShimRequest =
     /** Close stdin when the first attached stdin client leaves. */
     readonly stdinOnce: boolean;
     readonly exitFile: string;
+    /** Everything is made ready, and the program is executed after `go` only. */
+    readonly hold?: boolean;
   }
+  /** Lets a start with `hold` go on, or fail for this reason. It may come before the start has come so far. */
+  | { readonly seq: number; readonly op: "go"; readonly refusal?: string }
   | { readonly seq: number; readonly op: "signal"; readonly signal: number; readonly execId?: string }
   | {
     readonly seq: number;

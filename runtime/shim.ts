@@ -51,6 +51,8 @@ export class Shim {
   #used = false;
   #container: Container | undefined;
   #exit: ExitRecord | undefined;
+  /** What has been said to a start with `hold`. */
+  #word: { readonly refusal?: string } | undefined;
   readonly #unsent: ShimMessage[] = [];
   #leaving = false;
   #again: string | undefined;
@@ -147,6 +149,7 @@ export class Shim {
 
   /** Without a container there is nothing to stay for. */
   #onDisconnect(): void {
+    if (this.#starting) this.#word ??= { refusal: "the engine has ended during the start" };
     if (this.#container === undefined && !this.#starting) this.#leave();
     else this.#leaveWhenServed();
   }
@@ -162,6 +165,9 @@ export class Shim {
       switch (request.op) {
         case "start":
           return this.#start(request);
+        case "go":
+          this.#word = request;
+          break;
         case "exec":
           return this.#exec(request);
         case "signal":
@@ -220,10 +226,16 @@ export class Shim {
         this.#writeState();
         const { pid, startTime } = this.#init;
         this.#control.send({ seq, ok: true, pid, startTime, startedAt: this.#container.startedAt });
-      });
+      }, request.hold === true ? { open: () => this.#mayGo() } : undefined);
     } finally {
       for (const fd of stdio) kernel.close(fd);
     }
+  }
+
+  #mayGo(): boolean {
+    this.#control.handlePending();
+    if (this.#word?.refusal !== undefined) throw new InitFailure("network", this.#word.refusal);
+    return this.#word !== undefined;
   }
 
   #onContainerEnd(exit: ChildExit): void {
@@ -304,6 +316,7 @@ export class Shim {
       shimPid: this.#kernel.getpid(),
       shimStartTime: this.#startTime,
       containerId: container?.request.spec.id ?? null,
+      init: this.#used ? null : { pid: this.#init.pid, startTime: this.#init.startTime },
       pid: container === undefined ? null : this.#init.pid,
       startTime: container === undefined ? null : this.#init.startTime,
       startedAt: container?.startedAt ?? null,

@@ -24,6 +24,8 @@ interface Connection {
   readonly queue: OutQueue;
   parts: Uint8Array[];
   size: number;
+  /** Whole requests that nobody has looked at yet. */
+  readonly lines: string[];
 }
 
 export class ControlServer {
@@ -76,7 +78,13 @@ export class ControlServer {
     const fd = acceptPeer(this.#kernel, this.#listener);
     if (fd === undefined) return;
     const older = this.#connection;
-    const connection: Connection = { fd, queue: new OutQueue(this.#kernel, fd), parts: [], size: 0 };
+    const connection: Connection = {
+      fd,
+      queue: new OutQueue(this.#kernel, fd),
+      parts: [],
+      size: 0,
+      lines: [],
+    };
     this.#connection = connection;
     if (older !== undefined) this.#release(older);
     this.#loop.add(fd, EPOLLIN, (events) => {
@@ -100,14 +108,23 @@ export class ControlServer {
     let rest = chunk.subarray(0, count);
     for (let end = rest.indexOf(NEWLINE); end >= 0; end = rest.indexOf(NEWLINE)) {
       connection.parts.push(rest.subarray(0, end));
-      const line = text(connection.parts);
+      connection.lines.push(text(connection.parts));
       connection.parts = [];
       rest = rest.subarray(end + 1);
       connection.size = rest.length;
-      this.#handle(line);
-      if (this.#connection !== connection) return;
     }
     if (rest.length > 0) connection.parts.push(rest.slice());
+    this.handlePending();
+  }
+
+  /** Handles requests that have been read: for a handler that waits for one of them. */
+  handlePending(): void {
+    const connection = this.#connection;
+    while (connection !== undefined && connection === this.#connection) {
+      const line = connection.lines.shift();
+      if (line === undefined) return;
+      this.#handle(line);
+    }
   }
 
   #handle(line: string): void {

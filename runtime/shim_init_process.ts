@@ -19,12 +19,19 @@ import type { ShimOptions } from "./spec.ts";
 const START_DEADLINE_MS = 60_000;
 /** Exit code of a process whose program the kernel does not run, as runc's. */
 const NOT_A_PROGRAM = 255;
+/** How long the loop sleeps at most before the gate is looked at again; messages and exits wake it. */
+const GATE_TURN_MS = 1_000;
 /** Descriptors travel with one byte. */
 const MESSAGE = 1;
 
 export type LaunchResult =
   | { readonly ok: true; readonly master: number | undefined }
   | { readonly ok: false; readonly error: StartFailure };
+
+/** What a start waits for before its program is executed. `open` throws {@link InitFailure} when it shall not be. */
+export interface Gate {
+  readonly open: () => boolean;
+}
 
 /** Those that run, by pid: whoever reaps children in bulk must leave these alone, or pass on what it has learned. */
 const running = new Map<number, InitProcess>();
@@ -47,6 +54,7 @@ export class InitProcess {
   #onResult: ((result: LaunchResult) => void) | undefined;
   #deadline = Infinity;
   #deadlineTimer: number | undefined;
+  #gate: Gate | undefined;
   #master: number | undefined;
   #program: Program | undefined;
   #appearsLate = false;
@@ -98,8 +106,14 @@ export class InitProcess {
   }
 
   /** Carries out the order; the descriptors stay the caller's. `onResult` is called once, at once or from the loop. */
-  launch(order: InitOrder, fds: readonly number[], onResult: (result: LaunchResult) => void): void {
+  launch(
+    order: InitOrder,
+    fds: readonly number[],
+    onResult: (result: LaunchResult) => void,
+    gate?: Gate,
+  ): void {
     this.#onResult = onResult;
+    this.#gate = gate;
     this.#deadline = performance.now() + START_DEADLINE_MS;
     this.#deadlineTimer = this.#loop.after(START_DEADLINE_MS, () => this.#fail(LATE));
     try {
@@ -120,6 +134,7 @@ export class InitProcess {
       entered: () => this.#stub.closeNow(),
       procOf: (pidNamespace) => this.#procOf(pidNamespace),
       appear: () => {
+        this.#awaitGate();
         if (order.kind === "exec" || this.#appearsLate) this.#fork();
         // It has looked after the stub of a shim that is killed; the container is to go on.
         this.#stub.calls.prctl(PR_SET_PDEATHSIG, 0);
@@ -191,6 +206,16 @@ export class InitProcess {
   #fetchTerminal(master: number): void {
     this.#stub.calls.sendmsg(STUB_SOCKET, new Uint8Array(MESSAGE), [master]);
     this.#master = this.#kernel.recvmsg(this.#stub.socket, new Uint8Array(MESSAGE)).fds[0];
+  }
+
+  /** Until here the end of the shim ends the process as well. */
+  #awaitGate(): void {
+    const gate = this.#gate;
+    while (gate !== undefined && !gate.open()) {
+      const left = this.#deadline - performance.now();
+      if (left <= 0 || this.#ended) throw new InitFailure("init", LATE);
+      this.#loop.turn(Math.min(left, GATE_TURN_MS));
+    }
   }
 
   /** The rest of the container's life goes on while a file system keeps the stub waiting. */

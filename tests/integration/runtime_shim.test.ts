@@ -250,11 +250,56 @@ describeWith(BUSYBOX)("a shim", () => {
       shimPid: shim.pid,
       shimStartTime: stat(shim.pid),
       containerId: "0123456789abcdef",
+      init: null,
       pid: reply.pid,
       startTime: stat(reply.pid ?? 0),
       startedAt: reply.startedAt,
       exitFile: shim.exitFile,
     });
+  });
+
+  it("names the process that waits, and executes the program of a start with hold after go only", async () => {
+    await using shim = await ShimClient.start();
+    const status = await shim.request({ op: "status" });
+    const init = status.ok ? status.state?.init : undefined;
+    const started = shim.start(sh("cat /proc/sys/net/ipv4/ip_default_ttl; exit 3"), { hold: true });
+    // Made from outside, in the network namespace that the container will have.
+    const network = `--net=/proc/${init?.pid}/ns/net`;
+    const user = [`--user=/proc/${init?.pid}/ns/user`, "--preserve-credentials"];
+    const command = ["sh", "-c", "echo 77 >/proc/sys/net/ipv4/ip_default_ttl"];
+    await new Deno.Command("nsenter", { args: [...user, network, ...command] }).output();
+    expect(await shim.request({ op: "go" })).toMatchObject({ ok: true });
+    expect(await started).toMatchObject({ ok: true, ...init });
+    expect((await shim.exit()).exitCode).toBe(3);
+    expect((await shim.log()).map(({ log }) => log)).toEqual(["77\n"]);
+  });
+
+  it("takes go together with the start, and nothing is left of one that is refused", async () => {
+    await using shim = await ShimClient.start();
+    const [started, gone] = await Promise.all([
+      shim.start(sh("exit 4"), { hold: true }),
+      shim.request({ op: "go", refusal: "no network today" }),
+    ]);
+    expect(gone.ok).toBe(true);
+    expect(started).toMatchObject({ ok: false, error: { stage: "network", message: "no network today" } });
+    await shim.again();
+    const [second] = await Promise.all([
+      shim.start(sh("exit 5"), { hold: true }),
+      shim.request({ op: "go" }),
+    ]);
+    expect(second.ok).toBe(true);
+    expect((await shim.exit()).exitCode).toBe(5);
+  });
+
+  it("ends with its process when its engine dies during a start with hold", async () => {
+    await using shim = await ShimClient.start();
+    const status = await shim.request({ op: "status" });
+    const init = status.ok ? status.state?.init?.pid : undefined;
+    void shim.start(sh("sleep 1000"), { hold: true }).catch(() => {});
+    const mounts = (pid: number | undefined) => Deno.readLinkSync(`/proc/${pid}/ns/mnt`);
+    await until("the start has begun", () => mounts(init) !== mounts(shim.pid));
+    shim.disconnect();
+    await until("both are gone", () => !exists(`/proc/${init}`) && !exists(shim.dir));
   });
 
   it("without a container ends with its engine's connection", async () => {

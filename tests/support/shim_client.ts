@@ -57,6 +57,7 @@ export interface StartOptions {
   readonly openStdin?: boolean;
   readonly stdinOnce?: boolean;
   readonly log?: Partial<LogSpec>;
+  readonly hold?: boolean;
 }
 
 export interface Output {
@@ -182,6 +183,7 @@ export class ShimClient implements AsyncDisposable {
       openStdin: options.openStdin ?? false,
       stdinOnce: options.stdinOnce ?? true,
       exitFile: this.exitFile,
+      ...(options.hold === undefined ? {} : { hold: options.hold }),
     });
   }
 

@@ -119,6 +119,11 @@ describe("ShimClient", () => {
   });
 });
 
+async function readSome(connection: Deno.Conn): Promise<Uint8Array> {
+  const buffer = new Uint8Array(1024);
+  return buffer.subarray(0, await connection.read(buffer) ?? 0);
+}
+
 /** A pool over shims that are no processes. */
 function fakePool(size: number): {
   pool: ShimPool;
@@ -138,6 +143,7 @@ function fakePool(size: number): {
     if (fail.next) throw new Error("no more processes");
     const shim = {
       ref: { id: String(spawned.length), dir: `${dir}/none`, pid: 1, startTime: "1" },
+      init: { pid: 2, startTime: "2" },
       events: {} as ShimEvents,
       closed: false,
       client: undefined as unknown as ShimClient,
@@ -239,10 +245,16 @@ describe("ShimPool", () => {
     const listener = Deno.listen({ transport: "unix", path: `${order.again}/ctl.sock` });
     using _listener = listener;
     spawned[0]?.events.onReady?.();
-    using _connection = await listener.accept();
+    using connection = await listener.accept();
+    const status = JSON.parse(new TextDecoder().decode(await readSome(connection))) as { seq: number };
+    const state = { init: { pid: 3, startTime: "3" } };
+    await connection.write(
+      new TextEncoder().encode(`${JSON.stringify({ seq: status.seq, ok: true, state })}\n`),
+    );
     await waitFor(() => pool.idle === 1, 5000, () => "waited for the shim to be back");
     const again = await pool.acquire();
     expect(again.ref).toMatchObject({ pid: shim.ref.pid, dir: order.again });
+    expect(again.init).toEqual(state.init);
     expect(spawned.map(({ closed }) => closed)).toEqual([true, true]);
     again.client.close();
   });
