@@ -12,7 +12,7 @@ import {
 } from "./context.ts";
 import { adaptInspect, adaptListed } from "./image_versions.ts";
 import { jsonMessage } from "../engine/image_transfer.ts";
-import { parseReference } from "../image/reference.ts";
+import { parseReference } from "../base/reference.ts";
 import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";

@@ -1,7 +1,7 @@
 import { conflict } from "../base/errors.ts";
 import type { TreeThreads } from "../fs/tree_threads.ts";
 import type { ImageStore } from "../image/image_store.ts";
-import { familiarString, parseReference, withDefaultTag } from "../image/reference.ts";
+import { familiarString, parseReference, withDefaultTag } from "../base/reference.ts";
 import type { ContainerDefaults } from "../image/types.ts";
 import type { Container } from "./container.ts";
 import { mergeImageConfig } from "./container_config.ts";

@@ -1,7 +1,7 @@
 import type { ImageStore } from "../image/image_store.ts";
 import type { LoadProgress } from "../image/load.ts";
 import { type Platform, requirePlatform } from "../image/platform.ts";
-import { familiarString, parseReference, withDefaultTag } from "../image/reference.ts";
+import { familiarString, parseReference, withDefaultTag } from "../base/reference.ts";
 import type { EngineContext } from "./context.ts";
 import { imageEvent } from "./image_events.ts";
 import { jsonMessage } from "./image_transfer.ts";

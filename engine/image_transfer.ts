@@ -5,7 +5,7 @@ import type { ImageStore } from "../image/image_store.ts";
 import { parsePlatform } from "../image/platform.ts";
 import { ImagePuller, type TransferMessage } from "../image/pull.ts";
 import { ImagePusher } from "../image/push.ts";
-import { familiarName, familiarString, parseReference, withDefaultTag } from "../image/reference.ts";
+import { familiarName, familiarString, parseReference, withDefaultTag } from "../base/reference.ts";
 import { login } from "../image/registry/login.ts";
 import { search } from "../image/registry/search.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";

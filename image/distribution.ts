@@ -1,7 +1,7 @@
 import { type RegistryAuth, type RegistrySettings } from "./registry/settings.ts";
 import { translated } from "./pull.ts";
 import type { Platform } from "./platform.ts";
-import type { Reference } from "./reference.ts";
+import type { Reference } from "../base/reference.ts";
 import { type FetchedManifest, RegistryClient } from "./registry/client.ts";
 import { endpointsOf } from "./registry/endpoints.ts";
 import { ConnectionError } from "./registry/errors.ts";

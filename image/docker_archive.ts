@@ -2,7 +2,7 @@ import { invalid } from "../base/errors.ts";
 import type { SpooledArchive } from "./archive_spool.ts";
 import { parseImageConfig } from "./image_config.ts";
 import { checkLayerCount, type PlannedImage } from "./load_plan.ts";
-import { parseReference, withDefaultTag } from "./reference.ts";
+import { parseReference, withDefaultTag } from "../base/reference.ts";
 import { dockerManifestSchema, parseJson } from "./schemas.ts";
 
 export const DOCKER_MANIFEST = "manifest.json";

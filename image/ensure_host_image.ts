@@ -8,7 +8,7 @@ import {
   hostLayout,
 } from "./host_image.ts";
 import type { ImageLookup } from "./image_lookup.ts";
-import { canonicalString, parseReference } from "./reference.ts";
+import { canonicalString, parseReference } from "../base/reference.ts";
 import type { StoreInternals } from "./store_internals.ts";
 import type { Image } from "./types.ts";
 

@@ -10,7 +10,7 @@ import {
   type Reference,
   storedName,
   withDefaultTag,
-} from "./reference.ts";
+} from "../base/reference.ts";
 import type { Image } from "./types.ts";
 
 /** Go's zero time: what Docker shows for an image without a date. */

@@ -1,7 +1,7 @@
 import { conflict } from "../base/errors.ts";
 import { shortId } from "./digest.ts";
 import type { ImageRow, ImageTables, RefRow } from "./image_tables.ts";
-import { canonicalName, familiarString, parseReference } from "./reference.ts";
+import { canonicalName, familiarString, parseReference } from "../base/reference.ts";
 
 export interface RemoveOptions {
   readonly force: boolean;

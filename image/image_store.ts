@@ -24,7 +24,7 @@ import {
   type Reference,
   storedName,
   withDefaultTag,
-} from "./reference.ts";
+} from "../base/reference.ts";
 import { saveImages } from "./save.ts";
 import type { PulledImage, StoreInternals } from "./store_internals.ts";
 import { Trash } from "./trash.ts";

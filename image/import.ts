@@ -4,7 +4,7 @@ import { chunksOf } from "./abortable.ts";
 import { applyChanges } from "./change.ts";
 import { KeptLayers } from "./kept_layers.ts";
 import { HOST_PLATFORM, parsePlatform } from "./platform.ts";
-import { parseReference, withDefaultTag } from "./reference.ts";
+import { parseReference, withDefaultTag } from "../base/reference.ts";
 import type { StoreInternals } from "./store_internals.ts";
 
 export interface ImportOptions {

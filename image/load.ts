@@ -8,7 +8,7 @@ import { KeptLayers } from "./kept_layers.ts";
 import type { PlannedImage } from "./load_plan.ts";
 import { OCI_INDEX, planOciLayout } from "./oci_layout.ts";
 import { formatPlatform, matches, type Platform, platformOf } from "./platform.ts";
-import { familiarString } from "./reference.ts";
+import { familiarString } from "../base/reference.ts";
 import type { StoreInternals } from "./store_internals.ts";
 
 /** Layers of one archive that are unpacked at the same time. */

@@ -1,6 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import type { ArchivePart } from "./archive_spool.ts";
-import type { Reference } from "./reference.ts";
+import type { Reference } from "../base/reference.ts";
 import type { ImageConfig } from "./types.ts";
 
 /** A layer as an archive holds it, perhaps compressed. */

@@ -10,5 +10,5 @@ export {
   parseReference,
   type Reference,
   withDefaultTag,
-} from "./reference.ts";
+} from "../base/reference.ts";
 export { shortId } from "./digest.ts";

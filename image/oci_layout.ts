@@ -4,7 +4,7 @@ import { digestOf } from "./digest.ts";
 import { parseImageConfig } from "./image_config.ts";
 import { checkLayerCount, type PlannedImage } from "./load_plan.ts";
 import { formatPlatform, HOST_PLATFORM, matches, type Platform, platformOf } from "./platform.ts";
-import { parseReference, type Reference, withDefaultTag } from "./reference.ts";
+import { parseReference, type Reference, withDefaultTag } from "../base/reference.ts";
 import { type OciDescriptor, ociIndexSchema, ociManifestSchema, parseJson } from "./schemas.ts";
 
 export const OCI_INDEX = "index.json";

@@ -3,7 +3,7 @@ import { chainIds } from "./digest.ts";
 import { LayerPuller, type WantedLayer } from "./layer_pull.ts";
 import { matches, type Platform, platformMismatch, platformOf } from "./platform.ts";
 import { type RemoteImage, resolveImage } from "./pull_manifest.ts";
-import { canonicalName, familiarName, familiarString, type Reference } from "./reference.ts";
+import { canonicalName, familiarName, familiarString, type Reference } from "../base/reference.ts";
 import { RegistryClient } from "./registry/client.ts";
 import { endpointsOf } from "./registry/endpoints.ts";
 import { ConnectionError, isTransient, RegistryError } from "./registry/errors.ts";

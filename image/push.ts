@@ -11,7 +11,7 @@ import {
   familiarString,
   parseReference,
   type Reference,
-} from "./reference.ts";
+} from "../base/reference.ts";
 import { RegistryClient } from "./registry/client.ts";
 import { type Endpoint, endpointsOf } from "./registry/endpoints.ts";
 import { ConnectionError, isTransient } from "./registry/errors.ts";

@@ -4,7 +4,7 @@ import { TAR_END, tarHeader, tarPadding } from "../fs/tar/mod.ts";
 import type { ContentStore, LayerBlob } from "./content_store.ts";
 import { digestOf } from "./digest.ts";
 import { LAYER_TAR, partBytes } from "./layer_media.ts";
-import { canonicalString, familiarName, type Reference } from "./reference.ts";
+import { canonicalString, familiarName, type Reference } from "../base/reference.ts";
 import { ociManifestSchema, parseJson } from "./schemas.ts";
 import type { Image } from "./types.ts";
 

@@ -1,7 +1,7 @@
 import type { ContentStore } from "./content_store.ts";
 import type { ImageTables } from "./image_tables.ts";
 import type { LayerRecord, LayerStore } from "./layer_store.ts";
-import type { Reference } from "./reference.ts";
+import type { Reference } from "../base/reference.ts";
 
 /** An image that has come from a registry, all its layers in place. */
 export interface PulledImage {

@@ -11,7 +11,7 @@ import {
   formatAddress,
   isUnspecified,
   parseAddress,
-} from "./address.ts";
+} from "../base/address.ts";
 import {
   comparePrefixes,
   firstAddress,
@@ -22,7 +22,7 @@ import {
   prefixContains,
   prefixesOverlap,
   prefixSize,
-} from "./address_prefix.ts";
+} from "../base/address_prefix.ts";
 import { type AddressPool, choosePool } from "./ipam_pools.ts";
 import {
   countWithin,
@@ -33,7 +33,7 @@ import {
   withoutValue,
   withValue,
 } from "./ipam_ranges.ts";
-import type { Prefix } from "./address.ts";
+import type { Prefix } from "../base/address.ts";
 
 /** One subnet and what is given out of it. */
 export interface PoolState {

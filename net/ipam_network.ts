@@ -3,8 +3,8 @@
  * one step, both families of an endpoint in one step (moby: libnetwork/network.go, endpoint.go).
  */
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
-import { type Family, parseAddress, type Prefix, tryParseAddress } from "./address.ts";
-import { parsePrefix, prefixContains } from "./address_prefix.ts";
+import { type Family, parseAddress, type Prefix, tryParseAddress } from "../base/address.ts";
+import { parsePrefix, prefixContains } from "../base/address_prefix.ts";
 import {
   type IpamState,
   PoolExhausted,

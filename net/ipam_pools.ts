@@ -1,6 +1,6 @@
 /** The address pools that networks without `--subnet` take theirs from, and the choice among them. */
 import { EngineError, invalid } from "../base/errors.ts";
-import { addressFromValue, bitLength, formatAddress, isMapped, parseAddress } from "./address.ts";
+import { addressFromValue, bitLength, formatAddress, isMapped, parseAddress } from "../base/address.ts";
 import {
   comparePrefixes,
   firstAddress,
@@ -11,8 +11,8 @@ import {
   parsePrefix,
   prefixesOverlap,
   tryParsePrefix,
-} from "./address_prefix.ts";
-import type { Family, Prefix } from "./address.ts";
+} from "../base/address_prefix.ts";
+import type { Family, Prefix } from "../base/address.ts";
 
 /** A block, and the length of the prefixes it is cut into. */
 export interface AddressPool {

@@ -2,7 +2,7 @@
  * A set of addresses of one family as few ranges, written `172.17.0.0-172.17.0.5`. Addresses are handed out from below, so
  * that a network of thousands of containers still is a handful of ranges, and an IPv6 /64 is not larger than a /24.
  */
-import { addressFromValue, type Family, formatAddress, parseAddress } from "./address.ts";
+import { addressFromValue, type Family, formatAddress, parseAddress } from "../base/address.ts";
 
 /** First and last address, both in the set. */
 export type Range = readonly [first: bigint, last: bigint];

@@ -1,7 +1,7 @@
 /** What the bridge driver demands of its networks beyond their options (moby: libnetwork/drivers/bridge). */
 import { EngineError, invalid } from "../base/errors.ts";
-import { isMulticast } from "./address.ts";
-import { formatPrefix, parsePrefix, prefixesOverlap } from "./address_prefix.ts";
+import { isMulticast } from "../base/address.ts";
+import { formatPrefix, parsePrefix, prefixesOverlap } from "../base/address_prefix.ts";
 import type { NetworkRecord } from "./network_types.ts";
 
 /**

@@ -1,7 +1,7 @@
 /** A container's place in a network: checks, names, and which place leads outside (moby 28: daemon/container_operations.go, libnetwork). */
 import { EngineError, invalid } from "../base/errors.ts";
-import { type Address, isLinkLocal, isMapped, isUnspecified, tryParseAddress } from "./address.ts";
-import { parsePrefix, prefixContains } from "./address_prefix.ts";
+import { type Address, isLinkLocal, isMapped, isUnspecified, tryParseAddress } from "../base/address.ts";
+import { parsePrefix, prefixContains } from "../base/address_prefix.ts";
 import type { SubnetAllocation } from "./ipam_network.ts";
 import { joinErrors } from "./network_ipam_config.ts";
 import { parseMac } from "./network_mac.ts";

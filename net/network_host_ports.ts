@@ -3,7 +3,7 @@
  * agrees is seen when the socket is bound; then the next candidate is tried, or the error here is told.
  */
 import { EngineError } from "../base/errors.ts";
-import { tryParseAddress } from "./address.ts";
+import { tryParseAddress } from "../base/address.ts";
 import type { ContainerPort, PortProtocol, PortRequest } from "./network_ports.ts";
 
 /** A published port. */

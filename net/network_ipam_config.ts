@@ -1,6 +1,6 @@
 /** The checks of a request's `IPAM.Config`, with the words of moby 28's api/types/network/ipam.go. */
 import { invalid } from "../base/errors.ts";
-import { type Family, type Prefix, tryParseAddress } from "./address.ts";
+import { type Family, type Prefix, tryParseAddress } from "../base/address.ts";
 import {
   formatPrefix,
   masked,
@@ -8,7 +8,7 @@ import {
   prefixesOverlap,
   tryParsePrefix,
   unmapPrefix,
-} from "./address_prefix.ts";
+} from "../base/address_prefix.ts";
 import type { SubnetConfig } from "./ipam_network.ts";
 import type { IpamConfigBody } from "./network_types.ts";
 

@@ -1,6 +1,6 @@
 /** Driver options, `docker network create -o`: those that Docker's drivers know; others are kept for inspect and have no effect. */
 import { EngineError, invalid } from "../base/errors.ts";
-import { type Family, formatAddress, tryParseAddress } from "./address.ts";
+import { type Family, formatAddress, tryParseAddress } from "../base/address.ts";
 
 const PREFIX = "com.docker.network";
 

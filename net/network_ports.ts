@@ -1,17 +1,17 @@
 /**
- * Ports as users write them: `80/tcp` in images, `-p` in the short form, `PortBindings` in the API. Error texts are those of
- * go-connections' nat package, which all clients of Docker show.
+ * Published ports: `PortBindings` of the API as the ports that have to be bound. The grammar of single values is in base/port_spec.ts.
  */
-import { EngineError, invalid, messageOf } from "../base/errors.ts";
-import { formatAddress, tryParseAddress } from "./address.ts";
+import { formatAddress, parseAddress } from "../base/address.ts";
+import { invalid, messageOf } from "../base/errors.ts";
+import {
+  type ContainerPort,
+  parseContainerPort,
+  parsePortRange,
+  type PortProtocol,
+  readHostIp,
+} from "../base/port_spec.ts";
 
-export type PortProtocol = "tcp" | "udp" | "sctp";
-const PROTOCOLS: readonly string[] = ["tcp", "udp", "sctp"];
-
-export interface ContainerPort {
-  readonly port: number;
-  readonly protocol: PortProtocol;
-}
+export { type ContainerPort, parseContainerPort, type PortProtocol };
 
 /** A member of `HostConfig.PortBindings["80/tcp"]`. Empty texts: any address, any port. */
 export interface PortBinding {
@@ -30,97 +30,10 @@ export interface PortRequest extends ContainerPort {
   readonly last: number;
 }
 
-/** Reads `80` or `8000-8010`. @throws {Error} with Go's text */
-export function parsePortRange(text: string): { first: number; last: number } {
-  if (text === "") throw new Error("empty string specified for ports");
-  const [start = "", end = start] = text.split("-");
-  const [first, last] = [portNumber(start), portNumber(end)];
-  if (last < first) throw new Error(`invalid range specified for port: ${text}`);
-  return { first, last };
-}
-
-function portNumber(text: string): number {
-  const wrong = !/^[0-9]+$/.test(text)
-    ? "invalid syntax"
-    : Number(text) > 65535
-    ? "value out of range"
-    : undefined;
-  if (wrong !== undefined) throw new Error(`strconv.ParseUint: parsing ${JSON.stringify(text)}: ${wrong}`);
-  return Number(text);
-}
-
-/** Reads `80`, `80/tcp` or `53/UDP`. @throws {EngineError} invalid */
-export function parseContainerPort(text: string): ContainerPort {
-  const [number = "", protocol = ""] = text.split("/");
-  try {
-    return { port: portNumber(number), protocol: readProtocol(protocol) };
-  } catch (error) {
-    if (error instanceof EngineError) throw error;
-    throw invalid(`invalid port specification: ${JSON.stringify(text)}`, error);
-  }
-}
-
-function readProtocol(text: string): PortProtocol {
-  const protocol = text.toLowerCase() || "tcp";
-  if (!PROTOCOLS.includes(protocol)) throw invalid(`invalid proto: ${text}`);
-  return protocol as PortProtocol;
-}
-
 /** An address without brackets, canonical; empty stays empty. @throws {EngineError} invalid */
-function readHostIp(text: string): string {
-  if (text === "") return "";
-  const bare = text.startsWith("[") && text.endsWith("]") ? text.slice(1, -1) : text;
-  const address = tryParseAddress(bare);
-  if (!address || address.zone !== "") throw invalid(`invalid IP address: ${bare}`);
-  return formatAddress(address);
-}
-
-/**
- * One `-p` value: `[[ip:][hostPort]:]containerPort[/protocol]`, ports also as ranges.
- * @throws {EngineError} invalid
- */
-export function parsePortSpec(
-  spec: string,
-): { port: string; binding: { HostIp: string; HostPort: string } }[] {
-  const parts = spec.split(":");
-  const [target = "", host = ""] = [parts.pop(), parts.pop()];
-  const [range = "", rawProtocol = ""] = target.split("/");
-  const HostIp = readHostIp(parts.join(":"));
-  if (range === "") throw invalid(`no port specified: ${spec}<empty>`);
-  const container = rangeOf(range, "containerPort");
-  const hostPorts = host === "" ? { first: 0, last: 0 } : rangeOf(host, "hostPort");
-  const [count, hostCount] = [container.last - container.first, hostPorts.last - hostPorts.first];
-  // A range of host ports for a single container port means any one of them.
-  if (host !== "" && count !== hostCount && count > 0) {
-    throw invalid(`invalid ranges specified for container and host Ports: ${range} and ${host}`);
-  }
-  const protocol = readProtocol(rawProtocol);
-  return Array.from({ length: count + 1 }, (_, i) => {
-    const any = count === 0 && hostCount > 0 ? `-${hostPorts.last}` : "";
-    return {
-      port: `${container.first + i}/${protocol}`,
-      binding: { HostIp, HostPort: host === "" ? "" : `${hostPorts.first + i}${any}` },
-    };
-  });
-}
-
-function rangeOf(text: string, what: string): { first: number; last: number } {
-  try {
-    return parsePortRange(text);
-  } catch (error) {
-    throw invalid(`invalid ${what}: ${text}`, error);
-  }
-}
-
-/** Several `-p` values: what they expose and where it is published. @throws {EngineError} invalid */
-export function parsePortSpecs(
-  specs: readonly string[],
-): { exposed: string[]; bindings: Record<string, { HostIp: string; HostPort: string }[]> } {
-  const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
-  for (const spec of specs) {
-    for (const { port, binding } of parsePortSpec(spec)) (bindings[port] ??= []).push(binding);
-  }
-  return { exposed: Object.keys(bindings), bindings };
+function canonicalHostIp(text: string): string {
+  const bare = readHostIp(text);
+  return bare === "" ? "" : formatAddress(parseAddress(bare));
 }
 
 /**
@@ -187,11 +100,11 @@ function requestsOf(
   const all = defaultAddress === "" || defaultAddress === "0.0.0.0";
   for (const { HostIp, HostPort } of bindings) {
     const { first, last } = hostRange(HostPort ?? "");
-    const address = readHostIp(HostIp ?? "");
+    const address = canonicalHostIp(HostIp ?? "");
     const addresses = address !== ""
       ? [address]
       : !all
-      ? [readHostIp(defaultAddress)]
+      ? [canonicalHostIp(defaultAddress)]
       : hostIpv6
       ? ["0.0.0.0", "::"]
       : ["0.0.0.0"];

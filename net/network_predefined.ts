@@ -1,5 +1,5 @@
 /** The networks that are always there: bridge, host and none, made as dockerd makes them at its start (moby: daemon/daemon_unix.go). */
-import type { Family, Prefix } from "./address.ts";
+import type { Family, Prefix } from "../base/address.ts";
 import type { NetworkRequest, SubnetConfig } from "./ipam_network.ts";
 import type { AddressPool } from "./ipam_pools.ts";
 import { familiesWithoutGateway, OPTION, parseDriverOptions } from "./network_options.ts";

@@ -1,6 +1,7 @@
 /** The body of POST /containers/create, field by field as docker's command line sends it. */
 
 import { CliError } from "../errors.ts";
+import { checkMacAddress } from "../flags/checks.ts";
 import type { ContainerFlagValues } from "./container_flags.ts";
 import { isCdiDevice, parseDevice } from "./devices.ts";
 import { readPairs } from "./env_file.ts";
@@ -73,8 +74,8 @@ export function createBody(
     ...timeout,
     HostConfig: hostConfig(flags, changed, binds, bindings),
     NetworkingConfig: {
-      EndpointsConfig: endpoints([...flags.network, ...flags.net], {
-        aliases: [...flags["network-alias"], ...flags["net-alias"]],
+      EndpointsConfig: endpoints(flags.network, {
+        aliases: flags["network-alias"],
         links: flags.link,
         ip: flags.ip,
         ip6: flags.ip6,
@@ -108,7 +109,7 @@ function hostConfig(
     Binds: binds,
     ContainerIDFile: flags.cidfile,
     LogConfig: { Type: flags["log-driver"], Config: pairMap(flags["log-opt"]) },
-    NetworkMode: flags.network[0]?.target ?? flags.net[0]?.target ?? "default",
+    NetworkMode: flags.network[0]?.target ?? "default",
     PortBindings: bindings,
     RestartPolicy: restart,
     AutoRemove: flags.rm,
@@ -120,7 +121,7 @@ function hostConfig(
     CapDrop: orNull(flags["cap-drop"]),
     CgroupnsMode: flags.cgroupns,
     Dns: flags.dns,
-    DnsOptions: [...flags["dns-option"], ...flags["dns-opt"]],
+    DnsOptions: flags["dns-option"],
     DnsSearch: flags["dns-search"],
     ExtraHosts: orNull(flags["add-host"]),
     GroupAdd: orNull(flags["group-add"]),
@@ -192,12 +193,7 @@ function resources(flags: ContainerFlagValues): object {
 }
 
 function checkRanges(flags: ContainerFlagValues): void {
-  const mac = flags["mac-address"].trim();
-  if (
-    mac !== "" && !/^([0-9a-fA-F]{2}[:-]){5}[0-9a-fA-F]{2}$|^([0-9a-fA-F]{4}\.){2}[0-9a-fA-F]{4}$/.test(mac)
-  ) {
-    throw new CliError(`${flags["mac-address"]} is not a valid mac address`);
-  }
+  checkMacAddress(flags["mac-address"]);
   const swappiness = flags["memory-swappiness"];
   if (swappiness !== -1 && (swappiness < 0 || swappiness > 100)) {
     throw new CliError(`invalid value: ${swappiness}. Valid memory swappiness range is 0-100`);

@@ -11,7 +11,7 @@ import {
   link,
   sysctl,
 } from "../flags/checks.ts";
-import { bool, custom, type Flag, type FlagValues, list, map, text } from "../flags/spec.ts";
+import { bool, custom, type Flag, type FlagValues, list, map, spelledAs, text } from "../flags/spec.ts";
 import { bytes, decimal, duration, int, uint } from "../flags/values.ts";
 import {
   parseBytesRate,
@@ -29,7 +29,7 @@ function parsedList<T>(
   help: string,
   label: string,
   parse: (text: string) => T,
-  options: { defaultText?: string; hidden?: boolean } = {},
+  options: { defaultText?: string; completes?: Flag["completes"] } = {},
 ): Flag<T[]> {
   return custom<T[]>(help, {
     ...options,
@@ -40,8 +40,11 @@ function parsedList<T>(
 }
 
 const EMPTY_LIST = { defaultText: "[]" };
-const networks = (hidden: boolean) =>
-  parsedList<NetworkAttachment>("Connect a container to a network", "network", parseNetwork, { hidden });
+const NETWORK = parsedList<NetworkAttachment>("Connect a container to a network", "network", parseNetwork, {
+  completes: "network",
+});
+const NETWORK_ALIAS = list("Add network-scoped alias for the container");
+const DNS_OPTION = list("Set DNS options");
 
 const CGROUPNS_HELP = `Cgroup namespace to use (host|private)
 'host':    Run the container in the Docker host's cgroup namespace
@@ -110,8 +113,8 @@ export const CONTAINER_FLAGS = {
   ),
   "disable-content-trust": bool("Skip image verification", { default: true, hidden: true }),
   "dns": list("Set custom DNS servers", { check: ipAddress }),
-  "dns-opt": list("Set DNS options", { hidden: true }),
-  "dns-option": list("Set DNS options"),
+  "dns-opt": spelledAs("dns-option", DNS_OPTION),
+  "dns-option": DNS_OPTION,
   "dns-search": list("Set custom DNS search domains", { check: dnsSearch }),
   "domainname": text("Container NIS domain name"),
   "entrypoint": text("Overwrite the default ENTRYPOINT of the image"),
@@ -142,8 +145,8 @@ export const CONTAINER_FLAGS = {
     hidden: true,
   }),
   "io-maxiops": uint(64, "Maximum IOps limit for the system drive (Windows only)", { hidden: true }),
-  "ip": text("IPv4 address (e.g., 172.30.100.104)", { check: ipAddress }),
-  "ip6": text("IPv6 address (e.g., 2001:db8::33)", { check: ipAddress }),
+  "ip": text("IPv4 address (e.g., 172.30.100.104)"),
+  "ip6": text("IPv6 address (e.g., 2001:db8::33)"),
   "ipc": text("IPC mode to use"),
   "isolation": text("Container isolation technology"),
   "kernel-memory": bytes("Kernel memory limit", { hidden: true }),
@@ -162,10 +165,10 @@ export const CONTAINER_FLAGS = {
   "memory-swappiness": int("Tune container memory swappiness (0 to 100)", { default: -1 }),
   "mount": parsedList<Mount>("Attach a filesystem mount to the container", "mount", parseMount),
   "name": text("Assign a name to the container"),
-  "net": networks(true),
-  "net-alias": list("Add network-scoped alias for the container", { hidden: true }),
-  "network": networks(false),
-  "network-alias": list("Add network-scoped alias for the container"),
+  "net": spelledAs("network", NETWORK),
+  "net-alias": spelledAs("network-alias", NETWORK_ALIAS),
+  "network": NETWORK,
+  "network-alias": NETWORK_ALIAS,
   "no-healthcheck": bool("Disable any container-specified HEALTHCHECK"),
   "oom-kill-disable": bool("Disable OOM Killer"),
   "oom-score-adj": int("Tune host's OOM preferences (-1000 to 1000)"),

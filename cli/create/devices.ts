@@ -2,7 +2,7 @@
 
 import { parseBytes } from "../flags/values.ts";
 import { cleanPath } from "../../base/clean_path.ts";
-import { csvFields } from "./csv.ts";
+import { csvFields } from "../flags/csv.ts";
 
 export interface DeviceMapping {
   PathOnHost: string;

@@ -1,7 +1,7 @@
 /** `--mount`, `--volume` and `--tmpfs` in the shapes the API takes. */
 
 import { parseBytes } from "../flags/values.ts";
-import { csvFields } from "./csv.ts";
+import { csvFields } from "../flags/csv.ts";
 import { absolutePath } from "./paths.ts";
 
 /** The API's Mount; groups of options appear only when one of them was given. */

@@ -1,8 +1,8 @@
 /** `--network` and the flags that describe the container's place in its first network. */
 
-import { csvFields } from "./csv.ts";
+import { csvFields } from "../flags/csv.ts";
 import { CliError } from "../errors.ts";
-import { isIpv4, isIpv6 } from "../flags/checks.ts";
+import { checkMacAddress } from "../flags/checks.ts";
 
 export interface NetworkAttachment {
   target: string;
@@ -53,16 +53,16 @@ function applyField(network: NetworkAttachment, key: string, value: string): voi
       network.aliases.push(value);
       return;
     case "ip":
-      network.ipv4 = address(value);
+      network.ipv4 = value;
       return;
     case "ip6":
-      network.ipv6 = address(value);
+      network.ipv6 = value;
       return;
     case "mac-address":
       network.mac = value;
       return;
     case "link-local-ip":
-      network.linkLocal.push(address(value));
+      network.linkLocal.push(value);
       return;
     case "driver-opt": {
       const equals = value.indexOf("=");
@@ -77,11 +77,6 @@ function applyField(network: NetworkAttachment, key: string, value: string): voi
     default:
       throw new Error(`invalid field key ${key}`);
   }
-}
-
-function address(text: string): string {
-  if (isIpv4(text) || isIpv6(text)) return text;
-  throw new Error(`ParseAddr(${JSON.stringify(text)}): unable to parse IP`);
 }
 
 /** Networks that somebody has created, as against bridge, host, none, default and container:x. */
@@ -154,6 +149,7 @@ function isPlain(network: NetworkAttachment): boolean {
 
 function endpoint(network: NetworkAttachment): object {
   if (network.target.trim() === "") throw new CliError("no name set for network");
+  checkMacAddress(network.mac);
   if (!isUserDefined(network.target)) {
     if (network.aliases.length > 0) {
       throw new CliError("network-scoped aliases are only supported for user-defined networks");

@@ -1,4 +1,5 @@
 /** Checks of single flag values, with docker's messages. Each returns the value to keep or throws. */
+import { tryParseAddress } from "../../base/address.ts";
 import { IPC_SYSCTLS } from "../../base/ipc_sysctls.ts";
 
 /** `-e NAME` takes the value from our own environment when it has one; without, NAME alone removes the variable. */
@@ -19,18 +20,24 @@ export function label(text: string): string {
 /** IPv4 or IPv6 address; returned without blanks around it. */
 export function ipAddress(text: string): string {
   const trimmed = text.trim();
-  if (isIpv4(trimmed) || isIpv6(trimmed)) return trimmed;
+  if (isAddress(trimmed)) return trimmed;
   throw new Error(`IP address is not correctly formatted: ${text}`);
 }
 
-export function isIpv4(text: string): boolean {
-  return /^(\d{1,3}\.){3}\d{1,3}$/.test(text) &&
-    text.split(".").every((part) => Number(part) <= 255 && String(Number(part)) === part);
+/** Whether Go's net.ParseIP takes it: no zone. */
+function isAddress(text: string): boolean {
+  return tryParseAddress(text)?.zone === "";
 }
 
-export function isIpv6(text: string): boolean {
-  if (!text.includes(":") || !/^[0-9a-fA-F:.]+$/.test(text)) return false;
-  return URL.canParse(`http://[${text}]/`);
+/** Throws unless Go's net.ParseMAC takes it: 6, 8 or 20 bytes with colons, dashes, or two by two with dots. */
+export function checkMacAddress(text: string): void {
+  const trimmed = text.trim();
+  if (trimmed === "") return;
+  const digits = trimmed.replace(/[:.-]/g, "").length;
+  const shape = /^[0-9a-f]{2}(:[0-9a-f]{2})+$|^[0-9a-f]{2}(-[0-9a-f]{2})+$|^[0-9a-f]{4}(\.[0-9a-f]{4})+$/i;
+  if (!shape.test(trimmed) || ![12, 16, 40].includes(digits)) {
+    throw new Error(`${text} is not a valid mac address`);
+  }
 }
 
 export function dnsSearch(text: string): string {
@@ -46,16 +53,14 @@ export function dnsSearch(text: string): string {
 /** `name:ip` or `name=ip`; "host-gateway" stands for the host. Kept as `name:ip`. */
 export function extraHost(text: string): string {
   const equals = text.indexOf("=");
-  const at = equals > 0 ? equals : text.indexOf(":");
+  const at = equals >= 0 ? equals : text.indexOf(":");
   const name = text.slice(0, Math.max(at, 0)).trim();
-  let address = at < 0 ? "" : text.slice(at + 1).trim();
-  if (name === "" || address === "") throw new Error(`bad format for add-host: ${JSON.stringify(text)}`);
-  if (address === "host-gateway") return `${name}:${address}`;
-  if (address.startsWith("[") && address.endsWith("]")) address = address.slice(1, -1);
-  if (!isIpv4(address) && !isIpv6(address)) {
-    throw new Error(`invalid IP address in add-host: ${JSON.stringify(address)}`);
-  }
-  return `${name}:${address}`;
+  // a name has no colon: what stands before "=" here is a name and an address already
+  if (name === "" || name.includes(":")) throw new Error(`bad format for add-host: ${JSON.stringify(text)}`);
+  const given = text.slice(at + 1).trim();
+  const address = /^\[.+\]$/.test(given) ? given.slice(1, -1) : given;
+  if (address === "host-gateway" || isAddress(address)) return `${name}:${address}`;
+  throw new Error(`invalid IP address in add-host: ${JSON.stringify(address)}`);
 }
 
 export function link(text: string): string {

@@ -109,14 +109,15 @@ class Parser<F extends FlagTable> {
   }
 
   #set(name: string, flag: Flag, value: string): Outcome {
+    const target = flag.sameAs ?? name;
     try {
-      this.#values.set(name, flag.apply(this.#values.get(name), value));
+      this.#values.set(target, flag.apply(this.#values.get(target), value));
     } catch (error) {
       const shown = flag.short === undefined ? `--${name}` : `-${flag.short}, --${name}`;
       const reason = error instanceof Error ? error.message : String(error);
       throw new FlagError(`invalid argument ${JSON.stringify(value)} for "${shown}" flag: ${reason}`);
     }
-    this.#changed.add(name);
+    this.#changed.add(target);
     return "done";
   }
 

@@ -1,3 +1,5 @@
+import { csvFields } from "./csv.ts";
+
 /**
  * One flag of a command. The table of a command's flags is the only place that describes them: parser, help text and
  * shell completion all read it.
@@ -16,7 +18,9 @@ export interface Flag<T = unknown> {
   /** Text in the help's "(default …)", already quoted where pflag quotes. */
   readonly defaultText: string | undefined;
   /** Words the shell completes after the flag; "file" and "dir" complete paths. */
-  readonly completes: readonly string[] | "file" | "dir" | "container" | "image" | undefined;
+  readonly completes: readonly string[] | "file" | "dir" | "container" | "image" | "network" | undefined;
+  /** Another spelling of this flag: what is given goes there, in the order in which both are given. */
+  readonly sameAs?: string;
   initial(): T;
   /** Takes one occurrence. Throws `FlagValueError` or any Error whose message explains what is wrong with `text`. */
   apply(current: T, text: string): T;
@@ -133,5 +137,22 @@ export function custom<T>(
     defaultText: options.defaultText,
     initial: () => options.initial,
     apply: (current, value) => options.parse(value, current),
+  };
+}
+
+/** A hidden spelling of the flag `name`; holds nothing itself. */
+export function spelledAs<T>(name: string, flag: Flag<T>): Flag<T> {
+  return { ...flag, hidden: true, sameAs: name };
+}
+
+/** May be given several times, and each time several values with commas between them, as CSV. */
+export function strings(help: string, options: FlagOptions<string[]> = {}): Flag<string[]> {
+  return {
+    ...describe(help, options),
+    label: options.label ?? "strings",
+    isBool: false,
+    defaultText: options.defaultText,
+    initial: () => [],
+    apply: (current, value) => [...current, ...(value === "" ? [] : csvFields(value))],
   };
 }

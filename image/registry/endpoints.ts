@@ -1,4 +1,4 @@
-import { DEFAULT_DOMAIN } from "../reference.ts";
+import { DEFAULT_DOMAIN } from "../../base/reference.ts";
 import type { RegistrySettings } from "./settings.ts";
 
 /** One server that may know a repository. */

@@ -1,5 +1,5 @@
 import { EngineError, invalid } from "../../base/errors.ts";
-import { DEFAULT_DOMAIN } from "../reference.ts";
+import { DEFAULT_DOMAIN } from "../../base/reference.ts";
 import { Authorization } from "./authorization.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { ConnectionError, errorOf, RegistryError } from "./errors.ts";

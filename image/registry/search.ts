@@ -1,5 +1,5 @@
 import { EngineError, notFound } from "../../base/errors.ts";
-import { DEFAULT_DOMAIN } from "../reference.ts";
+import { DEFAULT_DOMAIN } from "../../base/reference.ts";
 import { endpointsOf } from "./endpoints.ts";
 import { ConnectionError, errorOf } from "./errors.ts";
 import type { RegistryAuth, RegistrySettings } from "./settings.ts";

@@ -1,6 +1,6 @@
 /** A container's /etc/resolv.conf (resolv.conf(5)), made from the host's and the user's --dns, --dns-search and --dns-option as Docker does (moby: libnetwork/internal/resolvconf). */
 
-import { isLoopback as isLoopbackAddress, tryParseAddress } from "../address.ts";
+import { isLoopback as isLoopbackAddress, tryParseAddress } from "../../base/address.ts";
 
 /** Where the DNS server listens in the sandbox of a user network. */
 export const INTERNAL_SERVER = "127.0.0.11";
@@ -61,6 +61,9 @@ function parse(text: string): ResolvConf {
   }
   return { servers, search, options, other };
 }
+
+/** Addresses of the servers that a resolv.conf names. */
+export const serversOf = (text: string): readonly string[] => parse(text).servers;
 
 function isLoopback(server: string): boolean {
   const address = tryParseAddress(server);

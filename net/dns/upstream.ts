@@ -1,4 +1,4 @@
-import { addressBytes, tryParseAddress } from "../address.ts";
+import { addressBytes, tryParseAddress } from "../../base/address.ts";
 import type { Upstream } from "./resolver.ts";
 
 const DNS_PORT = 53;

@@ -5,7 +5,7 @@ import { OverlayDriver } from "../../fs/overlay.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
 import { ImageStore } from "../../image/image_store.ts";
 import { ImagePuller } from "../../image/pull.ts";
-import { parseReference } from "../../image/reference.ts";
+import { parseReference } from "../../base/reference.ts";
 import { DEFAULT_REGISTRY_SETTINGS } from "../../image/registry/settings.ts";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";

@@ -7,7 +7,7 @@ import { ImageStore } from "../../image/image_store.ts";
 import { ImagePuller, type TransferMessage } from "../../image/pull.ts";
 import { ImagePusher, type PushMessage } from "../../image/push.ts";
 import { parsePlatform } from "../../image/platform.ts";
-import { parseReference } from "../../image/reference.ts";
+import { parseReference } from "../../base/reference.ts";
 import {
   DEFAULT_REGISTRY_SETTINGS,
   type RegistryAuth,

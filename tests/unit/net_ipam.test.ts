@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { formatPrefix, parsePrefix, prefixContains, prefixesOverlap } from "../../net/address_prefix.ts";
-import { parseAddress } from "../../net/address.ts";
+import { formatPrefix, parsePrefix, prefixContains, prefixesOverlap } from "../../base/address_prefix.ts";
+import { parseAddress } from "../../base/address.ts";
 import {
   EMPTY_IPAM,
   type IpamState,

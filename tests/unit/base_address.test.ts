@@ -13,7 +13,7 @@ import {
   parseAddress,
   tryParseAddress,
   unmapAddress,
-} from "../../net/address.ts";
+} from "../../base/address.ts";
 import {
   comparePrefixes,
   everything,
@@ -29,7 +29,7 @@ import {
   samePrefix,
   tryParsePrefix,
   unmapPrefix,
-} from "../../net/address_prefix.ts";
+} from "../../base/address_prefix.ts";
 
 /** A repeatable source of numbers below `limit` (xorshift32). */
 function numbers(seed: number): (limit: number) => number {

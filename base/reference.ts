@@ -1,4 +1,4 @@
-import { invalid } from "../base/errors.ts";
+import { invalid } from "./errors.ts";
 
 /** An image's name, taken apart: `docker.io/library/busybox:latest`, `host:5000/a/b@sha256:…`. */
 export interface Reference {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { canonicalString, familiarString, parseReference, withDefaultTag } from "../../image/reference.ts";
+import { canonicalString, familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;
 
