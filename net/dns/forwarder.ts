@@ -16,10 +16,14 @@ export interface DnsCalls {
 }
 
 /**
- * A new nonblocking socket of the family and kind, made where upstream servers are reached. A failure is
+ * A new nonblocking socket of the family and kind, made where the upstream server is reached. A failure is
  * a SysError, and the next upstream is tried.
  */
-export type UpstreamSocket = (family: Upstream["family"], transport: Transport) => number;
+export type UpstreamSocket = (
+  family: Upstream["family"],
+  transport: Transport,
+  upstream: Upstream,
+) => number;
 
 export interface ForwarderOptions {
   /** For each upstream. Docker's: 4000. */
@@ -183,7 +187,7 @@ class Exchange implements Forwarded {
     this.#id = crypto.getRandomValues(new Uint16Array(1))[0] ?? 0;
     const message = withId(this.#message, this.#id);
     this.#guarded(() => {
-      const fd = this.#fd = socket(upstream.family, transport);
+      const fd = this.#fd = socket(upstream.family, transport, upstream);
       const tcp = transport === "tcp" ? new TcpExchange(this.#shared, fd, message) : undefined;
       // watched before it is used: from here on, closing means both
       loop.add(fd, tcp === undefined ? EPOLLIN : EPOLLOUT, () => {

@@ -4,7 +4,8 @@ import { CLASS_IN, type OwnRecord, type Question, serviceData, TYPE } from "./me
 import { DnsFormatError, encodeName, nameFromText } from "./name.ts";
 import { addressKey, type Zone, type ZoneEndpoint } from "./zone.ts";
 
-export type Upstream = InetAddress | Inet6Address;
+/** A server that is asked; `via` says from which network namespace, the host's by default. */
+export type Upstream = (InetAddress | Inet6Address) & { readonly via?: "host" | "rootless" };
 
 /** What one container sees. */
 export interface View {

@@ -62,6 +62,8 @@ export interface EndpointState {
 export interface SandboxDns {
   /** `--dns`, or what the host's resolv.conf names; `127.0.0.53` and the like are asked from the host's side. */
   readonly upstreams: readonly string[];
+  /** `--dns-option ndots:N` with N above 0: names without a dot are not passed on. */
+  readonly ndotsSet?: boolean;
 }
 
 /** A container's network namespace and what is to be in it. */

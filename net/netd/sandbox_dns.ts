@@ -1,0 +1,224 @@
+/** Names in sandboxes: what the DNS server knows of networks and containers, and whom it asks for the rest. */
+import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM } from "../../ffi/constants.ts";
+import type { EventLoop } from "../../ffi/event_loop.ts";
+import type { NetworkSyscalls } from "../../ffi/kernel_network.ts";
+import { addressBytes, parseAddress } from "../address.ts";
+import type { DnsCalls, Transport } from "../dns/forwarder.ts";
+import { HostResolvers, interfaceIndex } from "../dns/host_resolvers.ts";
+import { linkTable, type Membership, type Upstream, type View } from "../dns/resolver.ts";
+import { DnsServer, type DnsServerOptions } from "../dns/server.ts";
+import { upstreamsAt } from "../dns/upstream.ts";
+import { Zone } from "../dns/zone.ts";
+import type { Inside, SandboxNames } from "./parts.ts";
+import type { EndpointState, SandboxState } from "./protocol.ts";
+import {
+  HOST_ADDRESS,
+  HOST_ADDRESS6,
+  RESOLVER_ADDRESS,
+  RESOLVER_ADDRESS6,
+  type RootlessHost,
+} from "./rootless_host.ts";
+import { openSandboxSockets, type SandboxSocketCalls } from "./sandbox_dns_sockets.ts";
+import { sameBytes, type Topology } from "./topology.ts";
+
+export interface SandboxDnsDeps {
+  readonly loop: EventLoop;
+  /** netd's own: sockets that they make are the host's. */
+  readonly calls: DnsCalls & SandboxSocketCalls & { readonly network: Pick<NetworkSyscalls, "socket"> };
+  readonly host: Pick<RootlessHost, "takeSocket">;
+  readonly topology: Topology;
+  /** Name of a network that is there. */
+  readonly networkName: (id: string) => string | undefined;
+  /** Where the host is asked when a gateway or 10.0.2.2 is named as a DNS server; undefined: that is not allowed. */
+  readonly hostAddress?: (family: 4 | 6) => Uint8Array | undefined;
+  readonly resolvers?: HostResolvers;
+  readonly options?: DnsServerOptions;
+}
+
+/** The zone of a network, as long as a container is in it. */
+interface CountedZone {
+  readonly zone: Zone;
+  endpoints: number;
+}
+
+interface Entry {
+  readonly endpoints: readonly EndpointState[];
+  /** Has a server. */
+  served: boolean;
+}
+
+const RESOLVERS = [RESOLVER_ADDRESS, RESOLVER_ADDRESS6].map(bytesOf);
+const HOSTS = [HOST_ADDRESS, HOST_ADDRESS6].map(bytesOf);
+
+/**
+ * The DNS of all sandboxes. Each network has its names, told by the endpoints of all sandboxes; a sandbox sees those of its own networks.
+ *
+ * Where a server that is passed a query is asked from:
+ * - one in a network of the container's: from the bridge's side of it, so a container can serve the others;
+ * - one in another network of berth's: not at all, since the container itself could not reach it;
+ * - 10.0.2.3: the host's own servers are meant; 10.0.2.2 and gateways: the host;
+ * - every other, those on loopback too: from the host, when the container has a network with a way outside.
+ */
+export class SandboxDns implements SandboxNames, Disposable {
+  readonly #deps: SandboxDnsDeps;
+  readonly #server: DnsServer;
+  readonly #resolvers: HostResolvers;
+  readonly #zones = new Map<string, CountedZone>();
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(deps: SandboxDnsDeps) {
+    this.#deps = deps;
+    this.#resolvers = deps.resolvers ?? new HostResolvers();
+    const { host, calls: { network } } = deps;
+    const socket = (family: Upstream["family"], transport: Transport, upstream: Upstream): number =>
+      upstream.via === "rootless"
+        ? host.takeSocket(`${transport}${family === "inet" ? 4 : 6}`)
+        : network.socket(
+          family === "inet" ? AF_INET : AF_INET6,
+          (transport === "udp" ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK,
+        );
+    this.#server = new DnsServer(deps.loop, deps.calls, socket, deps.options);
+  }
+
+  add(sandbox: SandboxState, inside: Pick<Inside, "make">): void {
+    this.remove(sandbox.containerId);
+    this.update(sandbox, inside);
+  }
+
+  update(sandbox: SandboxState, inside: Pick<Inside, "make">): void {
+    const { containerId, endpoints, dns } = sandbox;
+    const before = this.#entries.get(containerId);
+    // first what may fail
+    const sockets = dns !== undefined && before?.served !== true
+      ? openSandboxSockets(inside, this.#deps.calls)
+      : undefined;
+    this.#name(before?.endpoints ?? [], endpoints);
+    this.#entries.set(containerId, { endpoints, served: dns !== undefined });
+    if (dns === undefined) return this.#server.close(containerId);
+    const view = new SandboxView(sandbox, this.#memberships(endpoints), this.#deps, this.#resolvers);
+    if (sockets === undefined) this.#server.change(containerId, view);
+    else this.#server.open(containerId, sockets, view);
+  }
+
+  remove(containerId: string): void {
+    const entry = this.#entries.get(containerId);
+    if (entry === undefined) return;
+    this.#entries.delete(containerId);
+    this.#server.close(containerId);
+    this.#name(entry.endpoints, []);
+  }
+
+  [Symbol.dispose](): void {
+    this.#server[Symbol.dispose]();
+    this.#entries.clear();
+    this.#zones.clear();
+  }
+
+  /** Enters the new endpoints into the zones of their networks, and takes out the old ones that are not among them. */
+  #name(before: readonly EndpointState[], now: readonly EndpointState[]): void {
+    for (const endpoint of now) {
+      const counted = this.#zone(endpoint.networkId);
+      if (!has(before, endpoint)) counted.endpoints++;
+      counted.zone.set({
+        id: endpoint.id,
+        names: endpoint.dnsNames,
+        addresses: [endpoint.ipv4, endpoint.ipv6].flatMap((text) => text === undefined ? [] : bytesOf(text)),
+      });
+    }
+    for (const endpoint of before) {
+      if (has(now, endpoint)) continue;
+      const counted = this.#zone(endpoint.networkId);
+      counted.zone.delete(endpoint.id);
+      if (--counted.endpoints <= 0) this.#zones.delete(endpoint.networkId);
+    }
+  }
+
+  #zone(networkId: string): CountedZone {
+    let counted = this.#zones.get(networkId);
+    if (counted === undefined) {
+      counted = { zone: new Zone(this.#deps.networkName(networkId) ?? networkId), endpoints: 0 };
+      this.#zones.set(networkId, counted);
+    }
+    return counted;
+  }
+
+  #memberships(endpoints: readonly EndpointState[]): Membership[] {
+    return endpoints.map(({ networkId, links }) => {
+      const pairs = Object.entries(links);
+      const { zone } = this.#zone(networkId);
+      return pairs.length === 0 ? { zone } : { zone, links: linkTable(pairs) };
+    });
+  }
+}
+
+const has = (endpoints: readonly EndpointState[], { id, networkId }: EndpointState): boolean =>
+  endpoints.some((endpoint) => endpoint.id === id && endpoint.networkId === networkId);
+
+/** `172.18.0.2` or `172.18.0.2/16`. */
+function bytesOf(text: string): Uint8Array {
+  return addressBytes(parseAddress(text.replace(/\/.*$/, "")));
+}
+
+/** What one container sees. */
+class SandboxView implements View {
+  readonly networks: readonly Membership[];
+  readonly ndotsSet: boolean;
+  readonly #deps: Pick<SandboxDnsDeps, "topology" | "hostAddress">;
+  readonly #resolvers: HostResolvers;
+  readonly #asked: readonly Upstream[];
+  readonly #networkIds: ReadonlySet<string>;
+  #version: number | undefined;
+  /** "resolvers": the host's own at the time. */
+  #sorted: readonly (Upstream | "resolvers")[] = [];
+
+  constructor(
+    { endpoints, dns }: SandboxState,
+    networks: readonly Membership[],
+    deps: SandboxDnsDeps,
+    resolvers: HostResolvers,
+  ) {
+    this.networks = networks;
+    this.ndotsSet = dns?.ndotsSet ?? false;
+    this.#deps = deps;
+    this.#resolvers = resolvers;
+    this.#asked = upstreamsAt(dns?.upstreams ?? [], interfaceIndex);
+    this.#networkIds = new Set(endpoints.map(({ networkId }) => networkId));
+  }
+
+  get upstreams(): readonly Upstream[] {
+    const { topology } = this.#deps;
+    if (this.#version !== topology.version) {
+      this.#version = topology.version;
+      this.#sorted = this.#sort();
+    }
+    return this.#sorted.includes("resolvers")
+      ? this.#sorted.flatMap((one) => one === "resolvers" ? this.#resolvers.upstreams() : one)
+      : this.#sorted as readonly Upstream[];
+  }
+
+  #sort(): (Upstream | "resolvers")[] {
+    const { topology, hostAddress } = this.#deps;
+    const outside = this.#hasWayOutside();
+    return this.#asked.flatMap((upstream): (Upstream | "resolvers")[] => {
+      const { address } = upstream;
+      const is = (one: Uint8Array) => sameBytes(one, address);
+      if (RESOLVERS.some(is)) return outside ? ["resolvers"] : [];
+      if (HOSTS.some(is) || topology.isGateway(address)) {
+        const host = outside ? hostAddress?.(address.length === 4 ? 4 : 6) : undefined;
+        return host === undefined ? [] : [{ ...upstream, address: host }];
+      }
+      const subnet = topology.subnetOf(address);
+      if (subnet === undefined) return outside ? [upstream] : [];
+      return this.#networkIds.has(subnet.networkId) ? [{ ...upstream, via: "rootless" }] : [];
+    });
+  }
+
+  /** A network without a subnet of berth's may lead anywhere. */
+  #hasWayOutside(): boolean {
+    const subnets = this.#deps.topology.subnets();
+    return [...this.#networkIds].some((id) => {
+      const own = subnets.filter(({ networkId }) => networkId === id);
+      return own.length === 0 || own.some(({ internal }) => !internal);
+    });
+  }
+}
