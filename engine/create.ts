@@ -5,10 +5,10 @@ import { commandOf, mergeImageConfig } from "./container_config.ts";
 import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
 import { containerDir, containerEvent, type EngineContext } from "./context.ts";
 import { goArch } from "./host_facts.ts";
-import { writeHostFiles } from "./host_files.ts";
 import { withLayers } from "./image_layers.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
+import { createNetworkFiles, NO_NAME_SETTINGS } from "./network_files.ts";
 import type { CreateRequest, HostConfig } from "./types.ts";
 import { validateCreate } from "./validate.ts";
 
@@ -49,7 +49,9 @@ export async function createContainer(
   const dir = containerDir(ctx, id);
   try {
     Deno.mkdirSync(dir, { recursive: true, mode: 0o710 });
-    const files = writeHostFiles(dir, config, hostConfig);
+    const joined = joinedContainer(hostConfig.NetworkMode);
+    const shared = joined === undefined ? undefined : ctx.containers.find(joined).record;
+    const files = createNetworkFiles(dir, { config, hostConfig }, NO_NAME_SETTINGS, shared);
     await withLayers(image, () => ctx.driver.create(id, ctx.images.layers(image)));
     const { path, args } = commandOf(config);
     const record: ContainerRecord = {

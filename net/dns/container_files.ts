@@ -21,6 +21,7 @@ export function rewriteInPlace(path: string, text: string): void {
  */
 export function updateResolvConf(path: string, hashPath: string, text: string): boolean {
   const current = readText(path);
+  if (current === text) return true;
   const known = (readText(hashPath) ?? "").split("\n");
   if (current !== undefined && !known.includes(hashOf(current))) return false;
   // both, and before the file: whichever content an interrupted write leaves, it is known as ours

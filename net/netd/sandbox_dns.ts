@@ -2,7 +2,7 @@
 import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM } from "../../ffi/constants.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
 import type { NetworkSyscalls } from "../../ffi/kernel_network.ts";
-import { addressBytes, parseAddress } from "../address.ts";
+import { addressBytes, parseAddress } from "../../base/address.ts";
 import type { DnsCalls, Transport } from "../dns/forwarder.ts";
 import { HostResolvers, interfaceIndex } from "../dns/host_resolvers.ts";
 import { linkTable, type Membership, type Upstream, type View } from "../dns/resolver.ts";

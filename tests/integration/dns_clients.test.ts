@@ -17,7 +17,7 @@ describeWith(
 
   beforeAll(async () => {
     directory = Deno.makeTempDirSync();
-    const { text } = userNetworkResolvConf({ hostText: "", hostPath: "/etc/resolv.conf" }, false);
+    const { text } = userNetworkResolvConf({ hostText: "", hostPath: "/etc/resolv.conf", fallback: [] });
     Deno.writeTextFileSync(`${directory}/resolv.conf`, text);
     // the C library asks for a family only when an interface besides loopback has an address of it
     const script = `mount --bind "$1" /etc/resolv.conf

@@ -29,7 +29,7 @@ describeWith(
     Deno.chmodSync(directory, 0o755);
     Deno.writeTextFileSync(
       `${directory}/resolv.conf`,
-      userNetworkResolvConf({ hostText: "", hostPath: "/etc/resolv.conf" }, false).text,
+      userNetworkResolvConf({ hostText: "", hostPath: "/etc/resolv.conf", fallback: [] }).text,
     );
     Deno.writeTextFileSync(`${directory}/host-resolv.conf`, "nameserver 127.0.0.53\n");
     child = new Deno.Command("unshare", {

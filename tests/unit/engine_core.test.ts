@@ -4,7 +4,6 @@ import { nowNanos, rfc3339Nano } from "../../engine/clock.ts";
 import { Container } from "../../engine/container.ts";
 import { DetachScanner, parseDetachKeys } from "../../engine/detach_keys.ts";
 import { EventLog } from "../../engine/events.ts";
-import { hostsText, resolvConfText } from "../../engine/host_files.ts";
 import { LineSplitter } from "../../engine/line_reader.ts";
 import { createLogger } from "../../engine/log.ts";
 import { Mutex } from "../../engine/mutex.ts";
@@ -258,48 +257,6 @@ describe("restart policy", () => {
       60000,
     ]);
     expect(nextDelay(60_000, 10_000)).toBe(100);
-  });
-});
-
-describe("generated files", () => {
-  it("hosts has Docker's lines, extra hosts, and the container's own name", () => {
-    expect(hostsText(
-      { Hostname: "web", Domainname: "example.org" },
-      { ExtraHosts: ["db:10.0.0.5", "v6=[fd00::1]", "host.docker.internal:host-gateway"] },
-      undefined,
-    )).toBe(`127.0.0.1\tlocalhost
-::1\tlocalhost ip6-localhost ip6-loopback
-fe00::\tip6-localnet
-ff00::\tip6-mcastprefix
-ff02::1\tip6-allnodes
-ff02::2\tip6-allrouters
-10.0.0.5\tdb
-fd00::1\tv6
-127.0.1.1\tweb.example.org web
-`);
-  });
-
-  it("hosts is the host's for its network, with what was asked for", () => {
-    expect(hostsText({ Hostname: "vm" }, { ExtraHosts: ["db:10.0.0.5"] }, "127.0.0.1 localhost")).toBe(
-      "127.0.0.1 localhost\n10.0.0.5\tdb\n",
-    );
-  });
-
-  it("resolv.conf leaves out resolvers that only the host reaches", () => {
-    const host =
-      "# made by x\nnameserver 127.0.0.53\nnameserver 10.1.1.1\nsearch corp.example\noptions edns0 trust-ad\n";
-    expect(resolvConfText(host, {}, false)).toBe(
-      "nameserver 10.1.1.1\nsearch corp.example\noptions edns0 trust-ad\n",
-    );
-    expect(resolvConfText("nameserver ::1\n", {}, false)).toBe("nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
-    expect(resolvConfText(host, {}, true)).toBe(host);
-  });
-
-  it("resolv.conf takes --dns, --dns-search and --dns-option", () => {
-    const own = { Dns: ["1.1.1.1"], DnsSearch: ["."], DnsOptions: ["ndots:2"] };
-    expect(resolvConfText("nameserver 10.1.1.1\nsearch corp.example\n", own, false)).toBe(
-      "nameserver 1.1.1.1\noptions ndots:2\n",
-    );
   });
 });
 

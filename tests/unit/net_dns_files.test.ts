@@ -16,8 +16,8 @@ options edns0 trust-ad
 options ndots:x
 sortlist 10.0.0.0
 `;
-const input = { hostText: HOST, hostPath: "/etc/resolv.conf" };
-const none = { hostText: "nameserver 127.0.0.53\n", hostPath: "/etc/resolv.conf" };
+const input = { hostText: HOST, hostPath: "/etc/resolv.conf", fallback: ["10.0.2.3"] };
+const none = { ...input, hostText: "nameserver 127.0.0.53\n" };
 /** Without the three lines at the top. */
 const body = (text: string): string => {
   expect(text.split("\n").slice(0, 3)).toEqual([
@@ -41,15 +41,14 @@ sortlist 10.0.0.0
     expect(bridgeResolvConf(input, true)).toContain("nameserver 10.1.1.1\nnameserver fe80::1%eth0\nsearch");
   });
 
-  it("falls back on public servers", () => {
-    expect(body(bridgeResolvConf(none, false))).toBe(`nameserver 8.8.8.8
-nameserver 8.8.4.4
+  it("falls back on the address that stands for the host's servers", () => {
+    expect(body(bridgeResolvConf(none, false))).toBe(`nameserver 10.0.2.3
 
 # Based on host file: '/etc/resolv.conf' (legacy)
 # Used default nameservers.
 # Overrides: []
 `);
-    expect(bridgeResolvConf({ ...none, hostText: "" }, true)).toContain("nameserver 2001:4860:4860::8844\n");
+    expect(bridgeResolvConf({ ...none, hostText: "" }, true)).toContain("\nnameserver 10.0.2.3\n");
   });
 
   it("takes the user's words, loopback servers too", () => {
@@ -67,7 +66,7 @@ sortlist 10.0.0.0
 
 describe("userNetworkResolvConf()", () => {
   it("names the own server, and lists the others", () => {
-    const { text, upstreams, ndotsSet } = userNetworkResolvConf(input, false);
+    const { text, upstreams, ndotsSet } = userNetworkResolvConf(input);
     expect(body(text)).toBe(`nameserver 127.0.0.11
 search corp.example example.org
 options edns0 trust-ad ndots:0
@@ -84,7 +83,7 @@ sortlist 10.0.0.0
 
   it("heeds ndots of the user's", () => {
     const own = { ...none, dns: ["9.9.9.9"], options: ["ndots:3"] };
-    const { text, upstreams, ndotsSet } = userNetworkResolvConf(own, false);
+    const { text, upstreams, ndotsSet } = userNetworkResolvConf(own);
     expect(body(text)).toBe(`nameserver 127.0.0.11
 options ndots:3
 
@@ -94,8 +93,8 @@ options ndots:3
 # Option ndots from: override
 `);
     expect([upstreams, ndotsSet]).toEqual([["9.9.9.9"], true]);
-    expect(userNetworkResolvConf({ ...none, options: ["ndots:0"] }, false).ndotsSet).toBe(false);
-    expect(userNetworkResolvConf({ ...none, hostText: "" }, false).upstreams).toEqual(["8.8.8.8", "8.8.4.4"]);
+    expect(userNetworkResolvConf({ ...none, options: ["ndots:0"] }).ndotsSet).toBe(false);
+    expect(userNetworkResolvConf({ ...none, hostText: "" }).upstreams).toEqual(["10.0.2.3"]);
   });
 });
 
