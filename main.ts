@@ -7,6 +7,9 @@ async function main(args: string[]): Promise<void> {
     case "@shim":
       await import("./runtime/shim_main.ts");
       return;
+    case "@netd":
+      await import("./net/netd/main.ts");
+      return;
     case "@engine": {
       const { engineMain } = await import("./api/engine_main.ts");
       await engineMain(rest);

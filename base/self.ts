@@ -30,9 +30,9 @@ export const ROLE_FLAGS: Record<string, { v8: string; cache: string; codeCache?:
   // A command with a file of its own. The code cache takes what is compiled before anything runs: all of it.
   single: { v8: "--no-lazy", cache: "single" },
   engine: { v8: "--optimize-for-size", cache: "engine" },
-  // Deno stores code when its event loop turns, which a shim's never does: a thread and a database for nothing.
+  // Deno stores code when its event loop turns, which a shim's and netd's never does: a thread and a database for nothing.
   shim: { v8: "--optimize-for-size,--single-threaded", cache: "shim", codeCache: false },
-  netd: { v8: "--optimize-for-size", cache: "engine" },
+  netd: { v8: "--optimize-for-size", cache: "engine", codeCache: false },
 };
 
 /** Flags of `deno run` when nothing but the bundle may be read: no configuration, no lock file, no download. */
@@ -76,7 +76,7 @@ export function selfCommand(role: string, ...args: string[]): SelfCommand {
     case "source": {
       const root = new URL("..", import.meta.url).pathname;
       // Without imports from npm no configuration is needed, and reading it costs milliseconds.
-      const config = name === "shim" ? "--no-config" : `--config=${root}deno.json`;
+      const config = name === "shim" || name === "netd" ? "--no-config" : `--config=${root}deno.json`;
       const deno = ["run", "-A", config, "--no-lock", "--no-remote", "--quiet", ...own];
       return {
         command: Deno.execPath(),

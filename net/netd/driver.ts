@@ -1,0 +1,43 @@
+/** What a kind of network is made of. One of these for each driver that has links in the rootless host; `host` and `none` have none. */
+import type { ProcessIdentity } from "../../base/process_identity.ts";
+import type { Netlink } from "../netlink/mod.ts";
+import type { Undo } from "./ensure.ts";
+import type { EndpointState, NetworkState } from "./protocol.ts";
+import type { RootlessNamespace } from "./rootless_namespace.ts";
+
+/** What drivers work with. */
+export interface DriverDeps {
+  readonly host: RootlessNamespace;
+  readonly ipv6: boolean;
+}
+
+/** A container's network namespace. */
+export interface Target {
+  readonly process: ProcessIdentity;
+  /** netd's descriptor of the namespace, open while something is made there. */
+  readonly fd: number;
+}
+
+/** An interface that is in a container. */
+export interface Plugged {
+  /** The end in the rootless host; undefined for drivers whose interfaces have none there. */
+  readonly link: string | undefined;
+}
+
+export interface NetworkDriver {
+  /**
+   * Makes what the network needs, or completes what is there.
+   *
+   * @throws {SysError | EngineError}
+   */
+  ensure(network: NetworkState, undo: Undo): void;
+  /** Takes it down, as far as it is there. */
+  remove(network: NetworkState): void;
+  /** Makes an interface in a container, down and without addresses. `link` is free in the rootless host. */
+  plug(network: NetworkState, endpoint: EndpointState, target: Target, link: string): Plugged;
+  /**
+   * Takes hold of an interface that an earlier netd has made; `inside` is a connection of the container's namespace. Undefined: it is not
+   * there, or no more what it was, and nothing of it is left.
+   */
+  adopt(network: NetworkState, endpoint: EndpointState, link: string, inside: Netlink): Plugged | undefined;
+}

@@ -1,0 +1,101 @@
+/** Role `@netd`: argument is NetdMainOptions as JSON. Writes "ready" to stdout once it can be spoken to. */
+import { messageOf } from "../../base/errors.ts";
+import { note } from "../../base/note.ts";
+import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY, RLIMIT_NOFILE } from "../../ffi/constants.ts";
+import { SysError } from "../../ffi/errno.ts";
+import { EventLoop } from "../../ffi/event_loop.ts";
+import { kernel } from "../../ffi/kernel.ts";
+import { SIGHUP, SIGINT, SIGPIPE, SIGTERM } from "../../ffi/signals.ts";
+import { ControlSocket } from "./control.ts";
+import { Netd } from "./netd.ts";
+import { RootlessNamespace } from "./rootless_namespace.ts";
+import { parts } from "./wiring.ts";
+
+export interface NetdMainOptions {
+  /** `<exec-root>/netd`, a directory of the user's own. */
+  readonly dir: string;
+  /** Of berth. */
+  readonly version: string;
+}
+
+/** An engine that starts netd connects at once, and one that starts over is back by then. */
+const LONELY_MS = 5_000;
+
+function main(options: NetdMainOptions): void {
+  // Only the engine's orders end it: not a logout, not a Ctrl-C meant for the engine.
+  kernel.ignoreSignals([SIGHUP, SIGINT, SIGTERM, SIGPIPE]);
+  kernel.chdir("/");
+  kernel.umask(0o077);
+  openLog(options.dir);
+  const lock = kernel.open(`${options.dir}/lock`, O_RDWR | O_CREAT, 0o600);
+  if (!kernel.flock(lock)) throw new Error(`another netd serves ${options.dir}`);
+  raiseDescriptorLimit();
+  const loop = new EventLoop(kernel);
+  const host = new RootlessNamespace({ kernel, mountPoint: `${options.dir}/netns` });
+  let lonely: number | undefined;
+  const expectEngine = (): void => {
+    loop.cancel(lonely);
+    lonely = loop.after(LONELY_MS, () => {
+      if (control.connected) return;
+      netd.forgetEnded();
+      if (netd.sandboxes === 0) loop.stop();
+    });
+  };
+  const netd = new Netd({
+    kernel,
+    loop,
+    host,
+    version: options.version,
+    parts,
+    onEnded: () => {
+      if (!control.connected) expectEngine();
+    },
+  });
+  try {
+    kernel.unlink(`${options.dir}/ctl.sock`);
+  } catch (error) {
+    if (!(error instanceof SysError && error.is("ENOENT"))) throw error;
+  }
+  const control = new ControlSocket(kernel, loop, `${options.dir}/ctl.sock`, {
+    onConnect: () => loop.cancel(lonely),
+    onDisconnect: expectEngine,
+    onRequest: (request) => {
+      const answer = netd.handle(request);
+      // after the answer has been sent
+      if (netd.ending) loop.after(1, () => loop.stop());
+      return answer;
+    },
+  });
+  expectEngine();
+  kernel.write(1, new TextEncoder().encode("ready\n"));
+  const nothing = kernel.open("/dev/null", O_RDWR);
+  kernel.dup2(nothing, 0);
+  kernel.dup2(nothing, 1);
+  kernel.close(nothing);
+  loop.run();
+  host.unmount();
+  control[Symbol.dispose]();
+  kernel.unlink(`${options.dir}/ctl.sock`);
+}
+
+/** stderr is netd's own log. */
+function openLog(dir: string): void {
+  const log = kernel.open(`${dir}/log`, O_WRONLY | O_CREAT | O_APPEND, 0o600);
+  kernel.dup2(log, 2);
+  kernel.close(log);
+}
+
+/** Each relayed connection has two, and the hard limit is there to be used. */
+function raiseDescriptorLimit(): void {
+  const { soft, hard } = kernel.getrlimit(RLIMIT_NOFILE);
+  if (soft < hard) kernel.setrlimit(RLIMIT_NOFILE, hard, hard);
+}
+
+try {
+  main(JSON.parse(Deno.args[1] ?? "{}") as NetdMainOptions);
+} catch (error) {
+  note(error instanceof Error ? error.stack ?? error.message : `${error}`);
+  kernel.write(1, new TextEncoder().encode(`${messageOf(error)}\n`));
+  Deno.exit(1);
+}
+Deno.exit(0);

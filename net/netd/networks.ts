@@ -1,0 +1,130 @@
+/** The networks of the rootless host, and which driver each one is of. */
+import { EngineError, messageOf } from "../../base/errors.ts";
+import { note } from "../../base/note.ts";
+import { addressBytes, parseAddress } from "../address.ts";
+import { masked, parsePrefix } from "../address_prefix.ts";
+import * as nl from "../netlink/mod.ts";
+import type { DriverName } from "../network_types.ts";
+import { BridgeDriver } from "./bridge_driver.ts";
+import type { DriverDeps, NetworkDriver } from "./driver.ts";
+import { Undo } from "./ensure.ts";
+import { RULE_BRIDGE, RULE_TRANSPORT } from "./ground.ts";
+import type { NetworkState } from "./protocol.ts";
+import { NetworkTopology, type Subnet } from "./topology.ts";
+import { VlanDriver } from "./vlan_driver.ts";
+
+export class Networks {
+  readonly topology = new NetworkTopology();
+  readonly #deps: DriverDeps;
+  readonly #states = new Map<string, NetworkState>();
+  readonly #bridge: BridgeDriver;
+  readonly #vlan: VlanDriver;
+
+  constructor(deps: DriverDeps) {
+    this.#deps = deps;
+    this.#bridge = new BridgeDriver(deps);
+    this.#vlan = new VlanDriver(deps);
+  }
+
+  /** @throws {EngineError} not-found */
+  get(id: string): NetworkState {
+    const network = this.#states.get(id);
+    if (network === undefined) throw new EngineError("not-found", `network ${id} not found`);
+    return network;
+  }
+
+  nameOf(id: string): string | undefined {
+    return this.#states.get(id)?.name;
+  }
+
+  ids(): string[] {
+    return [...this.#states.keys()];
+  }
+
+  /** Makes a network, or completes the one that is there. All or nothing. @throws {SysError | EngineError} */
+  add(network: NetworkState): void {
+    const driver = this.driverOf(network.driver);
+    const before = this.#states.get(network.id);
+    if (before !== undefined && JSON.stringify(before) === JSON.stringify(network)) return;
+    Undo.all((undo) => driver.ensure(network, undo), logFailure);
+    this.#states.set(network.id, network);
+    this.#tell();
+  }
+
+  remove(id: string): void {
+    const network = this.#states.get(id);
+    if (network === undefined) return;
+    this.#states.delete(id);
+    this.#tell();
+    this.driverOf(network.driver).remove(network);
+  }
+
+  /** The way outside is there, or is another one: all routes that lead to it are made again. */
+  refreshRoutes(): void {
+    for (const network of this.#states.values()) {
+      try {
+        Undo.all((undo) => this.driverOf(network.driver).ensure(network, undo), logFailure);
+      } catch (error) {
+        logFailure(error);
+      }
+    }
+  }
+
+  /** Takes down bridges and parents, and the rules of such, that are an earlier netd's and not to be `kept`. */
+  sweep(kept: ReadonlySet<string>): void {
+    const { route } = this.#deps.host;
+    for (const link of nl.listLinks(route)) {
+      if (kept.has(link.name)) continue;
+      if (link.kind === "bridge") this.#bridge.removeStray(link);
+      else if (link.name.startsWith("dm-") && !link.name.endsWith("-p")) nl.deleteLink(route, link.index);
+    }
+    for (const family of ["inet", "inet6"] as const) {
+      for (const rule of nl.listRules(route, family)) {
+        const ours = rule.priority === RULE_TRANSPORT || rule.priority === RULE_BRIDGE;
+        if (ours && rule.iif !== undefined && !kept.has(rule.iif)) nl.deleteRule(route, rule);
+      }
+    }
+  }
+
+  /** @throws {EngineError} not-implemented */
+  driverOf(name: DriverName): NetworkDriver {
+    switch (name) {
+      case "bridge":
+        return this.#bridge;
+      case "macvlan":
+      case "ipvlan":
+        return this.#vlan;
+      case "overlay":
+        throw new EngineError(
+          "not-implemented",
+          "the driver overlay is not there yet: networks over several hosts need what tells the hosts of each other",
+          {
+            hint:
+              "Use the driver bridge for containers of this machine, and published ports between machines.",
+          },
+        );
+      default:
+        throw new EngineError("invalid", `the driver ${name} has no network of its own`);
+    }
+  }
+
+  #tell(): void {
+    this.topology.set([...this.#states.values()].flatMap(subnetsOf));
+  }
+}
+
+function subnetsOf({ id, link, subnets, internal }: NetworkState): Subnet[] {
+  return subnets.map(({ subnet, gateway }) => {
+    const { address, bits } = masked(parsePrefix(subnet));
+    return {
+      networkId: id,
+      link,
+      address: addressBytes(address),
+      length: bits,
+      gateway: gateway === undefined ? undefined : addressBytes(parseAddress(gateway)),
+      internal,
+    };
+  });
+}
+
+export const logFailure = (error: unknown): void => note(`while taking back: ${messageOf(error)}`);
