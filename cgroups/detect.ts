@@ -1,4 +1,5 @@
 /** What of the cgroup hierarchy this process could manage. Only looks; changes nothing. */
+import { words } from "./control_file.ts";
 
 /** How berth would make a container's cgroup: nothing delegated, by writing files, or by asking the user's systemd. */
 export type CgroupDriver = "none" | "cgroupfs" | "systemd";
@@ -24,7 +25,10 @@ export interface CgroupProbe {
   exists(path: string): boolean;
 }
 
-const CGROUP_ROOT = "/sys/fs/cgroup";
+export const CGROUP_ROOT = "/sys/fs/cgroup";
+
+/** The cgroup of this process's engine, when it has moved itself out of the way (cgroupfs.ts). */
+const ENGINE_LEAF = "/berth.engine";
 
 export const hostProbe: CgroupProbe = {
   read(path) {
@@ -52,17 +56,25 @@ export const hostProbe: CgroupProbe = {
   },
 };
 
+/** Directory of this process's own cgroup on version 2; undefined when that cannot be seen. */
+export function ownCgroup(probe: Pick<CgroupProbe, "read"> = hostProbe): string | undefined {
+  const own = /^0::(\/.*)$/m.exec(probe.read("/proc/self/cgroup") ?? "")?.[1];
+  return own === undefined ? undefined : own === "/" ? CGROUP_ROOT : `${CGROUP_ROOT}${own}`;
+}
+
 /**
- * Looks which controllers are delegated: those of the user's systemd when it runs (`user@UID.service`), else those
- * of the cgroup that this process was started in, when it may write there.
+ * Looks what is delegated: by systemd when it runs (the user's, or the machine's for root), else the cgroup that this process was
+ * started in, when it may write there.
  *
  * @param uid the user outside of the user namespace.
- * @param runtimeDir XDG_RUNTIME_DIR, where the user's bus has its socket.
+ * @param runtimeDir XDG_RUNTIME_DIR, where the user's systemd has its socket.
+ * @param wanted the driver that the user wants; the other one is not tried.
  */
 export function detectCgroups(
   uid: number,
   runtimeDir: string | undefined,
   probe: CgroupProbe = hostProbe,
+  wanted?: "systemd" | "cgroupfs",
 ): CgroupFacts {
   const none = (version: "1" | "2", reason: string): CgroupFacts => ({
     version,
@@ -74,33 +86,42 @@ export function detectCgroups(
   if (!isUnified(probe.read("/proc/self/mountinfo") ?? "")) {
     return none("1", "this machine uses cgroup version 1, which cannot be delegated to an ordinary user");
   }
-  if (uid !== 0) {
-    const service = `${CGROUP_ROOT}/user.slice/user-${uid}.slice/user@${uid}.service`;
-    const controllers = words(probe.read(`${service}/cgroup.controllers`));
-    const bus = runtimeDir !== undefined && probe.exists(`${runtimeDir}/systemd/private`);
-    if (bus && controllers.length > 0) {
+  if (wanted !== "cgroupfs") {
+    const path = systemdRoot(uid, runtimeDir, probe);
+    const controllers = path === undefined ? undefined : probe.read(`${path}/cgroup.controllers`);
+    if (path !== undefined && controllers !== undefined) {
+      const whose = uid === 0 ? "systemd" : "the user's systemd";
       return {
         version: "2",
         driver: "systemd",
-        controllers,
-        path: service,
-        reason: "delegated by the user's systemd",
+        controllers: words(controllers),
+        path,
+        reason: `delegated by ${whose}`,
       };
     }
+    if (wanted === "systemd") return none("2", "systemd does not run for this user");
   }
-  const own = /^0::(\/.*)$/m.exec(probe.read("/proc/self/cgroup") ?? "")?.[1];
+  const own = ownCgroup(probe);
   if (own === undefined) return none("2", "the cgroup of this process is not visible");
-  const path = own === "/" ? CGROUP_ROOT : `${CGROUP_ROOT}${own}`;
-  const controllers = words(probe.read(`${path}/cgroup.controllers`));
+  const path = own.endsWith(ENGINE_LEAF) ? own.slice(0, -ENGINE_LEAF.length) : own;
   if (!probe.writable(`${path}/cgroup.procs`) || !probe.writable(`${path}/cgroup.subtree_control`)) {
-    return none("2", `the cgroup ${own} is not delegated to this user`);
+    return none("2", `the cgroup ${path.slice(CGROUP_ROOT.length) || "/"} is not delegated to this user`);
   }
-  if (controllers.length === 0) return none("2", `no controller is enabled for the cgroup ${own}`);
-  return { version: "2", driver: "cgroupfs", controllers, path, reason: `the cgroup ${own} is writable` };
+  return {
+    version: "2",
+    driver: "cgroupfs",
+    controllers: words(probe.read(`${path}/cgroup.controllers`)),
+    path,
+    reason: `the cgroup ${path.slice(CGROUP_ROOT.length) || "/"} is writable`,
+  };
 }
 
-function words(text: string | undefined): string[] {
-  return (text ?? "").split(/\s+/).filter((word) => word !== "");
+/** The cgroup below which systemd puts this user's units; undefined when none runs that would. */
+function systemdRoot(uid: number, runtimeDir: string | undefined, probe: CgroupProbe): string | undefined {
+  if (uid === 0) return probe.exists("/run/systemd/private") ? CGROUP_ROOT : undefined;
+  if (runtimeDir === undefined) return undefined;
+  const there = probe.exists(`${runtimeDir}/systemd/private`) || probe.exists(`${runtimeDir}/bus`);
+  return there ? `${CGROUP_ROOT}/user.slice/user-${uid}.slice/user@${uid}.service` : undefined;
 }
 
 /** Whether the mount at /sys/fs/cgroup is cgroup2. In mountinfo the type follows the lone dash. */
