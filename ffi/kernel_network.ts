@@ -8,6 +8,7 @@ import { SIZEOF } from "./layout.ts";
 import { check } from "./libc.ts";
 import { type Machine, thread } from "./machine.ts";
 import { type Block, fromCString } from "./memory.ts";
+import { controlLength, messageHeader, setMessageName } from "./message_header.ts";
 import { IFF_NO_PI, IFF_TAP, IFF_TUN, TUNSETIFF, TUNSETPERSIST } from "./network_constants.ts";
 import {
   readSocketAddress,
@@ -102,36 +103,6 @@ const LOST_CONNECTION: ReadonlySet<number> = new Set([
   ERRNO.EHOSTUNREACH,
   ERRNO.ENETUNREACH,
 ]);
-
-interface Header {
-  readonly data: number;
-  readonly header: Block;
-  readonly name: Block;
-  readonly control: Block;
-}
-
-/** A `struct msghdr` with room for an address and ancillary data. */
-function messageHeader({ block, lend }: Machine, buffer: Uint8Array, controlLength: number): Header {
-  const data = lend(buffer);
-  const iov = block(SIZEOF.iovec);
-  iov.view.setBigUint64(0, BigInt(data), true);
-  iov.view.setBigUint64(8, BigInt(buffer.byteLength), true);
-  const name = block(SOCKADDR_STORAGE);
-  const control = block(controlLength);
-  const header = block(SIZEOF.msghdr);
-  header.view.setBigUint64(16, BigInt(iov.address), true);
-  header.view.setBigUint64(24, 1n, true);
-  if (controlLength > 0) {
-    header.view.setBigUint64(32, BigInt(control.address), true);
-    header.view.setBigUint64(40, BigInt(controlLength), true);
-  }
-  return { data, header, name, control };
-}
-
-function setName({ header, name }: Header, length: number): void {
-  header.view.setBigUint64(0, BigInt(name.address), true);
-  header.view.setUint32(8, length, true);
-}
 
 /** The calls of network sockets, made at `machine`. */
 export const networkCalls = (
@@ -243,20 +214,23 @@ export const networkCalls = (
     sendMessage(fd, { data, to, control = [], flags = 0 }) {
       const message = messageHeader(machine, data, controlSize(control));
       writeControl(message.control.view, control);
-      if (to !== undefined) setName(message, writeSocketAddress(message.name.view, to));
+      if (to !== undefined) {
+        withAddress(to, (address, length) => setMessageName(message, address, length));
+      }
       return blockingResult(raw(NR.sendmsg, fd, message.header.address, flags | MSG_NOSIGNAL), "sendmsg");
     },
     recvMessage(fd, buffer, flags = 0) {
       const message = messageHeader(machine, buffer, CONTROL);
-      setName(message, SOCKADDR_STORAGE);
+      const name = block(SOCKADDR_STORAGE);
+      setMessageName(message, name.address, SOCKADDR_STORAGE);
       const length = blockingResult(raw(NR.recvmsg, fd, message.header.address, flags), "recvmsg");
       if (length === WOULD_BLOCK) return { length, from: undefined, control: [], truncated: false };
       fetch(buffer, message.data, Math.min(length, buffer.byteLength));
       const { view } = message.header;
       return {
         length,
-        from: readSocketAddress(message.name.view, view.getUint32(8, true)),
-        control: readControl(message.control.view, Number(view.getBigUint64(40, true))),
+        from: readSocketAddress(name.view, view.getUint32(8, true)),
+        control: readControl(message.control.view, controlLength(message)),
         truncated: (view.getInt32(48, true) & (MSG_TRUNC | MSG_CTRUNC)) !== 0,
       };
     },

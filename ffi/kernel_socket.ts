@@ -23,7 +23,7 @@ import { blockingResult } from "./kernel_descriptor.ts";
 import { SIZEOF } from "./layout.ts";
 import { check } from "./libc.ts";
 import type { Machine } from "./machine.ts";
-import type { Block } from "./memory.ts";
+import { controlLength, type MessageHeader, messageHeader } from "./message_header.ts";
 import { NR } from "./syscall_numbers.ts";
 import { type Syscalls, WOULD_BLOCK } from "./syscalls.ts";
 
@@ -86,35 +86,12 @@ function withSocket(machine: Machine, files: Files, type: number, use: (fd: numb
   }
 }
 
-interface Message {
-  /** Where the data lies for the call. */
-  readonly address: number;
-  readonly header: Block;
-  readonly control: Block;
-}
-
-/** `struct msghdr` over one piece of the caller's memory and `controlSize` bytes of ancillary data. */
-function message({ block, lend }: Machine, data: Uint8Array, controlSize: number): Message {
-  const address = lend(data);
-  const iov = block(SIZEOF.iovec);
-  iov.view.setBigUint64(0, BigInt(address), true);
-  iov.view.setBigUint64(8, BigInt(data.byteLength), true);
-  const control = block(controlSize);
-  const header = block(SIZEOF.msghdr);
-  header.view.setBigUint64(16, BigInt(iov.address), true);
-  header.view.setBigUint64(24, 1n, true);
-  if (controlSize > 0) {
-    header.view.setBigUint64(32, BigInt(control.address), true);
-    header.view.setBigUint64(40, BigInt(controlSize), true);
-  }
-  return { address, header, control };
-}
-
 const align8 = (size: number): number => (size + 7) & ~7;
 
-function receivedDescriptors({ header, control }: Message): number[] {
+function receivedDescriptors(message: MessageHeader): number[] {
   const fds: number[] = [];
-  const end = Number(header.view.getBigUint64(40, true));
+  const { control } = message;
+  const end = controlLength(message);
   for (let offset = 0; offset + SIZEOF.cmsghdr <= end;) {
     const length = Number(control.view.getBigUint64(offset, true));
     if (length < SIZEOF.cmsghdr) break;
@@ -181,10 +158,10 @@ export const socketCalls = (machine: Machine, files: Files): Calls => {
       };
     },
     sendmsg(fd, data, fds) {
-      const controlLength = fds.length === 0 ? 0 : SIZEOF.cmsghdr + 4 * fds.length;
-      const { header, control } = message(machine, data, align8(controlLength));
-      if (controlLength > 0) {
-        control.view.setBigUint64(0, BigInt(controlLength), true);
+      const size = fds.length === 0 ? 0 : SIZEOF.cmsghdr + 4 * fds.length;
+      const { header, control } = messageHeader(machine, data, align8(size));
+      if (size > 0) {
+        control.view.setBigUint64(0, BigInt(size), true);
         control.view.setInt32(8, SOL_SOCKET, true);
         control.view.setInt32(12, SCM_RIGHTS, true);
         for (const [index, sent] of fds.entries()) {
@@ -194,13 +171,13 @@ export const socketCalls = (machine: Machine, files: Files): Calls => {
       return blockingResult(raw(NR.sendmsg, fd, header.address, MSG_NOSIGNAL), "sendmsg");
     },
     recvmsg(fd, buffer) {
-      const received = message(machine, buffer, SIZEOF.cmsghdr + align8(4 * SCM_MAX_FD));
+      const received = messageHeader(machine, buffer, SIZEOF.cmsghdr + align8(4 * SCM_MAX_FD));
       const length = blockingResult(
         raw(NR.recvmsg, fd, received.header.address, MSG_CMSG_CLOEXEC),
         "recvmsg",
       );
       if (length === WOULD_BLOCK) return { length, fds: [] };
-      fetch(buffer, received.address, length);
+      fetch(buffer, received.data, length);
       const fds = receivedDescriptors(received);
       if ((received.header.view.getInt32(48, true) & (MSG_TRUNC | MSG_CTRUNC)) !== 0) {
         for (const lost of fds) files.close(lost);
