@@ -3,6 +3,7 @@ import { AF_UNSPEC } from "../../ffi/network_constants.ts";
 import { Attributes, Payload } from "./codec.ts";
 import type { Netlink, NetlinkRequest } from "./connection.ts";
 import { NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL } from "./constants.ts";
+import { wordsOf } from "./fields.ts";
 import * as n from "./nf_constants.ts";
 import type { NfExpressions } from "./nf_expressions.ts";
 
@@ -29,9 +30,7 @@ export interface NfChain {
 }
 
 const FAMILIES = { inet: n.NFPROTO_INET, ip: n.NFPROTO_IPV4, bridge: n.NFPROTO_BRIDGE, ip6: n.NFPROTO_IPV6 };
-const FAMILY_NAMES = new Map<number, NfFamily>(
-  (Object.keys(FAMILIES) as NfFamily[]).map((name) => [FAMILIES[name], name]),
-);
+const FAMILY_NAMES = wordsOf(FAMILIES);
 
 // deno-fmt-ignore
 const HOOKS = {

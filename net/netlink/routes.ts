@@ -5,6 +5,7 @@ import { familyOf, type Prefix, prefixText, requirePrefix } from "./addresses.ts
 import { Attributes, type NetlinkMessage, Payload } from "./codec.ts";
 import type { Netlink } from "./connection.ts";
 import * as c from "./constants.ts";
+import { given, wordsOf } from "./fields.ts";
 
 // deno-fmt-ignore
 const TYPES = {
@@ -14,9 +15,7 @@ const TYPES = {
 
 export type RouteType = keyof typeof TYPES;
 
-const TYPE_NAMES = new Map<number, RouteType>(
-  (Object.keys(TYPES) as RouteType[]).map((name) => [TYPES[name], name]),
-);
+const TYPE_NAMES = wordsOf(TYPES);
 
 export interface Route {
   /** Where to. The default route is the prefix of length 0 of its family: 4 or 16 zero bytes. */
@@ -147,22 +146,19 @@ function readRoute({ payload }: NetlinkMessage): ListedRoute | undefined {
   const size = family === AF_INET ? 4 : 16;
   if (type === undefined || (family !== AF_INET && family !== AF_INET6)) return undefined;
   const bytes = (attribute: number): Uint8Array | undefined => attributes.bytes(attribute)?.slice();
-  const gateway = bytes(c.RTA_GATEWAY);
-  const source = bytes(c.RTA_PREFSRC);
-  const link = attributes.u32(c.RTA_OIF);
-  const metric = attributes.u32(c.RTA_PRIORITY);
-  const mtu = attributes.nested(c.RTA_METRICS)?.u32(c.RTAX_MTU);
   return {
     destination: { address: bytes(c.RTA_DST) ?? new Uint8Array(size), length: header.getUint8(1) },
     table: attributes.u32(c.RTA_TABLE) ?? header.getUint8(4),
     protocol: header.getUint8(5),
     scope: header.getUint8(6),
     type,
-    ...((header.getUint32(8, true) & c.RTNH_F_ONLINK) !== 0 ? { onlink: true } : {}),
-    ...(gateway === undefined ? {} : { gateway }),
-    ...(source === undefined ? {} : { source }),
-    ...(link === undefined ? {} : { link }),
-    ...(metric === undefined ? {} : { metric }),
-    ...(mtu === undefined ? {} : { mtu }),
+    ...given({
+      onlink: (header.getUint32(8, true) & c.RTNH_F_ONLINK) !== 0 || undefined,
+      gateway: bytes(c.RTA_GATEWAY),
+      source: bytes(c.RTA_PREFSRC),
+      link: attributes.u32(c.RTA_OIF),
+      metric: attributes.u32(c.RTA_PRIORITY),
+      mtu: attributes.nested(c.RTA_METRICS)?.u32(c.RTAX_MTU),
+    }),
   };
 }

@@ -4,6 +4,7 @@ import { familyOf, type Prefix, requirePrefix } from "./addresses.ts";
 import { Attributes, type NetlinkMessage, Payload } from "./codec.ts";
 import type { Netlink } from "./connection.ts";
 import * as c from "./constants.ts";
+import { given, wordsOf } from "./fields.ts";
 
 // deno-fmt-ignore
 const ACTIONS = {
@@ -12,9 +13,7 @@ const ACTIONS = {
 
 export type RuleAction = keyof typeof ACTIONS;
 
-const ACTION_NAMES = new Map<number, RuleAction>(
-  (Object.keys(ACTIONS) as RuleAction[]).map((name) => [ACTIONS[name], name]),
-);
+const ACTION_NAMES = wordsOf(ACTIONS);
 
 export interface PortRange {
   readonly first: number;
@@ -141,7 +140,7 @@ function readRule({ payload }: NetlinkMessage, family: Rule["family"]): ListedRu
     return value === undefined ? undefined : { first: value & 0xffff, last: value >>> 16 };
   };
   const mark = attributes.u32(c.FRA_FWMARK);
-  const optional = {
+  const optional = given({
     iif: attributes.string(c.FRA_IIFNAME),
     oif: attributes.string(c.FRA_OIFNAME),
     to: prefix(c.FRA_DST, header.getUint8(1)),
@@ -152,13 +151,11 @@ function readRule({ payload }: NetlinkMessage, family: Rule["family"]): ListedRu
     destinationPorts: range(c.FRA_DPORT_RANGE),
     table: (attributes.u32(c.FRA_TABLE) ?? header.getUint8(4)) || undefined,
     not: (header.getUint32(8, true) & c.FIB_RULE_INVERT) !== 0 || undefined,
-  };
+  });
   return {
     family,
     priority: attributes.u32(c.FRA_PRIORITY) ?? 0,
     action: ACTION_NAMES.get(header.getUint8(7)) ?? "lookup",
-    ...(Object.fromEntries(
-      Object.entries(optional).filter(([, value]) => value !== undefined),
-    ) as Partial<Rule>),
+    ...optional,
   };
 }
