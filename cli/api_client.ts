@@ -1,6 +1,6 @@
 /** The Docker Engine API as the commands use it: versioned paths, JSON bodies, errors with the engine's text. */
 
-import { ApiError, ConnectError } from "./errors.ts";
+import { ApiError, CliError, ConnectError } from "./errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import {
   type HijackedConnection,
@@ -181,6 +181,11 @@ function connectError(endpoint: Endpoint, error: unknown): ConnectError {
       `permission denied while trying to connect to the Docker daemon socket at ${endpoint.url}`,
     );
   }
+  const lookup = error instanceof Error && /lookup address|Name or service/.test(error.message);
+  if (lookup) {
+    const name = endpoint.httpHost.replace(/:\d+$/, "");
+    return new ConnectError(`error during connect: dial tcp: lookup ${name}: no such host`);
+  }
   return new ConnectError(
     `Cannot connect to the Docker daemon at ${endpoint.url}. Is the docker daemon running?`,
   );
@@ -234,7 +239,14 @@ export function compareVersions(a: string, b: string): number {
   return 0;
 }
 
-/** A name or id as one segment of a path. Names of images keep their slashes. */
-export function segment(name: string): string {
+/**
+ * A name or id as one segment of a path. Names of images keep their slashes.
+ *
+ * @param kind of what it is the name; an empty one is refused then, it would be another path.
+ */
+export function segment(name: string, kind?: "container" | "network"): string {
+  if (kind !== undefined && name.trim() === "") {
+    throw new CliError(`invalid ${kind} name or ID: value is empty`);
+  }
   return encodeURIComponent(name).replaceAll("%2F", "/").replaceAll("%3A", ":").replaceAll("%40", "@");
 }

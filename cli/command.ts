@@ -9,6 +9,9 @@ import { FlagError, parseFlags } from "./flags/parse.ts";
 /** Exit code for flags that cannot be parsed, as docker's. */
 const FLAG_ERROR_EXIT = 125;
 
+/** What the shell completes; "endpoint" is a network, then a container. */
+export type Completion = "container" | "image" | "network" | "endpoint" | "file";
+
 /** How many positional arguments a command takes. */
 export interface ArgumentCount {
   readonly min: number;
@@ -54,7 +57,7 @@ interface Definition<F extends FlagTable> {
   /** False: the first positional argument ends the flags. */
   readonly interspersed?: boolean;
   /** What the shell completes for positional arguments. */
-  readonly completes?: "container" | "image" | "file";
+  readonly completes?: Completion;
   /** Returns the exit code; nothing is 0. */
   run(invocation: Invocation<F>): Promise<number | void>;
 }
@@ -63,7 +66,7 @@ interface Definition<F extends FlagTable> {
 export interface Command {
   readonly flags: FlagTable;
   readonly usage: string;
-  readonly completes: "container" | "image" | "file" | undefined;
+  readonly completes: Completion | undefined;
   /** @param path the words that name it, for example "container ls". Throws `CliError`; "help" when it was asked for. */
   invoke(path: string, argv: readonly string[], session: Session): Promise<number | "help">;
 }

@@ -23,6 +23,7 @@ const entry = (
 export const GROUPS: Readonly<Record<string, string>> = {
   container: "Manage containers",
   image: "Manage images",
+  network: "Manage networks",
   system: "Manage berth",
 };
 
@@ -138,6 +139,34 @@ export const COMMANDS: readonly Entry[] = [
     true,
   ),
   entry("Log out from a registry", ["logout"], () => import("./commands/logout.ts"), true),
+  entry(
+    "Connect a container to a network",
+    ["network connect"],
+    () => import("./commands/network_connect.ts"),
+  ),
+  entry("Create a network", ["network create"], () => import("./commands/network_create.ts")),
+  entry(
+    "Disconnect a container from a network",
+    ["network disconnect"],
+    () => import("./commands/network_disconnect.ts"),
+  ),
+  entry(
+    "Display detailed information on one or more networks",
+    ["network inspect"],
+    () => import("./commands/network_inspect.ts"),
+  ),
+  entry("List networks", ["network ls", "network list"], () => import("./commands/network_ls.ts")),
+  entry("Remove all unused networks", ["network prune"], () => import("./commands/network_prune.ts")),
+  entry(
+    "Remove one or more networks",
+    ["network rm", "network remove"],
+    () => import("./commands/network_rm.ts"),
+  ),
+  entry(
+    "List port mappings or a specific mapping for the container",
+    ["container port", "port"],
+    () => import("./commands/port.ts"),
+  ),
   entry(
     "Download an image from a registry",
     ["image pull", "pull"],

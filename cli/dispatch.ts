@@ -8,7 +8,7 @@ import { CliError } from "./errors.ts";
 import { parseFlags } from "./flags/parse.ts";
 import { GLOBAL_FLAGS } from "./global_flags.ts";
 import { report } from "./report.ts";
-import { print } from "./stdio.ts";
+import { print, printError } from "./stdio.ts";
 
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
 
@@ -50,7 +50,12 @@ async function unknownCommand(words: readonly string[]): Promise<number> {
   if (!Object.hasOwn(GROUPS, first)) {
     throw new CliError(`berth: unknown command: berth ${first}\n\nRun 'berth --help' for more information`);
   }
-  if (second === undefined || second === "--help" || second === "-h") return await printGroupHelp(first);
+  if (second === "--help" || second === "-h") return await printGroupHelp(first);
+  if (second === undefined) {
+    const { groupHelp } = await import("./usage.ts");
+    printError(groupHelp(first).trimEnd());
+    return 0;
+  }
   throw new CliError(
     `berth: unknown command: berth ${first} ${second}\n\nUsage:  berth ${first}\n\n` +
       `Run 'berth ${first} --help' for more information`,

@@ -23,42 +23,65 @@ export function unixEndpoint(path: string, isDefault: boolean): Endpoint {
   };
 }
 
-/** Parses `unix:///path`, `/path`, `tcp://host:port` or `http://host:port`. Throws `CliError`. */
+const DEFAULT_PORT = 2375;
+const unresolved = (reason: string) =>
+  new CliError(`Failed to initialize: unable to resolve docker endpoint: ${reason}`);
+
+/**
+ * Reads `unix:///path`, `/path`, `tcp://host:port`, `http://host:port`, `host:port` or `host`. What an address leaves out is the user's own
+ * socket, localhost, and port 2375.
+ *
+ * @throws CliError with docker's text.
+ */
 export function parseHost(host: string): Endpoint {
   const text = host.trim();
-  const unable = () => new CliError(`unable to parse docker host \`${text}\``);
   if (text.startsWith("/")) return unixEndpoint(text, false);
-  const match = /^([a-z0-9+]+):\/\/(.*)$/.exec(text);
-  if (!match) throw unable();
-  const [, scheme = "", rest = ""] = match;
-  if (scheme === "unix") {
-    if (rest === "") throw unable();
-    return unixEndpoint(rest, false);
+  const separator = text.indexOf("://");
+  const scheme = separator < 0 ? "tcp" : text.slice(0, separator);
+  const rest = separator < 0 ? text : text.slice(separator + "://".length);
+  switch (scheme) {
+    case "unix":
+      return rest === "" ? ownEndpoint() : unixEndpoint(rest, false);
+    case "tcp":
+    case "http":
+      return tcpEndpoint(scheme, rest);
+    case "ssh":
+    case "npipe":
+    case "fd":
+      throw new CliError(`Failed to initialize: protocol not available: ${scheme} (use unix:// or tcp://)`);
+    default:
+      throw unresolved(`invalid bind address format: ${text}`);
   }
-  if (scheme === "tcp" || scheme === "http") {
-    const authority = rest.replace(/\/.*$/, "");
-    const address = /^(\[[0-9a-fA-F:.]+\]|[^:]*)(?::(\d+))?$/.exec(authority);
-    if (!address) throw unable();
-    const hostname = (address[1] ?? "").replace(/^\[|\]$/g, "") || "127.0.0.1";
-    const port = Number(address[2] ?? "2375");
-    return {
-      url: text,
-      httpHost: authority,
-      isDefault: false,
-      dial: async () => {
-        const conn = await Deno.connect({ hostname, port });
-        conn.setNoDelay(true);
-        return conn;
-      },
-    };
-  }
-  throw new CliError(`protocol not available: ${scheme} (use unix:// or tcp://)`);
 }
+
+function tcpEndpoint(scheme: string, rest: string): Endpoint {
+  const [, authority = "", path = ""] = /^([^/]*)(.*)$/.exec(rest) ?? [];
+  const address = /^(?:[^@]*@)?(\[[0-9a-fA-F:.]+\]|[^:]*)(:.*)?$/.exec(authority);
+  if (!address) throw unresolved(`invalid bind address format: ${scheme}://${rest}`);
+  const name = address[1] || "localhost";
+  const digits = address[2]?.slice(1) ?? "";
+  if (!/^[0-9]*$/.test(digits)) {
+    throw unresolved(`parse "${scheme}://${rest}": invalid port "${address[2]}" after host`);
+  }
+  const port = digits === "" ? DEFAULT_PORT : Number(digits);
+  return {
+    url: `${scheme}://${name}:${port}${path}`,
+    httpHost: `${name}:${port}`,
+    isDefault: false,
+    dial: async () => {
+      const conn = await Deno.connect({ hostname: name.replace(/^\[|\]$/g, ""), port });
+      conn.setNoDelay(true);
+      return conn;
+    },
+  };
+}
+
+const ownEndpoint = (): Endpoint => unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
 
 /** -H, then BERTH_HOST, then DOCKER_HOST, then the user's own engine. */
 export function chosenEndpoint(hosts: readonly string[]): Endpoint {
   if (hosts.length > 1) throw new CliError("Specify only one -H");
   const host = hosts[0] ?? (Deno.env.get("BERTH_HOST") || Deno.env.get("DOCKER_HOST") || "");
   if (host !== "") return parseHost(host);
-  return unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
+  return ownEndpoint();
 }

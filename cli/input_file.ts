@@ -1,7 +1,7 @@
 /** Files that are uploaded. */
 
 import { CliError } from "./errors.ts";
-import { goErrno } from "./create/env_file.ts";
+import { goErrno } from "../base/go_errno.ts";
 
 const READ_SIZE = 256 * 1024;
 

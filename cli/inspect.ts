@@ -5,16 +5,27 @@ import { segment } from "./api_client.ts";
 import { ApiError, CliError, describeError } from "./errors.ts";
 import { print, printError } from "./stdio.ts";
 
-/** Exit code for a template that cannot be parsed. */
-const TEMPLATE_EXIT = 64;
+interface Kind {
+  /** Path of its resource, before the name. */
+  readonly path: string;
+  /** What follows the name. */
+  readonly suffix: string;
+}
 
-/** Kinds of objects and their resources, in the order `inspect` tries them. */
-export const KINDS: Readonly<Record<string, string>> = {
-  container: "/containers",
-  image: "/images",
-  network: "/networks",
-  volume: "/volumes",
+/** Kinds of objects, in the order `inspect` tries them. Those of a swarm only a real Docker may have: they are asked for by `--type`. */
+export const KINDS: Readonly<Record<string, Kind>> = {
+  container: { path: "/containers", suffix: "/json" },
+  image: { path: "/images", suffix: "/json" },
+  network: { path: "/networks", suffix: "" },
+  volume: { path: "/volumes", suffix: "" },
+  plugin: { path: "/plugins", suffix: "/json" },
+  config: { path: "/configs", suffix: "" },
+  node: { path: "/nodes", suffix: "" },
+  secret: { path: "/secrets", suffix: "" },
+  service: { path: "/services", suffix: "" },
+  task: { path: "/tasks", suffix: "" },
 };
+const TRIED = ["container", "image", "network", "volume"];
 
 /** Fetches one object as the API describes it. */
 export async function fetchObject(
@@ -23,17 +34,17 @@ export async function fetchObject(
   name: string,
   size: boolean,
 ): Promise<unknown> {
-  const path = kind === "container" || kind === "image"
-    ? `${KINDS[kind]}/${segment(name)}/json`
-    : `${KINDS[kind]}/${segment(name)}`;
-  return await client.json<unknown>("GET", path, {
+  const { path, suffix } = KINDS[kind] ?? { path: `/${kind}`, suffix: "" };
+  const object = await client.json<unknown>("GET", `${path}/${segment(name)}${suffix}`, {
     query: { size: size && kind === "container" || undefined },
   });
+  if (size && kind !== "container") printError(`WARNING: --size ignored for ${kind}`);
+  return object;
 }
 
 /** Tries every kind until one knows the name. Throws `CliError` when none does. */
 export async function findObject(client: ApiClient, name: string, size: boolean): Promise<unknown> {
-  for (const kind of Object.keys(KINDS)) {
+  for (const kind of TRIED) {
     try {
       return await fetchObject(client, kind, name, size);
     } catch (error) {
@@ -48,7 +59,7 @@ export async function findObject(client: ApiClient, name: string, size: boolean)
 /**
  * Prints the objects that exist, and reports the others afterwards.
  *
- * @param format "" for indented JSON, "json" for one line, or a template that is applied to each object.
+ * @param format "" for indented JSON, "json" for JSON in one line, or a template that is applied to each object.
  */
 export async function printObjects(
   names: readonly string[],
@@ -67,6 +78,7 @@ export async function printObjects(
     }
   }
   if (format === "") print(`${JSON.stringify(objects, null, 4)}\n`);
+  else if (format === "json") print(`[${objects.join(",")}]\n`);
   else print(objects.length === 0 ? "\n" : objects.map((text) => `${text}\n`).join(""));
   for (const failure of failures) printError(describeError(failure));
   if (failures.length > 0) throw new CliError("");
@@ -77,25 +89,10 @@ async function renderer(format: string): Promise<(object: unknown) => unknown> {
   const { goJson } = await import("./template/values.ts");
   if (format === "json") return (object) => goJson(object);
   const { Template } = await import("./template/execute.ts");
-  const { TemplateError } = await import("./template/syntax.ts");
-  const { asTemplateText } = await import("./output/template_text.ts");
+  const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
+    "./output/template_text.ts"
+  );
   const { asGoTypes } = await import("./template/go_types.ts");
-  let template: InstanceType<typeof Template>;
-  try {
-    template = new Template(asTemplateText(format));
-  } catch (error) {
-    throw error instanceof TemplateError ? new CliError(error.message, TEMPLATE_EXIT) : error;
-  }
-  return (object) => {
-    try {
-      return template.render(asGoTypes(object));
-    } catch (error) {
-      if (!(error instanceof TemplateError)) throw error;
-      throw new CliError(
-        error.message.startsWith("template parsing")
-          ? error.message
-          : `template parsing error: ${error.message}`,
-      );
-    }
-  };
+  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(asTemplateText(format)), TEMPLATE_EXIT);
+  return (object) => orTemplateError(TEMPLATE_ERROR, () => template.render(asGoTypes(object)));
 }

@@ -1,6 +1,6 @@
 /** Archives that are written to a file or to standard output. */
 import { dirName } from "./copy/paths.ts";
-import { goErrno } from "./create/env_file.ts";
+import { goErrno } from "../base/go_errno.ts";
 import { CliError } from "./errors.ts";
 import { writeStream } from "./stdio.ts";
 

@@ -34,6 +34,17 @@ export async function pruneContainers(client: ApiClient, filters: Filters): Prom
   };
 }
 
+export async function pruneNetworks(client: ApiClient, filters: Filters): Promise<Pruned> {
+  const answer = await client.json<{ NetworksDeleted?: string[] | null }>("POST", "/networks/prune", {
+    query: { filters: filterQuery(filters) },
+  });
+  const names = answer.NetworksDeleted ?? [];
+  return {
+    text: names.length === 0 ? "" : `Deleted Networks:\n${names.map((name) => `${name}\n`).join("")}\n`,
+    bytes: 0,
+  };
+}
+
 export async function pruneImages(client: ApiClient, all: boolean, filters: Filters): Promise<Pruned> {
   const wanted = { ...filters, dangling: { [String(!all)]: true as const } };
   const answer = await client.json<

@@ -22,7 +22,10 @@ export async function watchExit(
   sent?: () => void,
 ): Promise<{ exitCode: Promise<number> }> {
   const query = { condition };
-  const response = await client.request("POST", `/containers/${segment(id)}/wait`, { query, sent });
+  const response = await client.request("POST", `/containers/${segment(id, "container")}/wait`, {
+    query,
+    sent,
+  });
   const exitCode = (async () => {
     try {
       const answer = await response.json() as WaitAnswer;

@@ -1,4 +1,5 @@
 import { invalid, messageOf } from "../base/errors.ts";
+import { goErrno } from "../base/go_errno.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { isLogLevel, type LogLevel } from "./log.ts";
 import { checkLogConfig } from "./log_options.ts";
@@ -145,8 +146,9 @@ function readConfigFile(options: EngineOptions): Json {
     text = Deno.readTextFileSync(options.configFile);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound && !options.configFileGiven) return {};
+    const { configFile } = options;
     throw invalid(
-      `unable to configure the berth engine with file ${options.configFile}: ${messageOf(error)}`,
+      `unable to configure the berth engine with file ${configFile}: open ${configFile}: ${goErrno(error)}`,
       error,
     );
   }

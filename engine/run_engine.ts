@@ -11,6 +11,7 @@ import { BerthEngine, type EngineDescription } from "./engine.ts";
 import { EventLog } from "./events.ts";
 import { ExecTable } from "./exec_table.ts";
 import { readHostFacts } from "./host_facts.ts";
+import { listenWarnings } from "./listen_warnings.ts";
 import { LiveSettings } from "./live_settings.ts";
 import { createLogger, type Logger } from "./log.ts";
 import { rehearsalContext } from "./rehearsal.ts";
@@ -113,6 +114,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   };
   const wanted = await reconcile(ctx);
   const id = engineId(settings.dataRoot);
+  const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const description: EngineDescription = {
     id,
     get labels() {
@@ -122,10 +124,10 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     get debug() {
       return live.current.logLevel === "debug";
     },
-    warnings: options.warnings,
+    warnings: [...options.warnings, ...listenWarnings(hosts)],
   };
+  for (const warning of listenWarnings(hosts)) log.warn(warning.replaceAll(/\s+/g, " "));
   const engine = new BerthEngine(ctx, images, description);
-  const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const server = await serve(engine, hosts, log);
   try {
     writePidfile(settings.pidfile);

@@ -62,7 +62,10 @@ async function followSize(client: ApiClient, path: string): Promise<Disposable> 
 }
 
 async function running(client: ApiClient, name: string): Promise<ContainerDetails> {
-  const details = await client.json<ContainerDetails>("GET", `/containers/${segment(name)}/json`);
+  const details = await client.json<ContainerDetails>(
+    "GET",
+    `/containers/${segment(name, "container")}/json`,
+  );
   if (!details.State?.Running) throw new CliError("You cannot attach to a stopped container, start it first");
   if (details.State.Paused) throw new CliError("You cannot attach to a paused container, unpause it first");
   if (details.State.Restarting) {

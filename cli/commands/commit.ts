@@ -1,7 +1,8 @@
+import { familiarName, parseReference } from "../../base/reference.ts";
+import { segment } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { bool, list, text } from "../flags/spec.ts";
-import { splitReference } from "../output/names.ts";
 import { printLine } from "../stdio.ts";
 
 export const command = defineCommand({
@@ -15,8 +16,9 @@ export const command = defineCommand({
   count: { min: 1, max: 2 },
   completes: "container",
   async run({ flags, args: [container = "", reference = ""], client }) {
-    const { repository, tag, digest } = splitReference(reference);
-    if (digest !== "") throw new CliError("refusing to create a tag with a digest reference");
+    const parsed = reference === "" ? undefined : parseReference(reference);
+    if (parsed?.digest !== undefined) throw new CliError("refusing to create a tag with a digest reference");
+    segment(container, "container");
     const answer = await client.json<{ Id: string }>("POST", "/commit", {
       query: {
         author: flags.author,
@@ -24,8 +26,8 @@ export const command = defineCommand({
         comment: flags.message,
         container,
         pause: flags.pause ? undefined : false,
-        repo: repository || undefined,
-        tag: repository === "" ? undefined : tag || "latest",
+        repo: parsed && familiarName(parsed),
+        tag: parsed && (parsed.tag ?? "latest"),
       },
       json: null,
     });

@@ -70,7 +70,7 @@ function readStat(headers: ReadonlyMap<string, string>): PathStat {
   return JSON.parse(new TextDecoder().decode(Uint8Array.fromBase64(text))) as PathStat;
 }
 
-const archivePath = (container: string) => `/containers/${segment(container)}/archive`;
+const archivePath = (container: string) => `/containers/${segment(container, "container")}/archive`;
 
 async function statOf(client: ApiClient, container: string, path: string): Promise<PathStat | undefined> {
   try {

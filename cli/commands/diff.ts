@@ -14,7 +14,7 @@ export const command = defineCommand({
     if (name === "") throw new CliError("Container name cannot be empty");
     const changes = await client.json<{ Kind: number; Path: string }[] | null>(
       "GET",
-      `/containers/${segment(name)}/changes`,
+      `/containers/${segment(name, "container")}/changes`,
     );
     print((changes ?? []).map(({ Kind, Path }) => `${LETTERS[Kind] ?? "?"} ${Path}\n`).join(""));
   },

@@ -1,15 +1,11 @@
 import type { EventMessage } from "../api_types.ts";
 import { defineCommand } from "../command.ts";
-import { CliError } from "../errors.ts";
 import { filter, filterQuery } from "../flags/filter.ts";
 import { text } from "../flags/spec.ts";
 import { jsonTexts } from "../json_lines.ts";
 import { apiTimestamp, rfc3339Nano } from "../output/durations.ts";
 import { FORMAT_HELP } from "../output/help_texts.ts";
 import { printLine } from "../stdio.ts";
-
-/** Exit code for a template that cannot be parsed. */
-const TEMPLATE_EXIT = 64;
 
 export const command = defineCommand({
   flags: {
@@ -37,18 +33,15 @@ async function renderer(format: string): Promise<(text: string) => string> {
   if (format === "") return (text) => describe(parse(text));
   if (format === "json" || format === "{{json .}}") return (text) => text;
   const { Template } = await import("../template/execute.ts");
-  const { asTemplateText } = await import("../output/template_text.ts");
+  const { asStruct } = await import("../template/values.ts");
+  const { asTemplateText, orTemplateError, TEMPLATE_EXIT } = await import("../output/template_text.ts");
   const { asGoTypes } = await import("../template/go_types.ts");
-  try {
+  const message = (event: EventMessage) => asStruct(asGoTypes(fields(event)) as object, "*events.Message");
+  return orTemplateError("Error parsing format: ", () => {
     const template = new Template(asTemplateText(format));
-    template.render(asGoTypes(fields({})));
-    return (text) => template.render(asGoTypes(fields(parse(text))));
-  } catch (error) {
-    throw new CliError(
-      `Error parsing format: ${error instanceof Error ? error.message : error}`,
-      TEMPLATE_EXIT,
-    );
-  }
+    template.render(message({}));
+    return (text) => template.render(message(parse(text)));
+  }, TEMPLATE_EXIT);
 }
 
 /** Nanoseconds since 1970 do not fit a double: they stay as they were written. */

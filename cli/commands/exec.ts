@@ -32,21 +32,25 @@ export const command = defineCommand({
     if (attach) requireTerminal(stdin, flags.tty);
     const size = flags.tty ? consoleSize() : [0, 0];
     const console = size[0] === 0 && size[1] === 0 ? {} : { ConsoleSize: size };
-    const { Id } = await client.json<{ Id: string }>("POST", `/containers/${segment(name)}/exec`, {
-      json: {
-        User: flags.user,
-        Privileged: flags.privileged,
-        Tty: flags.tty,
-        ...console,
-        AttachStdin: stdin,
-        AttachStderr: attach,
-        AttachStdout: attach,
-        DetachKeys: flags["detach-keys"],
-        Env: env.length === 0 ? null : env,
-        WorkingDir: flags.workdir,
-        Cmd: words,
+    const { Id } = await client.json<{ Id: string }>(
+      "POST",
+      `/containers/${segment(name, "container")}/exec`,
+      {
+        json: {
+          User: flags.user,
+          Privileged: flags.privileged,
+          Tty: flags.tty,
+          ...console,
+          AttachStdin: stdin,
+          AttachStderr: attach,
+          AttachStdout: attach,
+          DetachKeys: flags["detach-keys"],
+          Env: env.length === 0 ? null : env,
+          WorkingDir: flags.workdir,
+          Cmd: words,
+        },
       },
-    });
+    );
     if (!Id) throw new CliError("exec ID empty");
     const path = `/exec/${Id}`;
     const json = { Detach: flags.detach, Tty: flags.tty, ...console };

@@ -12,7 +12,7 @@ export const command = defineCommand({
   completes: "container",
   async run({ flags, args: [name = ""], client }) {
     checkOutput(flags.output, "failed to export container");
-    const response = await client.request("GET", `/containers/${segment(name)}/export`);
+    const response = await client.request("GET", `/containers/${segment(name, "container")}/export`);
     await writeOutput(flags.output, response.body());
   },
 });

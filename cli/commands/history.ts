@@ -62,6 +62,7 @@ export const command = defineCommand({
           Size: () => flags.human ? humanSizeShort(entry.Size) : String(entry.Size),
           Comment: () => entry.Comment,
         }),
+        type: "*image.historyContext",
         headers: headersOf(flags.human),
         columns: ["ID", "CreatedSince", "CreatedBy", "Size", "Comment"],
         format: flags.format,

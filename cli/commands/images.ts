@@ -56,6 +56,7 @@ export const command = defineCommand({
       await formatList({
         items: (images ?? []).flatMap((image) => lines(image, digests)),
         row: (line) => row(line, !flags["no-trunc"]),
+        type: "*formatter.imageContext",
         headers: HEADERS,
         columns: flags.digests
           ? ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]

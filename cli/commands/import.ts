@@ -1,3 +1,4 @@
+import { parseReference } from "../../base/reference.ts";
 import { defineCommand } from "../command.ts";
 import { list, text } from "../flags/spec.ts";
 import { openInput } from "../input_file.ts";
@@ -16,6 +17,7 @@ export const command = defineCommand({
   completes: "file",
   async run({ flags, args: [source = "", reference = ""], client }) {
     const remote = /^https?:\/\//.test(source);
+    if (reference !== "") parseReference(reference);
     const { repository, tag } = splitReference(reference);
     const stream = remote ? {} : { stream: source === "-" ? stdinBytes() : openInput(source) };
     const response = await client.request("POST", "/images/create", {

@@ -18,17 +18,18 @@ export const command = defineCommand({
       Plugins: [],
       Warnings: null,
     };
+    if (flags.format !== "") {
+      const fetched = client.json<Info>("GET", "/info");
+      // It is the template that is read first: what is wrong with it is told first.
+      fetched.catch(() => {});
+      return await formatted(fetched, clientInfo, flags.format);
+    }
     let info: Info | undefined;
     let failure: unknown;
     try {
       info = await client.json<Info>("GET", "/info");
     } catch (error) {
       failure = error;
-    }
-    if (flags.format !== "") {
-      if (failure !== undefined) throw failure;
-      await formatted({ ...info, ClientInfo: clientInfo }, flags.format);
-      return;
     }
     print(
       `Client:\n Version:    ${VERSION}\n Context:    default\n Debug Mode: ${session.debug}\n\nServer:\n`,
@@ -45,15 +46,15 @@ export const command = defineCommand({
   },
 });
 
-async function formatted(info: object, format: string): Promise<void> {
-  const { goJson } = await import("../template/values.ts");
-  if (format === "json") return print(`${goJson(info)}\n`);
+async function formatted(fetched: Promise<Info>, client: object, format: string): Promise<void> {
+  const { asStruct, goJson } = await import("../template/values.ts");
+  if (format === "json") return print(`${goJson({ ...await fetched, ClientInfo: client })}\n`);
   const { Template } = await import("../template/execute.ts");
-  const { asTemplateText } = await import("../output/template_text.ts");
+  const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
+    "../output/template_text.ts"
+  );
   const { asGoTypes } = await import("../template/go_types.ts");
-  try {
-    print(`${new Template(asTemplateText(format)).render(asGoTypes(info))}\n`);
-  } catch (error) {
-    throw new CliError(error instanceof Error ? error.message : String(error));
-  }
+  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(asTemplateText(format)), TEMPLATE_EXIT);
+  const info = asGoTypes({ ...await fetched, ClientInfo: client }) as object;
+  print(`${orTemplateError("", () => template.render(asStruct(info, "system.dockerInfo")))}\n`);
 }

@@ -4,6 +4,8 @@ import { bool, text } from "../flags/spec.ts";
 import { fetchObject, findObject, KINDS, printObjects } from "../inspect.ts";
 import { FORMAT_HELP } from "../output/help_texts.ts";
 
+const KIND_NAMES = Object.keys(KINDS).sort().map((kind) => JSON.stringify(kind)).join(", ");
+
 export const command = defineCommand({
   flags: {
     format: text(FORMAT_HELP, { short: "f" }),
@@ -17,10 +19,8 @@ export const command = defineCommand({
     if (changed.has("type") && !Object.hasOwn(KINDS, flags.type)) {
       throw new CliError(
         flags.type === ""
-          ? `type is empty: must be one of "${Object.keys(KINDS).join('", "')}"`
-          : `unknown type: ${JSON.stringify(flags.type)}: must be one of "${
-            Object.keys(KINDS).join('", "')
-          }"`,
+          ? `type is empty: must be one of ${KIND_NAMES}`
+          : `unknown type: ${JSON.stringify(flags.type)}: must be one of ${KIND_NAMES}`,
       );
     }
     await printObjects(

@@ -11,7 +11,7 @@ export const command = defineCommand({
   async run({ flags, args, client }) {
     const query = { signal: flags.signal || undefined };
     await forEach(args, async (name) => {
-      await client.send("POST", `/containers/${segment(name)}/kill`, { query });
+      await client.send("POST", `/containers/${segment(name, "container")}/kill`, { query });
       return name;
     });
   },

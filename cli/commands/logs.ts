@@ -25,7 +25,10 @@ export const command = defineCommand({
   count: { min: 1, max: 1 },
   completes: "container",
   async run({ flags, args: [name = ""], client }) {
-    const details = await client.json<ContainerDetails>("GET", `/containers/${segment(name)}/json`);
+    const details = await client.json<ContainerDetails>(
+      "GET",
+      `/containers/${segment(name, "container")}/json`,
+    );
     const response = await client.request("GET", `/containers/${segment(details.Id)}/logs`, {
       query: {
         details: flags.details || undefined,

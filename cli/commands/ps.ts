@@ -30,6 +30,9 @@ const HEADERS = {
   Platform: "PLATFORM",
 };
 
+/** Go's name of what a template is applied to. */
+const TYPE = "*formatter.ContainerContext";
+
 const COMMAND_WIDTH = 20;
 const MOUNT_WIDTH = 15;
 
@@ -51,6 +54,7 @@ export const command = defineCommand({
     if (format !== "" && flags.quiet) {
       printError("WARNING: Ignoring custom format, because both --format and --quiet are set.");
     }
+    if (format !== "") await checkTemplate(format);
     const limit = flags.latest && flags.last === -1 ? 1 : flags.last;
     // Sizes are costly: they are asked for only when they are shown.
     const size = flags.size ||
@@ -68,6 +72,7 @@ export const command = defineCommand({
         items: items ?? [],
         row: (item) => row(item, !flags["no-trunc"]),
         methods: ({ Labels }) => ({ Label: (name: string) => Labels?.[name] ?? "" }),
+        type: TYPE,
         headers: HEADERS,
         columns: flags.size ? [...COLUMNS, "Size"] : COLUMNS,
         format: flags.quiet ? "" : format,
@@ -76,6 +81,16 @@ export const command = defineCommand({
     );
   },
 });
+
+/** Refuses a wrong template before the engine is asked; columns in errors count from the start of the whole format. */
+async function checkTemplate(format: string): Promise<void> {
+  const { Template } = await import("../template/execute.ts");
+  const { asStruct } = await import("../template/values.ts");
+  const { orTemplateError } = await import("../output/template_text.ts");
+  const template = orTemplateError("failed to parse template: ", () => new Template(format));
+  const sample = asStruct({ ...HEADERS, Label: (name: string) => name }, TYPE);
+  orTemplateError("failed to execute template: ", () => template.render(sample));
+}
 
 function row(item: ContainerSummary, short: boolean): Row {
   const mounts = item.Mounts ?? [];

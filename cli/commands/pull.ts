@@ -1,7 +1,7 @@
+import { parseReference } from "../../base/reference.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { bool, text } from "../flags/spec.ts";
-import { splitReference } from "../output/names.ts";
 import { canonical, pullImage } from "../registry/pull_image.ts";
 import { print, printLine } from "../stdio.ts";
 
@@ -16,10 +16,11 @@ export const command = defineCommand({
   count: { min: 1, max: 1 },
   completes: "image",
   async run({ flags, args: [image = ""], client }) {
-    const { tag, digest } = splitReference(image);
+    const { tag, digest } = parseReference(image);
     const allTags = flags["all-tags"];
-    if (allTags && (tag !== "" || digest !== "")) throw new CliError("tag can't be used with --all-tags/-a");
-    if (!allTags && tag === "" && digest === "" && !flags.quiet) printLine("Using default tag: latest");
+    const named = tag !== undefined || digest !== undefined;
+    if (allTags && named) throw new CliError("tag can't be used with --all-tags/-a");
+    if (!allTags && !named && !flags.quiet) printLine("Using default tag: latest");
     const platform = flags.platform || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined;
     const write = flags.quiet ? () => {} : print;
     await pullImage(client, { image, allTags, platform }, write, Deno.stdout.isTerminal());

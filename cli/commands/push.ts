@@ -1,11 +1,11 @@
+import { canonicalName, parseReference } from "../../base/reference.ts";
 import { segment } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { bool, text } from "../flags/spec.ts";
-import { splitReference } from "../output/names.ts";
 import { showProgress } from "../output/progress.ts";
 import { registryAuthHeaders } from "../registry/auth_header.ts";
-import { canonical, qualified } from "../registry/pull_image.ts";
+import { canonical } from "../registry/pull_image.ts";
 import { print, printLine } from "../stdio.ts";
 
 export const command = defineCommand({
@@ -21,19 +21,24 @@ export const command = defineCommand({
   count: { min: 1, max: 1 },
   completes: "image",
   async run({ flags, args: [image = ""], client }) {
-    const { repository, tag } = splitReference(image);
+    const reference = parseReference(image);
+    const { tag, digest } = reference;
+    const repository = canonicalName(reference);
     const allTags = flags["all-tags"];
-    if (allTags && tag !== "") throw new CliError("tag can't be used with --all-tags/-a");
-    if (!allTags && tag === "" && !flags.quiet) printLine("Using default tag: latest");
-    const response = await client.request("POST", `/images/${segment(qualified(repository))}/push`, {
+    if (allTags && (tag !== undefined || digest !== undefined)) {
+      throw new CliError("tag can't be used with --all-tags/-a");
+    }
+    if (digest !== undefined) throw new CliError("cannot push a digest reference");
+    if (!allTags && tag === undefined && !flags.quiet) printLine("Using default tag: latest");
+    const response = await client.request("POST", `/images/${segment(repository)}/push`, {
       query: {
-        tag: allTags ? "" : tag || "latest",
+        tag: allTags ? "" : tag ?? "latest",
         platform: flags.platform === "" ? undefined : JSON.stringify(platformOf(flags.platform)),
       },
       headers: await registryAuthHeaders(image),
     });
     await showProgress(response.body(), flags.quiet ? () => {} : print, Deno.stdout.isTerminal());
-    if (flags.quiet) printLine(allTags ? qualified(repository) : canonical(image));
+    if (flags.quiet) printLine(allTags ? repository : canonical(image));
   },
 });
 

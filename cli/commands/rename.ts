@@ -13,7 +13,7 @@ export const command = defineCommand({
       throw new CliError("Error: Neither old nor new names may be empty");
     }
     try {
-      await client.send("POST", `/containers/${segment(oldName)}/rename`, {
+      await client.send("POST", `/containers/${segment(oldName, "container")}/rename`, {
         query: { name: newName.trim() },
       });
     } catch (error) {

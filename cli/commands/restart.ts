@@ -11,7 +11,7 @@ export const command = defineCommand({
   async run({ flags, changed, args, client }) {
     const query = stopQuery(flags, changed);
     await forEach(args, async (name) => {
-      await client.send("POST", `/containers/${segment(name)}/restart`, { query });
+      await client.send("POST", `/containers/${segment(name, "container")}/restart`, { query });
       return name;
     });
   },

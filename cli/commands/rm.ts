@@ -24,7 +24,7 @@ export const command = defineCommand({
       const container = name.replace(/^\/+|\/+$/g, "");
       if (container === "") throw new CliError("container name cannot be empty");
       try {
-        await client.send("DELETE", `/containers/${segment(container)}`, { query });
+        await client.send("DELETE", `/containers/${segment(container, "container")}`, { query });
       } catch (error) {
         // With --force a container that is not there is what was asked for: said, but no failure.
         if (!flags.force || !(error instanceof ApiError) || error.status !== 404) throw error;

@@ -70,7 +70,7 @@ async function run({ flags, client }: Invocation<typeof FLAGS>, body: CreateBody
     client.open(AHEAD);
     signals?.then(({ prepareSignals }) => prepareSignals()).catch(() => {});
   });
-  const path = `/containers/${segment(id)}`;
+  const path = `/containers/${segment(id, "container")}`;
   if (!foreground) {
     // The id before the start: whoever waits for it may want to attach first.
     printLine(id);

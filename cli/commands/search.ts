@@ -53,6 +53,7 @@ export const command = defineCommand({
           StarCount: () => String(star_count),
           IsOfficial: () => is_official ? "[OK]" : "",
         }),
+        type: "*registry.searchContext",
         headers: HEADERS,
         columns: Object.keys(HEADERS),
         format: flags.format,

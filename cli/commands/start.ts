@@ -29,7 +29,7 @@ export const command = defineCommand({
     const failed: string[] = [];
     for (const name of args) {
       try {
-        await client.send("POST", `/containers/${segment(name)}/start`);
+        await client.send("POST", `/containers/${segment(name, "container")}/start`);
         printLine(name);
       } catch (error) {
         if (error instanceof CliError) throw error;
@@ -42,7 +42,10 @@ export const command = defineCommand({
 });
 
 async function startAttached({ flags, client }: Invocation<typeof FLAGS>, name: string): Promise<number> {
-  const details = await client.json<ContainerDetails>("GET", `/containers/${segment(name)}/json`);
+  const details = await client.json<ContainerDetails>(
+    "GET",
+    `/containers/${segment(name, "container")}/json`,
+  );
   const tty = details.Config?.Tty ?? false;
   const stdin = flags.interactive && (details.Config?.OpenStdin ?? false);
   const path = `/containers/${segment(details.Id)}`;

@@ -28,7 +28,7 @@ export const command = defineCommand({
   async run({ flags, changed, args, client }) {
     const query = stopQuery(flags, changed);
     await forEach(args, async (name) => {
-      await client.send("POST", `/containers/${segment(name)}/stop`, { query });
+      await client.send("POST", `/containers/${segment(name, "container")}/stop`, { query });
       return name;
     });
   },

@@ -60,6 +60,7 @@ export const command = defineCommand({
           Size: () => humanSize(line.size),
           Reclaimable: () => reclaimable(line),
         }),
+        type: "*formatter.diskUsageImagesContext",
         headers: HEADERS,
         columns: ["Type", "TotalCount", "Active", "Size", "Reclaimable"],
         format: flags.format,

@@ -1,7 +1,9 @@
+import { canonicalName, parseReference, type Reference } from "../../base/reference.ts";
+import { messageOf } from "../../base/errors.ts";
 import { segment } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
-import { splitReference } from "../output/names.ts";
+import { isImageId } from "../output/names.ts";
 
 export const command = defineCommand({
   flags: {},
@@ -9,13 +11,23 @@ export const command = defineCommand({
   count: { min: 2, max: 2 },
   completes: "image",
   async run({ args: [source = "", target = ""], client }) {
-    const { repository, tag, digest } = splitReference(target);
-    if (digest !== "") throw new CliError("refusing to create a tag with a digest reference");
-    if (repository === "") {
-      throw new CliError(`Error parsing reference: ${JSON.stringify(target)} is not a valid repository/tag`);
+    if (!isImageId(source)) readReference(source);
+    const reference = readReference(target);
+    if (reference.digest !== undefined) {
+      throw new CliError("refusing to create a tag with a digest reference");
     }
     await client.send("POST", `/images/${segment(source)}/tag`, {
-      query: { repo: repository, tag: tag || "latest" },
+      query: { repo: canonicalName(reference), tag: reference.tag ?? "latest" },
     });
   },
 });
+
+function readReference(text: string): Reference {
+  try {
+    return parseReference(text);
+  } catch (error) {
+    throw new CliError(
+      `Error parsing reference: ${JSON.stringify(text)} is not a valid repository/tag: ${messageOf(error)}`,
+    );
+  }
+}

@@ -12,7 +12,7 @@ export const command = defineCommand({
   async run({ args: [name = "", ...options], client }) {
     const answer = await client.json<{ Titles?: string[]; Processes?: string[][] | null } | null>(
       "GET",
-      `/containers/${segment(name)}/top`,
+      `/containers/${segment(name, "container")}/top`,
       { query: { ps_args: options.length === 0 ? undefined : options.join(" ") } },
     );
     const rows = [answer?.Titles ?? [], ...(answer?.Processes ?? [])];

@@ -1,7 +1,7 @@
 import { API_VERSION, buildTime, gitCommit, packaging, VERSION } from "../../base/version.ts";
 import { compareVersions } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
-import { CliError, ConnectError, describeError } from "../errors.ts";
+import { ConnectError, describeError } from "../errors.ts";
 import { text } from "../flags/spec.ts";
 import { FORMAT_HELP } from "../output/help_texts.ts";
 import { alignTabs } from "../output/table.ts";
@@ -20,6 +20,7 @@ export const command = defineCommand({
   usage: "",
   count: { min: 0, max: 0 },
   async run({ flags, client, session }) {
+    const show = await printer(flags.format);
     let server: ServerVersion | null = null;
     let failure: unknown;
     let apiVersion = API_VERSION;
@@ -50,7 +51,7 @@ export const command = defineCommand({
       },
       Server: server,
     };
-    await show(versions, flags.format, apiVersion);
+    show(versions, apiVersion);
     if (failure === undefined) return 0;
     if (!(failure instanceof ConnectError)) throw failure;
     printError(describeError(failure));
@@ -68,24 +69,32 @@ interface Versions {
   Server: ServerVersion | null;
 }
 
-async function show(versions: Versions, format: string, apiVersion: string): Promise<void> {
-  if (format === "") return print(alignTabs(describeVersions(versions, apiVersion), 20, 1) + "\n");
-  const { goJson } = await import("../template/values.ts");
-  if (format === "json") return print(`${goJson(versions)}\n`);
-  const { Template } = await import("../template/execute.ts");
-  const { asTemplateText } = await import("../output/template_text.ts");
-  const { asGoTypes } = await import("../template/go_types.ts");
-  const { Client, Server } = versions;
-  // Templates know both spellings: the JSON one, and Go's field name.
-  const withGoNames = {
-    Client: { ...Client, APIVersion: apiVersion },
-    Server: Server && { ...Server, APIVersion: Server.ApiVersion },
-  };
-  try {
-    print(`${new Template(asTemplateText(format)).render(asGoTypes(withGoNames))}\n`);
-  } catch (error) {
-    throw new CliError(error instanceof Error ? error.message : String(error));
+async function printer(format: string): Promise<(versions: Versions, apiVersion: string) => void> {
+  if (format === "") {
+    return (versions, apiVersion) => print(alignTabs(describeVersions(versions, apiVersion), 20, 1) + "\n");
   }
+  const { asStruct, goJson } = await import("../template/values.ts");
+  if (format === "json") return (versions) => print(`${goJson(versions)}\n`);
+  const { Template } = await import("../template/execute.ts");
+  const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
+    "../output/template_text.ts"
+  );
+  const { asGoTypes } = await import("../template/go_types.ts");
+  const template = orTemplateError(
+    TEMPLATE_ERROR,
+    () => new Template(asTemplateText(format), "version"),
+    TEMPLATE_EXIT,
+  );
+  return ({ Client, Server }, apiVersion) => {
+    // Templates know both spellings: the JSON one, and Go's field name.
+    const client = { ...Client, APIVersion: apiVersion };
+    const server = Server && { ...Server, APIVersion: Server.ApiVersion };
+    const versions = asStruct({
+      Client: asStruct(asGoTypes(client) as object, "system.clientVersion"),
+      Server: server && asStruct(asGoTypes(server) as object, "*types.Version"),
+    }, "system.versionInfo");
+    print(`${orTemplateError("", () => template.render(versions))}\n`);
+  };
 }
 
 function describeVersions({ Client, Server }: Versions, apiVersion: string): string {

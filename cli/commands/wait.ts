@@ -11,7 +11,7 @@ export const command = defineCommand({
   completes: "container",
   async run({ args, client }) {
     await forEach(args, async (name) => {
-      const answer = await client.json<WaitAnswer>("POST", `/containers/${segment(name)}/wait`);
+      const answer = await client.json<WaitAnswer>("POST", `/containers/${segment(name, "container")}/wait`);
       if (answer.Error?.Message) throw new CliError(answer.Error.Message);
       return String(answer.StatusCode);
     });

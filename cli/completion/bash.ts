@@ -75,6 +75,8 @@ ${argumentCases.join("\n")}
   case $kind in
     container) choices=$(${LISTS.container}) ;;
     image) choices=$(${LISTS.image}) ;;
+    network) choices=$(${LISTS.network}) ;;
+    endpoint) choices=$(${LISTS.endpoint}) ;;
     file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     dir) COMPREPLY=($(compgen -d -- "$cur")); return ;;
   esac

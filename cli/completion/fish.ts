@@ -37,7 +37,7 @@ function option(
     ? ""
     : Array.isArray(completes)
     ? ` -x -a '${completes.join(" ")}'`
-    : completes === "container" || completes === "image"
+    : completes === "container" || completes === "image" || completes === "network"
     ? ` -x -a "(${LISTS[completes]})"`
     : completes === undefined
     ? " -x"

@@ -1,5 +1,6 @@
 /** What the scripts of all shells are made from. */
 
+import type { Completion } from "../command.ts";
 import type { FlagTable } from "../flags/spec.ts";
 
 /** A command in every spelling, with what can follow it. */
@@ -8,7 +9,7 @@ export interface CompletedCommand {
   readonly path: string;
   readonly summary: string;
   readonly flags: FlagTable;
-  readonly completes: "container" | "image" | "file" | undefined;
+  readonly completes: Completion | undefined;
 }
 
 export interface CompletionTables {
@@ -28,4 +29,7 @@ export function flagWords(flags: FlagTable): string[] {
 export const LISTS = {
   container: "berth ps --all --format '{{.Names}}' 2>/dev/null",
   image: "berth images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
+  network: "berth network ls --format '{{.Name}}' 2>/dev/null",
+  endpoint:
+    "berth network ls --format '{{.Name}}' 2>/dev/null; berth ps --all --format '{{.Names}}' 2>/dev/null",
 } as const;

@@ -1,6 +1,6 @@
 /** Local files as the two ends of a copy. */
 import { cleanPath } from "../../base/clean_path.ts";
-import { goErrno } from "../create/env_file.ts";
+import { goErrno } from "../../base/go_errno.ts";
 import { CliError } from "../errors.ts";
 import { baseName, type CopyEnd, dirName, endsInSlash, rebaseNameOf, splitPath } from "./paths.ts";
 

@@ -1,5 +1,5 @@
 import { TAR_END, tarHeader, tarPadding } from "../../base/tar/mod.ts";
-import { goErrno } from "../create/env_file.ts";
+import { goErrno } from "../../base/go_errno.ts";
 import { CliError } from "../errors.ts";
 import { type Plan, renamed } from "./paths.ts";
 

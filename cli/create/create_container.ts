@@ -1,14 +1,15 @@
 /** Creates a container, and pulls its image first when that is needed. */
 
+import { parseReference } from "../../base/reference.ts";
 import type { ApiClient } from "../api_client.ts";
 import type { CreateAnswer } from "../api_types.ts";
 import { ApiError, CliError } from "../errors.ts";
-import { familiarName, splitReference } from "../output/names.ts";
+import { familiarName, isImageId, splitReference } from "../output/names.ts";
 import { printError } from "../stdio.ts";
 import { consoleSize } from "../terminal/raw_mode.ts";
 import type { CreateBody } from "./body.ts";
 import type { ContainerFlagValues } from "./container_flags.ts";
-import { goErrno } from "./env_file.ts";
+import { goErrno } from "../../base/go_errno.ts";
 
 /** Refuses a `--pull` that is none. */
 export function checkPull(policy: string): void {
@@ -28,6 +29,8 @@ export async function createContainer(
   asked?: () => void,
 ): Promise<string> {
   using idFile = openIdFile(flags.cidfile);
+  // what no engine can have is not asked for
+  if (!isImageId(body.Image)) parseReference(body.Image);
   const platform = flags.platform || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined;
   if (flags.pull === "always") await pull(client, body.Image, platform, flags.quiet);
   body.HostConfig.ConsoleSize = consoleSize();
@@ -71,11 +74,6 @@ function withTag(image: string): string {
   const { repository, tag, digest } = splitReference(image);
   const named = familiarName(repository);
   return digest === "" ? `${named}:${tag || "latest"}` : `${named}${tag === "" ? "" : `:${tag}`}@${digest}`;
-}
-
-/** A whole id names an image that cannot be pulled. */
-function isImageId(image: string): boolean {
-  return /^(sha256:)?[0-9a-f]{64}$/.test(image);
 }
 
 interface IdFile extends Disposable {

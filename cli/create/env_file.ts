@@ -1,5 +1,7 @@
 /** Files of `KEY=value` lines: `--env-file` and `--label-file`. */
 
+import { goErrno } from "../../base/go_errno.ts";
+
 /**
  * Reads files in order and appends `given`, so that values on the command line win.
  *
@@ -28,15 +30,6 @@ function readFile(path: string): Uint8Array {
   } catch (error) {
     throw new Error(`open ${path}: ${goErrno(error)}`);
   }
-}
-
-/** The errno's text as Go prints it. */
-export function goErrno(error: unknown): string {
-  if (error instanceof Deno.errors.NotFound) return "no such file or directory";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.IsADirectory) return "is a directory";
-  if (error instanceof Deno.errors.NotADirectory) return "not a directory";
-  return error instanceof Error ? error.message : String(error);
 }
 
 function parsePairs(bytes: Uint8Array, lookup?: (key: string) => string | undefined): string[] {

@@ -1,7 +1,7 @@
 /** `--security-opt`: a seccomp profile is a file of ours, and travels as JSON; system paths are fields of their own. */
 
 import { CliError } from "../errors.ts";
-import { goErrno } from "./env_file.ts";
+import { goErrno } from "../../base/go_errno.ts";
 
 export interface SecurityOptions {
   /** What the engine gets; null when there are none. */

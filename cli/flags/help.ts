@@ -51,10 +51,13 @@ function lineEnd(text: string, room: number): number {
   return newline > 0 && newline < blank ? newline : blank;
 }
 
+/** Room for names that cobra leaves at least, which most groups of docker's have. */
+const NAME_WIDTH = 11;
+
 /** Two columns of names and descriptions, the second one aligned. */
 export function nameTable(entries: readonly (readonly [string, string])[]): string {
-  const width = Math.max(0, ...entries.map(([name]) => name.length));
-  return entries.map(([name, text]) => `  ${name.padEnd(width)}   ${text}\n`).join("");
+  const width = Math.max(NAME_WIDTH, ...entries.map(([name]) => name.length));
+  return entries.map(([name, text]) => `  ${name.padEnd(width)} ${text}\n`).join("");
 }
 
 /** Columns of the terminal, 80 when there is none. */

@@ -68,6 +68,19 @@ export function goTimeString(epochSeconds: number): string {
     }`;
 }
 
+/** Go's `time.Time.String()` of a time in RFC 3339, in that time's own zone: "2024-05-01 12:00:00.5 +0000 UTC". */
+export function goTimeOf(rfc3339: string): string {
+  const match = /^(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2}:\d{2})(\.\d+)?(Z|[+-]\d{2}:\d{2})$/.exec(rfc3339);
+  if (!match) return rfc3339;
+  const [, day = "", time = "", fraction = "", zone = ""] = match;
+  const offset = zone === "Z" ? "+0000" : zone.replace(":", "");
+  const date = new Date(rfc3339);
+  const local = -date.getTimezoneOffset();
+  const given = Number(`${offset[0]}1`) * (Number(offset.slice(1, 3)) * 60 + Number(offset.slice(3)));
+  const name = zone === "Z" ? "UTC" : local === given ? zoneName(date, offset) : offset;
+  return `${day} ${time}${fraction.replace(/\.?0+$/, "")} ${offset} ${name}`;
+}
+
 /** Abbreviation of the local zone, or its offset where it has none ("+03"), as Go shows it. */
 function zoneName(date: Date, offset: string): string {
   if (offset === "+0000") return "UTC";

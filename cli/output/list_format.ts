@@ -1,6 +1,5 @@
 /** Lists as `ps` and `images` print them: a table, JSON lines, identifiers only, or a template. */
 
-import { CliError } from "../errors.ts";
 import { table } from "./table.ts";
 
 /** One line's fields: texts, computed when they are asked for, null when there is nothing to say; a function of arguments is a method (`.Label "x"`). */
@@ -12,6 +11,8 @@ export interface ListOptions<T> {
   readonly row: (item: T) => Row;
   /** Methods that take arguments; they are no part of the JSON form. */
   readonly methods?: (item: T) => Readonly<Record<string, (...args: string[]) => string>>;
+  /** Go's name of what a template is applied to, for errors. */
+  readonly type: string;
   /** Header of every field. */
   readonly headers: Readonly<Record<string, string>>;
   /** Fields of the default table. */
@@ -48,18 +49,14 @@ function texts(row: Row): Record<string, string | null> {
 
 async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   const { Template } = await import("../template/execute.ts");
+  const { asStruct } = await import("../template/values.ts");
   const { alignTabs } = await import("./table.ts");
-  const { asTemplateText, executionError } = await import("./template_text.ts");
+  const { asTemplateText, orTemplateError, TEMPLATE_ERROR } = await import("./template_text.ts");
   const isTable = options.format.startsWith("table ");
   const source = asTemplateText(isTable ? options.format.slice("table ".length).trimStart() : options.format);
-  const template = parse(() => new Template(source));
-  const render = (data: unknown): string => {
-    try {
-      return template.render(data);
-    } catch (error) {
-      throw executionError(error);
-    }
-  };
+  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(source));
+  const render = (data: object): string =>
+    orTemplateError(TEMPLATE_ERROR, () => template.render(asStruct(data, options.type)));
   // The headers are rendered in any case: an unknown field is an error even when there is nothing to list. A method has
   // its first argument as header: {{.Label "com.example"}}.
   const header = render({ ...options.headers, Label: (name: string) => labelHeader(name) });
@@ -69,15 +66,6 @@ async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   return isTable
     ? alignTabs([header, ...lines].join("\n")) + "\n"
     : lines.map((line) => `${line}\n`).join("");
-}
-
-function parse<T>(body: () => T): T {
-  try {
-    return body();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new CliError(reason.replace(/^template parsing error: /, "failed to parse template: "));
-  }
 }
 
 function labelHeader(name: string): string {

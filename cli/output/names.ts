@@ -30,3 +30,8 @@ export function splitReference(reference: string): { repository: string; tag: st
     digest,
   };
 }
+
+/** Whether it is a whole id, with or without its algorithm. */
+export function isImageId(image: string): boolean {
+  return /^(sha256:)?[0-9a-f]{64}$/.test(image);
+}

@@ -19,7 +19,7 @@ export function displayPorts(ports: readonly PortSummary[]): string {
     let key = type;
     if (ip) {
       if (port.PublicPort !== number) {
-        mappings.push(`${host(ip)}:${port.PublicPort ?? 0}->${number}/${type}`);
+        mappings.push(`${hostAndPort(ip, port.PublicPort ?? 0)}->${number}/${type}`);
         continue;
       }
       key = `${ip}/${type}`;
@@ -41,6 +41,9 @@ export function displayPorts(ports: readonly PortSummary[]): string {
   }
   return [...done, ...mappings].join(", ");
 }
+
+/** "0.0.0.0:80", "[::]:80". */
+export const hostAndPort = (ip: string, port: number | string): string => `${host(ip)}:${port}`;
 
 const host = (ip: string): string => ip.includes(":") ? `[${ip}]` : ip;
 

@@ -8,8 +8,17 @@ export function asTemplateText(format: string): string {
   return format.replaceAll("\\t", "\t").replaceAll("\\n", "\n");
 }
 
-/** Marks an error of executing (not of parsing) as docker does. */
-export function executionError(error: unknown): unknown {
-  if (!(error instanceof TemplateError) || error.message.startsWith("template parsing error")) return error;
-  return new CliError(`failed to execute template: ${error.message}`);
+/** Runs what parses or executes a template; says before an error of the template what failed. */
+export function orTemplateError<T>(what: string, body: () => T, exitCode?: number): T {
+  try {
+    return body();
+  } catch (error) {
+    throw error instanceof TemplateError ? new CliError(what + error.message, exitCode) : error;
+  }
 }
+
+/** What docker puts before the error of a template, in most commands. */
+export const TEMPLATE_ERROR = "template parsing error: ";
+
+/** Exit code for a template that cannot be parsed, where docker's is not 1. */
+export const TEMPLATE_EXIT = 64;

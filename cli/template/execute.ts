@@ -3,20 +3,22 @@
 import { FUNCTIONS } from "./functions.ts";
 import { parseTemplate } from "./parser.ts";
 import { type Node, type Operand, type Pipe, type Place, TemplateError } from "./syntax.ts";
-import { GoNil, goString, isMap, isObject, isTrue, type Value } from "./values.ts";
+import { GoNil, goString, isMap, isObject, isTrue, structType, type Value } from "./values.ts";
 
 /** A template, parsed once. */
 export class Template {
   readonly #nodes: Node[];
+  readonly #name: string;
 
-  /** Throws `TemplateError` when `source` cannot be parsed. */
-  constructor(source: string) {
-    this.#nodes = parseTemplate(source);
+  /** @param name stands in errors. Throws `TemplateError` when `source` cannot be parsed. */
+  constructor(source: string, name = "") {
+    this.#nodes = parseTemplate(source, name);
+    this.#name = name;
   }
 
   /** Text for `data`. Throws `TemplateError` for a field that does not exist, and for functions that fail. */
   render(data: Value): string {
-    const run = new Execution(data);
+    const run = new Execution(data, this.#name);
     run.walk(this.#nodes, data);
     return run.output;
   }
@@ -34,9 +36,11 @@ class LoopExit extends Error {
 
 class Execution {
   output = "";
+  readonly #name: string;
   readonly #variables: { name: string; value: Value }[];
 
-  constructor(data: Value) {
+  constructor(data: Value, name: string) {
+    this.#name = name;
     this.#variables = [{ name: "$", value: data }];
   }
 
@@ -113,7 +117,7 @@ class Execution {
     });
     const name = pipe.variables[0];
     if (name !== undefined) {
-      if (pipe.assigns) this.#variable(name).value = value;
+      if (pipe.assigns) this.#variable(name, 1).value = value;
       else this.#variables.push({ name, value });
     }
     return value;
@@ -126,6 +130,13 @@ class Execution {
     const value = this.#operand(first, dot);
     if (typeof value === "function") {
       const args = [...rest.map((operand) => this.#value(operand, dot)), ...piped];
+      if (args.length !== value.length && "at" in first) {
+        const method = "names" in first ? first.names.at(-1) : undefined;
+        throw this.#failure(
+          first.at,
+          `wrong number of args for ${method}: want ${value.length} got ${args.length}`,
+        );
+      }
       return value(...args);
     }
     if (rest.length > 0 || piped.length > 0) {
@@ -157,15 +168,13 @@ class Execution {
     }
     const body = Object.hasOwn(FUNCTIONS, fn.name) ? FUNCTIONS[fn.name] : undefined;
     if (body === undefined) {
-      throw new TemplateError(
-        `template parsing error: template: :${fn.at.line}: function ${JSON.stringify(fn.name)} not defined`,
-      );
+      throw this.#failure(fn.at, `${JSON.stringify(fn.name)} is not a defined function`);
     }
     const args = [...rest.map((operand) => this.#value(operand, dot)), ...piped];
     try {
       return body(...args);
     } catch (error) {
-      throw error instanceof TemplateError ? failure(fn.at, error.message) : error;
+      throw error instanceof TemplateError ? this.#failure(fn.at, error.message) : error;
     }
   }
 
@@ -187,7 +196,7 @@ class Execution {
       case "field":
         return this.#fields(dot, operand.names, operand.at);
       case "variable":
-        return this.#fields(this.#variable(operand.name).value, operand.names, operand.at);
+        return this.#fields(this.#variable(operand.name, operand.at.line).value, operand.names, operand.at);
       case "pipe":
         return this.#fields(this.#scoped(() => this.#pipe(operand.pipe, dot)), operand.names, operand.at);
       case "function":
@@ -199,38 +208,46 @@ class Execution {
     let value = from;
     for (const name of names) {
       if (typeof value === "function") value = value();
-      value = field(value, name, at);
+      value = this.#field(value, name, at);
     }
     return value;
   }
 
-  #variable(name: string): { name: string; value: Value } {
+  #variable(name: string, line: number): { name: string; value: Value } {
     const found = this.#variables.findLast((variable) => variable.name === name);
     if (found === undefined) {
-      throw new TemplateError(`template parsing error: undefined variable ${JSON.stringify(name)}`);
+      throw new TemplateError(`template: ${this.#name}:${line}: undefined variable ${JSON.stringify(name)}`);
     }
     return found;
   }
-}
 
-function field(value: Value, name: string, at: Place): Value {
-  if (isObject(value)) {
-    if (Object.hasOwn(value, name)) return value[name];
-    if (isMap(value)) return undefined;
-    throw failure(at, `map has no entry for key ${JSON.stringify(name)}`);
+  #field(value: Value, name: string, at: Place): Value {
+    if (isObject(value)) {
+      if (Object.hasOwn(value, name)) return value[name];
+      if (isMap(value)) return undefined;
+      const type = structType(value);
+      throw this.#failure(
+        at,
+        type === undefined
+          ? `map has no entry for key ${JSON.stringify(name)}`
+          : `can't evaluate field ${name} in type ${type}`,
+      );
+    }
+    if (value === null || value === undefined) {
+      throw this.#failure(at, `nil data; no entry for key ${JSON.stringify(name)}`);
+    }
+    if (value instanceof GoNil) return undefined;
+    const type = Array.isArray(value) ? "[]interface {}" : typeof value;
+    throw this.#failure(at, `can't evaluate field ${name} in type ${type}`);
   }
-  if (value === null || value === undefined) {
-    throw failure(at, `nil data; no entry for key ${JSON.stringify(name)}`);
-  }
-  if (value instanceof GoNil) return undefined;
-  throw failure(
-    at,
-    `can't evaluate field ${name} in type ${Array.isArray(value) ? "[]interface {}" : typeof value}`,
-  );
-}
 
-function failure(at: Place, message: string): TemplateError {
-  return new TemplateError(`template: :${at.line}:${at.column}: executing "" at <${at.text}>: ${message}`);
+  #failure(at: Place, message: string): TemplateError {
+    return new TemplateError(
+      `template: ${this.#name}:${at.line}:${at.column}: executing ${
+        JSON.stringify(this.#name)
+      } at <${at.text}>: ${message}`,
+    );
+  }
 }
 
 /** What a range walks over, with its keys; maps in the order of their keys. */

@@ -3,7 +3,7 @@
  * missing) from a structure (a missing field is an error, or was left out because it was empty): names of fields do.
  */
 
-import { GoNil, isObject, markMap } from "./values.ts";
+import { GoNil, GoTime, isObject, markMap } from "./values.ts";
 
 /** Fields that are maps. */
 const MAPS = new Set(
@@ -55,6 +55,9 @@ const OPTIONAL: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   },
 };
 
+/** What a network's `IPAM.Config` entries have, in Go's order, which `{{.IPAM.Config}}` shows. */
+const IPAM_CONFIG = { Subnet: "", IPRange: "", Gateway: "", AuxiliaryAddresses: {} };
+
 /** A copy for templates, in which missing and null fields behave as in Go. */
 export function asGoTypes(value: unknown): unknown {
   return convert(value, "", "");
@@ -69,9 +72,18 @@ function convert(value: unknown, name: string, owner: string): unknown {
   }
   const result: Record<string, unknown> = {};
   for (const [key, item] of Object.entries(value)) result[key] = convert(item, key, name);
+  if (owner === "Config" && name === "[]" && "Subnet" in value) return ipamConfig(value);
+  // Only a network has these; its structure holds a time, which is shown as such.
+  if (owner === "" && name === "" && "ConfigOnly" in value && typeof value["Created"] === "string") {
+    result["Created"] = new GoTime(value["Created"]);
+  }
   if (isMapField(name, owner)) {
     markMap(result);
     return result;
+  }
+  // Go's spelling of the field that JSON calls Id.
+  if (name === "" && Object.hasOwn(result, "Id") && !Object.hasOwn(result, "ID")) {
+    Object.defineProperty(result, "ID", { value: result["Id"], enumerable: false });
   }
   // Not enumerable: {{json .}} shows what the engine sent.
   for (const [key, item] of Object.entries(OPTIONAL[name] ?? {})) {
@@ -84,4 +96,13 @@ function isMapField(name: string, owner: string): boolean {
   if (!MAPS.has(name)) return false;
   const wanted = MAP_OWNERS[name];
   return wanted === undefined || wanted === owner;
+}
+
+function ipamConfig(value: Readonly<Record<string, unknown>>): unknown {
+  const config: Record<string, unknown> = { ...IPAM_CONFIG, ...value };
+  markMap(config["AuxiliaryAddresses"] = { ...config["AuxiliaryAddresses"] as object });
+  // Go's name of the field, and the shape that the engine sent.
+  Object.defineProperty(config, "AuxAddress", { value: config["AuxiliaryAddresses"] });
+  Object.defineProperty(config, "toJSON", { value: () => value });
+  return config;
 }

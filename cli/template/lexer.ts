@@ -67,7 +67,7 @@ function action(source: string, from: number, tokens: Token[]): { at: number; tr
     if (token === undefined) {
       const char = source.slice(at, at + 1);
       throw new TemplateError(
-        char === '"' ? "unterminated quoted string" : `unexpected ${JSON.stringify(char)} in operand`,
+        char === '"' ? "unterminated quoted string" : `bad character ${codePoint(char)}`,
       );
     }
     tokens.push(token);
@@ -83,4 +83,9 @@ function next(source: string, at: number): Token | undefined {
     if (text !== undefined) return { kind, text, at };
   }
   return undefined;
+}
+
+/** U+007D '}', as Go's %#U. */
+function codePoint(char: string): string {
+  return `U+${(char.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")} '${char}'`;
 }

@@ -1,11 +1,15 @@
 /** Builds the tree of a template from its tokens. */
 
+import { FUNCTIONS } from "./functions.ts";
 import { type Token, tokenize } from "./lexer.ts";
 import { type Node, type Operand, type Pipe, type Place, TemplateError } from "./syntax.ts";
 
-/** Parses a template. Throws `TemplateError` in the wording of text/template. */
-export function parseTemplate(source: string): Node[] {
-  const parser = new Parser(source);
+/** Functions that do not evaluate all of their arguments: execute.ts has them. */
+const LAZY = ["and", "or"];
+
+/** Parses a template; `name` stands in errors. Throws `TemplateError` in the wording of text/template. */
+export function parseTemplate(source: string, name: string): Node[] {
+  const parser = new Parser(source, name);
   const { nodes, end } = parser.nodes(0);
   if (end !== undefined) throw parser.error(`unexpected {{${end}}}`);
   return nodes;
@@ -15,11 +19,13 @@ type End = "end" | "else" | undefined;
 
 class Parser {
   readonly #source: string;
+  readonly #name: string;
   readonly #tokens: Token[];
   #next = 0;
 
-  constructor(source: string) {
+  constructor(source: string, name: string) {
     this.#source = source;
+    this.#name = name;
     try {
       this.#tokens = tokenize(source);
     } catch (error) {
@@ -29,7 +35,7 @@ class Parser {
 
   error(message: string): TemplateError {
     const place = this.#place(this.#tokens?.[Math.max(0, this.#next - 1)]?.at ?? 0, "");
-    return new TemplateError(`template parsing error: template: :${place.line}: ${message}`);
+    return new TemplateError(`template: ${this.#name}:${place.line}: ${message}`);
   }
 
   /** Nodes up to `{{end}}`, `{{else}}` or the template's end. */
@@ -155,17 +161,28 @@ class Parser {
         return { kind: "literal", value: token.text.startsWith("'") ? rune(token.text) : Number(token.text) };
       case "field": {
         const names = [token.text.slice(1), ...this.#fields()];
-        return { kind: "field", names, at: this.#place(token.at, `.${names.join(".")}`) };
+        // Go says of a chain where its second field stands.
+        const at = token.at + (names.length > 1 ? token.text.length : 0);
+        return { kind: "field", names, at: this.#place(at, `.${names.join(".")}`) };
       }
       case "variable": {
         const names = this.#fields();
-        return { kind: "variable", name: token.text, names, at: this.#place(token.at, token.text) };
+        const at = token.at + (names.length > 0 ? token.text.length : 0);
+        return {
+          kind: "variable",
+          name: token.text,
+          names,
+          at: this.#place(at, [token.text, ...names].join(".")),
+        };
       }
       case "word":
         if (token.text === "true" || token.text === "false") {
           return { kind: "literal", value: token.text === "true" };
         }
         if (token.text === "nil") return { kind: "nil" };
+        if (!Object.hasOwn(FUNCTIONS, token.text) && !LAZY.includes(token.text)) {
+          throw this.error(`function ${JSON.stringify(token.text)} not defined`);
+        }
         return { kind: "function", name: token.text, at: this.#place(token.at, token.text) };
       case "symbol":
         if (token.text === ".") return { kind: "dot" };

@@ -1,5 +1,7 @@
 /** How Go shows and judges the values of a template. Values are those of JSON, and functions for methods. */
 
+import { goTimeOf } from "../output/durations.ts";
+
 export type Value = unknown;
 
 /** A nil slice or map of Go: JSON says null, text/template prints it like an empty one. */
@@ -15,6 +17,23 @@ export class GoNil {
   }
 }
 
+/** A time.Time: JSON has it in RFC 3339, text/template shows it as time.Time.String() does. */
+export class GoTime {
+  readonly rfc3339: string;
+
+  constructor(rfc3339: string) {
+    this.rfc3339 = rfc3339;
+  }
+
+  toJSON(): string {
+    return this.rfc3339;
+  }
+
+  toString(): string {
+    return goTimeOf(this.rfc3339);
+  }
+}
+
 /** Objects that are maps in Go: a key that they do not hold is no error. */
 const goMaps = new WeakSet<object>();
 
@@ -26,8 +45,20 @@ export function isMap(value: object): boolean {
   return goMaps.has(value);
 }
 
+/** Go's names of the structures that objects stand for. */
+const structTypes = new WeakMap<object, string>();
+
+/** Gives an object the name that errors about unknown fields show; without one it is "map". Returns it. */
+export function asStruct<T extends object>(value: T, type: string): T {
+  structTypes.set(value, type);
+  return value;
+}
+
+export const structType = (value: object): string | undefined => structTypes.get(value);
+
 export function isObject(value: Value): value is Record<string, Value> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof GoNil);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof GoNil) &&
+    !(value instanceof GoTime);
 }
 
 /** Go's `if`: false, 0, "", nil and everything empty are false. */

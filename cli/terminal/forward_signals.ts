@@ -45,7 +45,9 @@ export function forwardSignals(
   const listeners = FORWARDED.map((name) => {
     const listener = () => {
       const signal = name.replace(/^SIG/, "");
-      running.then(() => client.send("POST", `/containers/${segment(container)}/kill`, { query: { signal } }))
+      running.then(() =>
+        client.send("POST", `/containers/${segment(container, "container")}/kill`, { query: { signal } })
+      )
         .catch(() => {});
     };
     Deno.addSignalListener(name, listener);

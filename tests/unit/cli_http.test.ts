@@ -334,12 +334,15 @@ describe("parseHost()", () => {
     ["/run/x.sock", "unix:///run/x.sock", "localhost"],
     ["tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375", "127.0.0.1:2375"],
     ["tcp://[::1]:99", "tcp://[::1]:99", "[::1]:99"],
+    ["bogus", "tcp://bogus:2375", "bogus:2375"],
+    [":99", "tcp://localhost:99", "localhost:99"],
+    ["tcp://user@127.0.0.1", "tcp://127.0.0.1:2375", "127.0.0.1:2375"],
   ])("takes %s", (host, url, httpHost) => {
     const endpoint = parseHost(host);
     expect([endpoint.url, endpoint.httpHost, endpoint.isDefault]).toEqual([url, httpHost, false]);
   });
 
-  test.each(["ftp://x", "nonsense", "unix://", "tcp://a:b:c"])("refuses %s", (host) => {
+  test.each(["ftp://x", "bogus://x", "tcp://a:b:c", "ssh://x"])("refuses %s", (host) => {
     expect(() => parseHost(host)).toThrow();
   });
 });

@@ -30,6 +30,7 @@ describe("formatList()", () => {
       items,
       row: ({ name, size }) => ({ Name: () => name, Size: () => `${size}B` }),
       methods: ({ name }) => ({ Label: (key: string) => `${key}-${name}` }),
+      type: "*formatter.thing",
       headers: { Name: "NAME", Size: "SIZE" },
       columns: ["Name", "Size"],
       format,
@@ -58,7 +59,9 @@ describe("formatList()", () => {
   });
 
   test("names a field that does not exist", async () => {
-    await expect(list("{{.Nope}}")).rejects.toThrow(/failed to execute template: .*Nope/);
+    await expect(list("{{.Nope}}")).rejects.toThrow(
+      `template parsing error: template: :1:2: executing "" at <.Nope>: can't evaluate field Nope in type *formatter.thing`,
+    );
   });
 });
 

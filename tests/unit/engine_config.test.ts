@@ -84,7 +84,7 @@ describe("mergeSettings", () => {
       hosts: [],
     });
     expect(() => mergeSettings(options({ configFileGiven: true }))).toThrow(
-      `unable to configure the berth engine with file ${dir}/daemon.json: No such file`,
+      `unable to configure the berth engine with file ${dir}/daemon.json: open ${dir}/daemon.json: no such file`,
     );
   });
 
