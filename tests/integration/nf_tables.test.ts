@@ -25,6 +25,8 @@ describeWith(program("nft", "nftables")).each(usersToTest())("nf_tables as $name
         nl.newRule(table, "guard", nl.sourceIs({ address: v4("172.18.0.9"), length: 15 }), nl.destinationIs({ address: v4("10.1.2.3"), length: 32 }, { not: true }), nl.verdict("drop")),
         nl.newRule(table, "guard", nl.sourceIs({ address: v6("fd00::1"), length: 64 }), nl.outputIs("lo", { not: true }), nl.verdict({ jump: "more" })),
         nl.newRule(table, "more", nl.markIs(1, 255), nl.protocolIs(17), nl.destinationPortIs(53), nl.sourcePortIs(1024), nl.verdict("return")),
+        nl.newRule(table, "more", nl.protocolIs(17), nl.setPort("destination", 17, 5353)),
+        nl.newRule(table, "more", nl.protocolIs(6), nl.setPort("source", 6, 53)),
         nl.newRule(table, "more", nl.destinationIs(any), nl.verdict("accept")),
       ]);
       const text = run("/usr/bin/env", "nft", "list", "ruleset").split("\\n").map((line) => line.trim()).filter((line) => line !== "");
@@ -50,6 +52,8 @@ describeWith(program("nft", "nftables")).each(usersToTest())("nf_tables as $name
         "}",
         "chain more {",
         "meta mark & 0x000000ff == 0x00000001 udp dport 53 udp sport 1024 return",
+        "udp dport set 5353",
+        "tcp sport set 53",
         "ip daddr 0.0.0.0/0 accept",
         "}",
         "}",
