@@ -2,7 +2,14 @@
  * The calls that bytes of connections go through. Made so often that nothing is allocated and nothing thrown: each answers what the
  * kernel does, a number of bytes or minus errno. Descriptors are nonblocking, so none of them is interrupted.
  */
-import { MSG_NOSIGNAL, MSG_TRUNC, SHUT_WR, SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from "./constants.ts";
+import {
+  F_SETPIPE_SZ,
+  MSG_NOSIGNAL,
+  MSG_TRUNC,
+  SHUT_WR,
+  SPLICE_F_MOVE,
+  SPLICE_F_NONBLOCK,
+} from "./constants.ts";
 import { rawOnce } from "./libc.ts";
 import { addressOf } from "./memory.ts";
 import { MSG_PEEK } from "./network_constants.ts";
@@ -52,4 +59,9 @@ export function spliceOnce(from: number, to: number, length: number): number {
 /** Sends FIN. */
 export function shutdownWriting(fd: number): number {
   return rawOnce(NR.shutdown, fd, SHUT_WR);
+}
+
+/** F_SETPIPE_SZ: the new size in bytes, or minus errno (EPERM: beyond what the user may have). */
+export function resizePipe(fd: number, size: number): number {
+  return rawOnce(NR.fcntl, fd, F_SETPIPE_SZ, size);
 }

@@ -20,17 +20,18 @@ import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
 import { SO_LINGER, SOL_TCP, TCP_NODELAY } from "../../ffi/network_constants.ts";
 import { discard, shutdownWriting, spliceOnce, StreamBuffer } from "../../ffi/stream_calls.ts";
-import { type Pipe, PipePool } from "./pipe_pool.ts";
+import { LARGE_PIPE, type Pipe, PipePool } from "./pipe_pool.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 
 const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 /** A message up to this size is copied. Two pages: a pipe holds that much even when the user's share of pipe memory is used up. */
 const SMALL = 8 * 1024;
-/** Asked of splice at a time; the pipe decides how much it is. */
-const CHUNK = 1024 * 1024;
+/** Spliced at a time: less for a receiver that is slow, so that little is held for it. */
+const MIN_CHUNK = 64 * 1024;
+const MAX_CHUNK = LARGE_PIPE;
 /** Bytes that a direction moves before others have their turn. */
-const BUDGET = 512 * 1024;
+const BUDGET = 1024 * 1024;
 /** Pipes for bytes whose receiver does not take them. With none left such connections are slower, no more. */
 const MAX_PIPES = 512;
 
@@ -53,6 +54,8 @@ class Direction {
   waiting = false;
   /** Spliced, since the sender sends more than {@link SMALL} at a time. */
   bulk = false;
+  /** Bytes to splice at a time. */
+  chunk = MIN_CHUNK;
   /** Holds `held` bytes that the receiver has not taken. */
   pipe: Pipe | undefined;
   held = 0;
@@ -231,9 +234,10 @@ export class SpliceRelay implements Relay {
   // not taken of them is held in a pipe.
 
   #splice(direction: Direction): number {
-    const pipe = this.#pipes.take();
+    const { chunk } = direction;
+    const pipe = this.#pipes.take(chunk > MIN_CHUNK);
     if (pipe === undefined) return this.#copyWhatFits(direction);
-    const moved = spliceOnce(direction.from, pipe.write, CHUNK);
+    const moved = spliceOnce(direction.from, pipe.write, chunk);
     if (moved <= 0) {
       this.#pipes.give(pipe);
       return moved;
@@ -242,7 +246,10 @@ export class SpliceRelay implements Relay {
     direction.pipe = pipe;
     direction.held = moved;
     const failed = this.#drain(direction);
-    return failed < 0 ? failed : moved;
+    if (failed < 0) return failed;
+    if (direction.held > 0) direction.chunk = Math.max(MIN_CHUNK, chunk / 2);
+    else if (moved >= MIN_CHUNK && chunk < MAX_CHUNK) direction.chunk = chunk * 2;
+    return moved;
   }
 
   /** For a small message; needs a pipe to be ready. */
@@ -260,7 +267,7 @@ export class SpliceRelay implements Relay {
     }
     direction.writable = false;
     direction.bulk = true;
-    const pipe = this.#pipes.take();
+    const pipe = this.#pipes.take(false);
     if (pipe === undefined) return -ERRNO.ENOBUFS;
     direction.pipe = pipe;
     direction.held = length - sent;
