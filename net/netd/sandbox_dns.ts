@@ -31,6 +31,8 @@ export interface SandboxDnsDeps {
   readonly networkName: (id: string) => string | undefined;
   /** Where the host is asked when a gateway or 10.0.2.2 is named as a DNS server; undefined: that is not allowed. */
   readonly hostAddress?: (family: 4 | 6) => Uint8Array | undefined;
+  /** False: containers are to reach nothing outside, and no server there either. */
+  readonly wayOutside?: () => boolean;
   readonly resolvers?: HostResolvers;
   readonly options?: DnsServerOptions;
 }
@@ -159,17 +161,22 @@ function bytesOf(text: string): Uint8Array {
   return addressBytes(parseAddress(text.replace(/\/.*$/, "")));
 }
 
+/** A server of a container: one in its own network, one outside, the host, or whom the host asks. */
+interface Server {
+  readonly kind: "inside" | "outside" | "host" | "resolvers";
+  readonly upstream: Upstream;
+}
+
 /** What one container sees. */
 class SandboxView implements View {
   readonly networks: readonly Membership[];
   readonly ndotsSet: boolean;
-  readonly #deps: Pick<SandboxDnsDeps, "topology" | "hostAddress">;
+  readonly #deps: Pick<SandboxDnsDeps, "topology" | "hostAddress" | "wayOutside">;
   readonly #resolvers: HostResolvers;
   readonly #asked: readonly Upstream[];
   readonly #networkIds: ReadonlySet<string>;
   #version: number | undefined;
-  /** "resolvers": the host's own at the time. */
-  #sorted: readonly (Upstream | "resolvers")[] = [];
+  #servers: readonly Server[] = [];
 
   constructor(
     { endpoints, dns }: SandboxState,
@@ -186,30 +193,36 @@ class SandboxView implements View {
   }
 
   get upstreams(): readonly Upstream[] {
-    const { topology } = this.#deps;
+    const { topology, hostAddress, wayOutside } = this.#deps;
     if (this.#version !== topology.version) {
       this.#version = topology.version;
-      this.#sorted = this.#sort();
+      this.#servers = this.#sort();
     }
-    return this.#sorted.includes("resolvers")
-      ? this.#sorted.flatMap((one) => one === "resolvers" ? this.#resolvers.upstreams() : one)
-      : this.#sorted as readonly Upstream[];
+    const outside = wayOutside?.() ?? true;
+    return this.#servers.flatMap(({ kind, upstream }): readonly Upstream[] => {
+      if (kind === "inside") return [upstream];
+      if (!outside) return [];
+      if (kind === "outside") return [upstream];
+      if (kind === "resolvers") return this.#resolvers.upstreams();
+      const address = hostAddress?.(upstream.address.length === 4 ? 4 : 6);
+      return address === undefined ? [] : [{ ...upstream, address }];
+    });
   }
 
-  #sort(): (Upstream | "resolvers")[] {
-    const { topology, hostAddress } = this.#deps;
+  /** What the servers are, until subnets change. Those that the container may not reach are left out. */
+  #sort(): Server[] {
+    const { topology } = this.#deps;
     const outside = this.#hasWayOutside();
-    return this.#asked.flatMap((upstream): (Upstream | "resolvers")[] => {
+    return this.#asked.flatMap((upstream): Server[] => {
       const { address } = upstream;
       const is = (one: Uint8Array) => sameBytes(one, address);
-      if (RESOLVERS.some(is)) return outside ? ["resolvers"] : [];
-      if (HOSTS.some(is) || topology.isGateway(address)) {
-        const host = outside ? hostAddress?.(address.length === 4 ? 4 : 6) : undefined;
-        return host === undefined ? [] : [{ ...upstream, address: host }];
-      }
+      const there = (kind: Server["kind"]): Server[] => outside ? [{ kind, upstream }] : [];
+      if (RESOLVERS.some(is)) return there("resolvers");
+      if (HOSTS.some(is) || topology.isGateway(address)) return there("host");
       const subnet = topology.subnetOf(address);
-      if (subnet === undefined) return outside ? [upstream] : [];
-      return this.#networkIds.has(subnet.networkId) ? [{ ...upstream, via: "rootless" }] : [];
+      if (subnet === undefined) return there("outside");
+      const own = this.#networkIds.has(subnet.networkId);
+      return own ? [{ kind: "inside", upstream: { ...upstream, via: "rootless" } }] : [];
     });
   }
 
