@@ -92,15 +92,16 @@ export class World implements Disposable {
       "ip link set out0 arp off up",
       "ip link set out1 arp off up",
       `ip addr add ${HOST4}/24 dev out0`,
-      `ip addr add ${OUTSIDE4}/32 dev out0`,
+      `ip addr add ${OUTSIDE4}/32 dev lo`,
       "ip route add default dev out0",
       "ip route add unreachable 203.0.113.66",
       "ip route add prohibit 203.0.113.67",
       ...(options.hostIpv6 === false ? ["sysctl -qw net.ipv6.conf.all.disable_ipv6=1"] : [
         `ip -6 addr add ${HOST6}/64 dev out0 nodad`,
-        `ip -6 addr add ${OUTSIDE6}/128 dev out0 nodad`,
+        `ip -6 addr add ${OUTSIDE6}/128 dev lo nodad`,
         "ip -6 route add default dev out0",
         "ip -6 route add unreachable 2001:db8:9::66",
+        "ip -6 route add prohibit 2001:db8:9::67",
       ]),
     ];
     command("sh", "-ec", script.join("\n"));
