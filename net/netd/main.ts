@@ -6,6 +6,7 @@ import { SysError } from "../../ffi/errno.ts";
 import { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { SIGHUP, SIGINT, SIGPIPE, SIGTERM } from "../../ffi/signals.ts";
+import { SpliceRelay } from "../relay/splice_relay.ts";
 import { ControlSocket } from "./control.ts";
 import { Netd } from "./netd.ts";
 import { RootlessNamespace } from "./rootless_namespace.ts";
@@ -45,6 +46,7 @@ function main(options: NetdMainOptions): void {
     kernel,
     loop,
     host,
+    relay: new SpliceRelay(loop),
     version: options.version,
     parts,
     onEnded: () => {

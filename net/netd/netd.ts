@@ -19,6 +19,7 @@ import {
 } from "./protocol.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
 import { Sandboxes } from "./sandboxes.ts";
+import type { Relay } from "../relay/relay.ts";
 import type { Topology } from "./topology.ts";
 
 /** The way outside. */
@@ -32,6 +33,7 @@ export interface PartDeps {
   readonly loop: EventLoop;
   readonly host: RootlessNamespace;
   readonly ground: Ground;
+  readonly relay: Relay;
   readonly topology: Topology;
   /** Name of a network that is there. */
   readonly networkName: (id: string) => string | undefined;
@@ -41,7 +43,7 @@ export interface NetdParts {
   readonly publisher?: (deps: PartDeps) => SandboxPublisher;
   readonly names?: (deps: PartDeps) => SandboxNames;
   /** Made when the engine has told the settings, and again when they change. */
-  readonly outbound?: (deps: PartDeps, settings: NetdSettings) => OutboundPart;
+  readonly outbound?: (deps: PartDeps, settings: NetdSettings) => OutboundPart | undefined;
   readonly paths?: (deps: PartDeps) => readonly PathReport[];
 }
 
@@ -49,6 +51,7 @@ export interface NetdOptions {
   readonly kernel: Syscalls;
   readonly loop: EventLoop;
   readonly host: RootlessNamespace;
+  readonly relay: Relay;
   readonly version: string;
   readonly parts: NetdParts;
   readonly onEnded?: (containerId: string) => void;
@@ -71,7 +74,7 @@ export class Netd {
   /** @throws {SysError} nothing works here. */
   constructor(options: NetdOptions) {
     this.#options = options;
-    const { kernel, loop, host, parts } = options;
+    const { kernel, loop, host, relay, parts } = options;
     this.ground = prepareGround(host);
     const { ipv6 } = this.ground;
     this.#networks = new Networks({ host, ipv6 });
@@ -79,6 +82,7 @@ export class Netd {
       loop,
       host,
       ground: this.ground,
+      relay,
       topology: this.#networks.topology,
       networkName: (id) => this.#networks.nameOf(id),
     };
