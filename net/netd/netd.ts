@@ -37,6 +37,8 @@ export interface PartDeps {
   readonly topology: Topology;
   /** Name of a network that is there. */
   readonly networkName: (id: string) => string | undefined;
+  /** Undefined until the engine has told them. */
+  readonly settings: () => NetdSettings | undefined;
 }
 
 export interface NetdParts {
@@ -85,6 +87,7 @@ export class Netd {
       relay,
       topology: this.#networks.topology,
       networkName: (id) => this.#networks.nameOf(id),
+      settings: () => this.#settings,
     };
     this.#sandboxes = new Sandboxes({
       kernel,

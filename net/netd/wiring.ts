@@ -1,14 +1,36 @@
 /** The parts that netd is put together from. Whoever has a part ready adds its line here. */
+import { addressBytes, parseAddress } from "../../base/address.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
+import { Destinations } from "../outbound/destinations.ts";
 import { Outbound } from "../outbound/outbound.ts";
 import type { NetdParts } from "./netd.ts";
 import { probePaths } from "./paths.ts";
+import { HOST_ADDRESS, HOST_ADDRESS6 } from "./rootless_host.ts";
 import { SandboxDns } from "./sandbox_dns.ts";
 
+const HOSTS = {
+  4: addressBytes(parseAddress(HOST_ADDRESS)),
+  6: addressBytes(parseAddress(HOST_ADDRESS6)),
+} as const;
+
 export const parts: NetdParts = {
-  names: ({ loop, host, topology, networkName }) =>
-    new SandboxDns({ loop, calls: { kernel, network }, host, topology, networkName }),
+  names: ({ loop, host, topology, networkName, settings }) => {
+    const destinations = new Destinations(topology, network, false);
+    return new SandboxDns({
+      loop,
+      calls: { kernel, network },
+      host,
+      topology,
+      networkName,
+      hostAddress: (family) => {
+        destinations.hostLoopback = settings()?.hostLoopback ?? false;
+        const found = destinations.of(HOSTS[family]);
+        return found.kind === "reach" ? found.address : undefined;
+      },
+      wayOutside: () => settings()?.outbound !== "none",
+    });
+  },
   outbound: ({ loop, host, relay, topology }, settings) => {
     if (settings.outbound === "none") return undefined;
     const outbound = new Outbound({ loop, host, relay, calls: network, topology, settings });
