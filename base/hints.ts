@@ -32,6 +32,12 @@ export const hints = {
     "Start the outer container with what berth needs, for example:\n" +
     "  docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --device /dev/fuse …",
 
+  notBerthsEngine:
+    "This command looks into berth's own network. Unset DOCKER_HOST and BERTH_HOST, or name berth's socket:  berth -H unix:///path/to/berth.sock …",
+
+  networkElsewhere:
+    "The network lives on the machine (and for the user) that the engine runs on: log in there, and type the same without -H.",
+
   userNamespaceRefused:
     "The kernel refused a new user namespace. Inside a container or a sandbox its security profile may forbid it; see docs/troubleshooting.md.",
 

@@ -151,6 +151,16 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/network_disconnect.ts"),
   ),
   entry(
+    "Show which paths of the network work here, and how to switch on the rest",
+    ["network doctor"],
+    () => import("./commands/network_doctor.ts"),
+  ),
+  entry(
+    "Run a command in the network that the containers' bridges are in",
+    ["netns"],
+    () => import("./commands/netns.ts"),
+  ),
+  entry(
     "Display detailed information on one or more networks",
     ["network inspect"],
     () => import("./commands/network_inspect.ts"),

@@ -49,20 +49,20 @@ function texts(row: Row): Record<string, string | null> {
 
 async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   const { Template } = await import("../template/execute.ts");
-  const { asStruct } = await import("../template/values.ts");
+  const { asStruct, markMap } = await import("../template/values.ts");
   const { alignTabs } = await import("./table.ts");
   const { asTemplateText, orTemplateError, TEMPLATE_ERROR } = await import("./template_text.ts");
   const isTable = options.format.startsWith("table ");
   const source = asTemplateText(isTable ? options.format.slice("table ".length).trimStart() : options.format);
   const template = orTemplateError(TEMPLATE_ERROR, () => new Template(source));
-  const render = (data: object): string =>
-    orTemplateError(TEMPLATE_ERROR, () => template.render(asStruct(data, options.type)));
-  // The headers are rendered in any case: an unknown field is an error even when there is nothing to list. A method has
-  // its first argument as header: {{.Label "com.example"}}.
-  const header = render({ ...options.headers, Label: (name: string) => labelHeader(name) });
+  const render = (data: object): string => orTemplateError(TEMPLATE_ERROR, () => template.render(data));
   const lines = options.items.map((item) =>
-    render(lazyFields(options.row(item), options.methods?.(item) ?? {}))
+    render(asStruct(lazyFields(options.row(item), options.methods?.(item) ?? {}), options.type))
   );
+  // A method has its first argument as header: {{.Label "com.example"}}.
+  const headers = { ...options.headers, Label: (name: string) => labelHeader(name) };
+  markMap(headers);
+  const header = isTable ? render(headers) : "";
   return isTable
     ? alignTabs([header, ...lines].join("\n")) + "\n"
     : lines.map((line) => `${line}\n`).join("");

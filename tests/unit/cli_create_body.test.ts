@@ -161,6 +161,15 @@ describe("createBody()", () => {
     [["--env-file", "/nonexistent", "x"], "open /nonexistent: no such file or directory"],
     [["--security-opt", "seccomp=/nonexistent", "x"], "opening seccomp profile (/nonexistent) failed"],
     [["--mac-address", "zz", "x"], "zz is not a valid mac address"],
+    [["--network", "name=a,mac-address=zz", "x"], "zz is not a valid mac address"],
+    [
+      ["--network", "name=a,alias=b", "--network-alias", "c", "x"],
+      "cannot specify both --network-alias and per-network alias",
+    ],
+    [["--network", "a", "--network", "a", "x"], 'network "a" is specified multiple times'],
+    [["-p", "[fe80::1%eth0]:1:1", "x"], "invalid IP address: fe80::1%eth0"],
+    [["-p", "80:", "x"], "no port specified: 80:<empty>"],
+    [["--expose", "5:6", "x"], "invalid port format for --expose: 5:6"],
   ])("refuses %j", (argv, message) => {
     expect(() => body(...argv)).toThrow(message);
   });
@@ -189,6 +198,11 @@ const CASES = [
   "--network none --pid host --ipc host --uts host --cgroupns private --userns host x",
   "--health-cmd c --health-interval 1s --health-retries 2 --restart on-failure:3 --log-driver l --log-opt a=b x",
   "--security-opt seccomp=unconfined --security-opt label:disable --stop-signal INT --stop-timeout 3 --init x",
+  "-p [::1]:1:2 -p 8000-8010:80 -p 9000-9001:9000-9001/udp -p 127.0.0.1::7 -p published=5,target=6,protocol=udp x",
+  "--network name=a,alias=b,alias=c,ip=10.0.0.5,ip6=::5,mac-address=02:42:ac:11:00:02,gw-priority=7 --network d x",
+  "--network name=a,link-local-ip=169.254.1.1,driver-opt=k=v --ip6 ::1 --network-alias e --mac-address 02-42-ac-11-00-02 x",
+  "--net a --net-alias b --ip zz --ip6 zz --link-local-ip zz --dns-opt a --dns-option b --dns-opt c x",
+  "--add-host a=2001:db8::1 --add-host b:host-gateway --add-host c:[::1] --hostname h --domainname d --link e x",
   "--entrypoint= -a stdout --sysctl net.a=1 --annotation b=c --runtime r --group-add g --rm x y z",
 ];
 
