@@ -29,6 +29,7 @@ export interface ServeRequest {
   readonly shimPool?: number;
   readonly insecureRegistries?: readonly string[];
   readonly registryMirrors?: readonly string[];
+  readonly network?: Readonly<Record<string, unknown>>;
   readonly flagsGiven?: readonly string[];
 }
 
@@ -77,6 +78,7 @@ export function serve(request: ServeRequest): number {
     ...(request.shimPool === undefined ? {} : { shimPool: request.shimPool }),
     ...(request.insecureRegistries === undefined ? {} : { insecureRegistries: request.insecureRegistries }),
     ...(request.registryMirrors === undefined ? {} : { registryMirrors: request.registryMirrors }),
+    ...(request.network === undefined ? {} : { network: request.network }),
     uid,
     gid,
     idMap: mapping?.kind ?? (uid === 0 ? "root" : "full"),

@@ -4,6 +4,7 @@ import { flagUsages, helpWidth } from "../flags/help.ts";
 import { FlagError, parseFlags } from "../flags/parse.ts";
 import { bool, list, text } from "../flags/spec.ts";
 import { int } from "../flags/values.ts";
+import { NETWORK_SERVE_FLAGS, networkOptions } from "./serve_network_flags.ts";
 
 export const SERVE_FLAGS = {
   "config-file": text("Daemon configuration file", { completes: "file" }),
@@ -24,6 +25,7 @@ export const SERVE_FLAGS = {
     short: "s",
     completes: ["overlay", "fuse-overlayfs", "vfs"],
   }),
+  ...NETWORK_SERVE_FLAGS,
 } as const;
 
 /** What the flags say; an absent value leaves the choice to the configuration file, then to the default. */
@@ -39,6 +41,8 @@ export interface ServeOptions {
   shimPool?: number;
   insecureRegistries?: string[];
   registryMirrors?: string[];
+  /** Flags about networks that were given, by their keys in daemon.json. */
+  network?: Record<string, unknown>;
   /** Names of the flags that were given: the configuration file must not say the same. */
   flagsGiven: string[];
 }
@@ -84,6 +88,7 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
         ...optional("configFile", given("config-file")),
         ...optional("insecureRegistries", listGiven("insecure-registry")),
         ...optional("registryMirrors", listGiven("registry-mirror")),
+        ...optional("network", networkOptions(values, changed)),
         ...optional("shimPool", changed.has("shim-pool") ? values["shim-pool"] : undefined),
       },
     };

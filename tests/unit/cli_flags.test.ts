@@ -138,6 +138,41 @@ test("flagUsages() aligns, wraps and hides as pflag does", () => {
 });
 
 describe("parseServeArgs()", () => {
+  test("says what was given about networks by the keys of daemon.json, and nothing else", () => {
+    const flags =
+      "--bip 10.1.0.1/16 --default-address-pool base=10.2.0.0/16,size=24 --icc=false --mtu 1400 --dns-opt ndots:1 " +
+      "--default-network-opt bridge=a=b=c --default-network-opt bridge=d=e --host-gateway-ip 192.0.2.1 --host-loopback";
+    expect(parseServeArgs(flags.split(" "))).toMatchObject({
+      ok: true,
+      options: {
+        network: {
+          "bip": "10.1.0.1/16",
+          "default-address-pools": [{ base: "10.2.0.0/16", size: 24 }],
+          "default-network-opts": { bridge: { a: "b=c", d: "e" } },
+          "dns-opts": ["ndots:1"],
+          "host-gateway-ips": ["192.0.2.1"],
+          "host-loopback": true,
+          "icc": false,
+          "mtu": 1400,
+        },
+      },
+    });
+    expect(parseServeArgs(["--debug"])).not.toHaveProperty("options.network");
+  });
+
+  test.each([
+    [["--default-address-pool", "base=x,size=y"], "invalid size value: y (must be integer)"],
+    [["--default-address-pool", "foo"], "invalid field 'foo' must be a key=value pair"],
+    [["--default-network-opt", "bridge=a"], "invalid option 'bridge=a': must be driver=option=value"],
+    [["--dns", "x"], "IP address is not correctly formatted: x"],
+  ])("refuses %j", (args, message) => {
+    expect(parseServeArgs(args)).toMatchObject({
+      ok: false,
+      code: 125,
+      message: expect.stringContaining(message),
+    });
+  });
+
   test("reads dockerd's flags", () => {
     const args = ["-H", "unix:///a", "-Htcp://b", "--data-root=/d", "-D", "-p", "/pid", "--shim-pool", "0"];
     expect(parseServeArgs(args)).toEqual({
