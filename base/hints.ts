@@ -60,4 +60,18 @@ export const hints = {
     "fuse-overlayfs needs /dev/fuse, readable and writable by you:  sudo modprobe fuse && sudo chmod 0666 /dev/fuse",
 
   fuseOverlayfsMissing: "Install fuse-overlayfs:  sudo apt-get install fuse-overlayfs",
+
+  privilegedPort: (port: number): string =>
+    `Ports from net.ipv4.ip_unprivileged_port_start on are for everybody. Permit this one:  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=${port}\n` +
+    `For good:  echo net.ipv4.ip_unprivileged_port_start=${port} | sudo tee /etc/sysctl.d/90-berth-ports.conf\n` +
+    `Or publish on a higher port:  -p ${port + 8000}:…`,
+
+  portInUse: (port: number, protocol: "tcp" | "udp"): string =>
+    `Another program of this machine has the port. Find it:  ss -${protocol[0]}lnp 'sport = :${port}'`,
+
+  foreignAddress: (address: string): string =>
+    `No interface of this machine has ${address}. List those there are:  ip -brief address`,
+
+  openFiles:
+    "The network process has no file descriptors left. Allow it more than `ulimit -Hn` says:  sudo prlimit --pid $PPID --nofile=1048576:1048576, then start the engine again from here.",
 } as const;

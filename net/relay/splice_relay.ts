@@ -44,8 +44,8 @@ class Direction {
   readonly to: number;
   /** As far as is known: there is something to read, or the end. */
   readable = false;
-  /** Until the kernel says otherwise. */
-  writable = true;
+  /** False as well while the receiver is being connected to. */
+  writable = false;
   /** The sender has sent its FIN, or worse: nothing new will be reported, so what is read must be read to the end. */
   ending = false;
   /** The receiver has been told of the end. */
