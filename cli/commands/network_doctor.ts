@@ -5,21 +5,21 @@ import { LIST_FORMAT_HELP } from "../output/help_texts.ts";
 import { formatList } from "../output/list_format.ts";
 import { print } from "../stdio.ts";
 
-/** What each path is good for, in the order of the table. */
-const PURPOSES: Readonly<Record<string, string>> = {
-  "tun": "packets from containers reach berth",
-  "tproxy": "connections go out at full speed",
-  "pasta": "stands in where tproxy is missing",
-  "slirp4netns": "stands in where tproxy and pasta are missing",
-  "ipv6": "containers reach hosts over IPv6",
-  "ping": "containers ping other hosts",
-  "low-ports": "ports below 1024 can be published",
-  "open-files": "many connections at once",
-  "macvlan": "networks of the driver macvlan",
-  "ipvlan": "networks of the driver ipvlan",
-};
+/** What everything needs, first. */
+const ORDER = [
+  "tun",
+  "tproxy",
+  "pasta",
+  "slirp4netns",
+  "ipv6",
+  "ping",
+  "low-ports",
+  "open-files",
+  "macvlan",
+  "ipvlan",
+];
 
-const HEADERS = { Name: "PATH", Works: "WORKS", Purpose: "FOR", Detail: "DETAIL", Hint: "HINT" };
+const HEADERS = { Name: "PATH", Works: "WORKS", Detail: "DETAIL", Hint: "HINT" };
 
 export const command = defineCommand({
   flags: { format: text(LIST_FORMAT_HELP) },
@@ -36,12 +36,11 @@ export const command = defineCommand({
           Detail: () => path.detail,
           Hint: () => path.hint ?? "",
           Name: () => path.name,
-          Purpose: () => PURPOSES[path.name] ?? "",
           Works: () => path.works ? "yes" : "no",
         }),
         type: "networkPath",
         headers: HEADERS,
-        columns: ["Name", "Works", "Purpose", "Detail"],
+        columns: ["Name", "Works", "Detail"],
         format: flags.format,
         quiet: undefined,
       }),
@@ -51,8 +50,7 @@ export const command = defineCommand({
 });
 
 function inOrder(paths: readonly NetworkPath[]): NetworkPath[] {
-  const order = Object.keys(PURPOSES);
-  const place = ({ name }: NetworkPath) => order.includes(name) ? order.indexOf(name) : order.length;
+  const place = ({ name }: NetworkPath) => ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length;
   return [...paths].sort((a, b) => place(a) - place(b));
 }
 

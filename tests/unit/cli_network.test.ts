@@ -144,9 +144,9 @@ describe("berth network doctor", () => {
   test("shows what works, and how to switch on the rest", async () => {
     expect((await berth("network", "doctor")).stdout).toBe(
       "Connections to the outside: tproxy\n\n" +
-        "PATH      WORKS     FOR                                   DETAIL\n" +
-        "tun       yes       packets from containers reach berth   /dev/net/tun\n" +
-        "ping      no        containers ping other hosts           net.ipv4.ping_group_range is 1 0\n" +
+        "PATH      WORKS     DETAIL\n" +
+        "tun       yes       /dev/net/tun\n" +
+        "ping      no        net.ipv4.ping_group_range is 1 0\n" +
         "\nping:\n  Type:\n  sudo sysctl …\n",
     );
     expect((await berth("network", "doctor", "--format", "{{.Name}}={{.Works}}")).stdout).toBe(
