@@ -18,7 +18,11 @@ import {
   RESOLVER_ADDRESS6,
   type RootlessHost,
 } from "./rootless_host.ts";
-import { openSandboxSockets, type SandboxSocketCalls } from "./sandbox_dns_sockets.ts";
+import {
+  openSandboxSockets,
+  rehearseSandboxSockets,
+  type SandboxSocketCalls,
+} from "./sandbox_dns_sockets.ts";
 import { sameBytes, type Topology } from "./topology.ts";
 
 export interface SandboxDnsDeps {
@@ -80,6 +84,7 @@ export class SandboxDns implements SandboxNames, Disposable {
           (transport === "udp" ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK,
         );
     this.#server = new DnsServer(deps.loop, deps.calls, socket, deps.options);
+    rehearseSandboxSockets();
   }
 
   add(sandbox: SandboxState, inside: Pick<Inside, "make">): void {

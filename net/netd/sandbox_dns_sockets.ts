@@ -51,6 +51,8 @@ const SERVER = Uint8Array.of(127, 0, 0, 11);
 const DNS_PORT = 53;
 const BOTH_DNS: Ports = { udp: DNS_PORT, tcp: DNS_PORT };
 const BACKLOG = 64;
+/** More change nothing any more. */
+const REHEARSALS = 8;
 /** Of `struct iphdr`. */
 const IP_SOURCE = 12, IP_DESTINATION = 16;
 
@@ -77,6 +79,11 @@ export function openSandboxSockets(inside: Maker, calls: SandboxSocketCalls): Sa
   }
   if (!(failed instanceof SysError)) throw failed;
   return bound(makeSockets(inside), BOTH_DNS, calls);
+}
+
+/** Does what takes JavaScript long at the first time, so that no container's start waits for that. */
+export function rehearseSandboxSockets(): void {
+  for (let port = 1; port <= REHEARSALS; port++) rulesFor({ udp: port, tcp: port });
 }
 
 interface MadeSockets extends SandboxSockets {
