@@ -1,6 +1,8 @@
+import type { ApiClient } from "../api_client.ts";
 import type { ImageSummary } from "../api_types.ts";
 import { defineCommand } from "../command.ts";
-import { filter, filterQuery } from "../flags/filter.ts";
+import { CliError } from "../errors.ts";
+import { filter, filterQuery, type Filters } from "../flags/filter.ts";
 import { bool, text } from "../flags/spec.ts";
 import { goTimeString, humanDuration } from "../output/durations.ts";
 import { LIST_FORMAT_HELP } from "../output/help_texts.ts";
@@ -41,6 +43,7 @@ export const command = defineCommand({
     "format": text(LIST_FORMAT_HELP),
     "no-trunc": bool("Don't truncate output"),
     "quiet": bool("Only show image IDs", { short: "q" }),
+    "tree": bool("List multi-platform images as a tree (EXPERIMENTAL)"),
   },
   usage: "[REPOSITORY[:TAG]]",
   count: { min: 0, max: 1 },
@@ -48,6 +51,7 @@ export const command = defineCommand({
     const filters = reference === undefined
       ? flags.filter
       : { ...flags.filter, reference: { ...flags.filter.reference, [reference]: true as const } };
+    if (flags.tree) return await printTree(client, flags, filters);
     const images = await client.json<ImageSummary[] | null>("GET", "/images/json", {
       query: { all: flags.all || undefined, filters: filterQuery(filters) },
     });
@@ -67,6 +71,31 @@ export const command = defineCommand({
     );
   },
 });
+
+interface TreeFlags {
+  readonly all: boolean;
+  readonly quiet: boolean;
+  readonly digests: boolean;
+  readonly format: string;
+  readonly "no-trunc": boolean;
+}
+
+async function printTree(client: ApiClient, flags: TreeFlags, filters: Filters): Promise<void> {
+  const clashes: [boolean, string][] = [
+    [flags.quiet, "quiet"],
+    [flags["no-trunc"], "no-trunc"],
+    [flags.digests, "show-digest"],
+    [flags.format !== "", "format"],
+  ];
+  for (const [given, name] of clashes) {
+    if (given) throw new CliError(`--${name} is not yet supported with --tree`);
+  }
+  const { imageTree } = await import("./images_tree.ts");
+  const images = await client.json<ImageSummary[] | null>("GET", "/images/json", {
+    query: { all: flags.all || undefined, filters: filterQuery(filters), manifests: true },
+  });
+  print(imageTree(images ?? [], flags.all, Deno.stdout.isTerminal()));
+}
 
 /** An image has a line for each of its tags, and one for each repository that knows it by digest only. */
 function lines(image: ImageSummary, showDigests: boolean): Line[] {
