@@ -4,6 +4,7 @@ import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
 import { Destinations } from "../outbound/destinations.ts";
 import { Outbound } from "../outbound/outbound.ts";
+import { Publisher } from "../publish/publisher.ts";
 import type { NetdParts } from "./netd.ts";
 import { probePaths } from "./paths.ts";
 import { HOST_ADDRESS, HOST_ADDRESS6 } from "./rootless_host.ts";
@@ -15,6 +16,8 @@ const HOSTS = {
 } as const;
 
 export const parts: NetdParts = {
+  publisher: ({ loop, host, relay, topology }) =>
+    new Publisher({ loop, host, relay, calls: network, topology }),
   names: ({ loop, host, topology, networkName, settings }) => {
     const destinations = new Destinations(topology, network, false);
     return new SandboxDns({
