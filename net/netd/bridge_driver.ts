@@ -58,10 +58,13 @@ export class BridgeDriver implements NetworkDriver {
         forwardDelay: 0,
         multicastSnooping: false,
       });
+      undo.push(() => {
+        const made = nl.getLink(route, name);
+        if (made !== undefined) this.removeStray(made);
+      });
     }
     const index = found?.index ?? nl.linkIndex(route, name);
     const bridge = { index, table: FIRST_TABLE + index };
-    if (found === undefined) undo.push(() => this.#takeDown(name, bridge));
     nl.setLink(route, index, { mtu: options.mtu || MTU, up: true });
     this.#deps.host.sysctls({
       // nobody sends with another network's addresses: IPv4 has no route back for those
@@ -134,6 +137,8 @@ export class BridgeDriver implements NetworkDriver {
       outer.parent === inner.index && inner.parent === outer.index;
     if (!whole) {
       if (outer !== undefined) dispense(() => nl.deleteLink(route, link));
+      // of another endpoint, which the container has had before
+      if (inner?.kind === "veth") dispense(() => nl.deleteLink(inside, inner.index));
       return undefined;
     }
     if (outer.master !== bridge.index || !outer.up) {

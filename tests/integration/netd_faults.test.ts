@@ -1,0 +1,272 @@
+/** What netd does when something ends or fails: itself, an engine, a container, a call of the kernel's. */
+import { expect, it } from "vitest";
+import { BUSYBOX, describeWith, program } from "../support/needs.ts";
+import { inNetd } from "../support/netd_child.ts";
+import { usersToTest } from "../support/users.ts";
+
+describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of netd as $name", (user) => {
+  it("is there again after kill -9, with everything as it was", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const [x, y] = [await add(bridge(17)), await add(bridge(18, { bridge: { enableIcc: false } }))];
+      const [a, b, c, d] = [container(), container(), container(), container()];
+      await join(sandbox(a, endpoint(x, 2), endpoint(y, 2, { interface: "eth1", gateway4: undefined })));
+      await join(sandbox(b, endpoint(x, 3)));
+      await join(sandbox(c, endpoint(y, 3)));
+      const picture = () => [links(), JSON.parse(host("ip", "-j", "rule")).map((r: any) => [r.priority, r.iif, r.table, r.ipproto].join(" ")), host("ip", "route", "show", "table", "all").split("\\n").map((l: string) => l.trim()).sort(), links(a.pid), a.run("ip", "addr"), a.run("ip", "route")];
+      const before = picture();
+      const rounds = [];
+      for (let round = 0; round < 3; round++) {
+        const { pid } = client.hello;
+        Deno.kill(pid, "SIGKILL");
+        // made while nobody is there: it waits, and is done
+        await join(sandbox(d, endpoint(x, 4)));
+        rounds.push([client.hello.pid !== pid, a.pings("172.17.0.3"), d.pings("172.17.0.2"), c.pings("172.18.0.2")]);
+        await client.request({ op: "sandbox.remove", containerId: sandbox(d).containerId });
+        state.sandboxes.pop();
+      }
+      const after = picture();
+      return { rounds, same: JSON.stringify(before) === JSON.stringify(after) || { before, after }, problems: state.syncs.flatMap((sync) => sync.problems) };
+    `,
+      ),
+    ).toEqual({
+      rounds: [[true, true, true, false], [true, true, true, false], [true, true, true, false]],
+      same: true,
+      problems: [],
+    });
+  });
+
+  it("makes what is missing, takes away what is too much, and reports containers that have gone", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const [x, y, z] = [await add(bridge(17)), await add(bridge(18)), bridge(19)];
+      const vlan = await add({ ...bridge(40), driver: "macvlan", link: "dm-left", options: { driver: "macvlan", parent: "", mode: "bridge", interfacePrefix: "" } });
+      const [a, b, c, d] = [container(), container(), container(), container()];
+      await join(sandbox(a, endpoint(x, 2), endpoint(y, 2, { interface: "eth1", gateway4: undefined })));
+      await join(sandbox(b, endpoint(y, 3)));
+      await join(sandbox(c, endpoint(y, 4)));
+      // while netd is dead: y and the macvlan network were removed, z made; a left y, b moved to z, c has ended, d has begun
+      state.networks = [x, z];
+      const [first] = state.sandboxes[0].endpoints;
+      state.sandboxes = [sandbox(a, first), sandbox(b, endpoint(z, 3)), state.sandboxes[2], sandbox(d, endpoint(z, 4))];
+      c.end();
+      Deno.kill(client.hello.pid, "SIGKILL");
+      await client.request({ op: "hello" });
+      const [, sync] = state.syncs;
+      return { problems: sync.problems.map((problem: any) => [problem.containerId === "container-" + c.pid, problem.message.replace(/pid \\d+/, "pid N").replace(/c\\d+/, "c")]),
+        links: links().map((name: string) => name.startsWith("veth") ? "veth" : name), rules: JSON.parse(host("ip", "-j", "rule")).filter((r: any) => r.iif !== undefined).map((r: any) => r.iif).sort(),
+        a: links(a.pid), b: [links(b.pid), b.ip("addr", "show", "eth0")[0].addr_info.map((one: any) => one.local), b.ip("route", "show", "default")[0].gateway], reach: d.pings("172.19.0.3") };
+    `,
+      ),
+    ).toEqual({
+      problems: [[true, "the process of container c (pid N) has ended"]],
+      links: ["berth0", "br-n17", "br-n19", "lo", "veth", "veth", "veth"],
+      rules: ["br-n17", "br-n17", "br-n17", "br-n19", "br-n19", "br-n19"],
+      a: ["eth0", "lo"],
+      b: [["eth0", "lo"], ["172.19.0.3"], "172.19.0.1"],
+      reach: true,
+    });
+  });
+
+  it("completes what somebody has changed behind its back", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const x = await add(bridge(17));
+      const [a, b] = [container(), container()];
+      await join(sandbox(a, endpoint(x, 2)));
+      await join(sandbox(b, endpoint(x, 3)));
+      a.run("ip", "route", "del", "default");
+      a.run("ip", "addr", "flush", "dev", "eth0");
+      host("ip", "addr", "add", "172.17.0.99/16", "dev", "br-n17");
+      host("ip", "route", "flush", "table", String(1000 + JSON.parse(host("ip", "-j", "link", "show", "br-n17"))[0].ifindex));
+      const [veth] = links().filter((name: string) => name.startsWith("veth"));
+      host("ip", "link", "set", veth, "nomaster");
+      Deno.kill(client.hello.pid, "SIGKILL");
+      await client.request({ op: "hello" });
+      return { ping: a.pings("172.17.0.3"), default: a.ip("route", "show", "default")[0].gateway, addresses: JSON.parse(host("ip", "-j", "-4", "addr", "show", "br-n17"))[0].addr_info.map((one: any) => one.local),
+        table: JSON.parse(host("ip", "-j", "route", "show", "table", String(1000 + JSON.parse(host("ip", "-j", "link", "show", "br-n17"))[0].ifindex))).length };
+    `,
+      ),
+    ).toEqual({ ping: true, default: "172.17.0.1", addresses: ["172.17.0.1"], table: 3 });
+  });
+
+  it("leaves nothing behind, whichever call to the kernel fails", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      let left = Infinity;
+      let sent = 0;
+      const failing = { ...calls, sendto: (fd: number, data: any, to: any, flags: any) => { sent++; if (--left < 0) { left = Infinity; throw new SysError("netlink", ERRNO.ENOBUFS); } return calls.sendto(fd, data, to, flags); } };
+      const { ask, namespace } = paper({ netlink: failing });
+      const [x, y] = [bridge(17, { ipv6: true, subnets: [{ subnet: "172.17.0.0/16", gateway: "172.17.0.1" }, { subnet: "fd00:17::/64", gateway: "fd00:17::1" }] }), bridge(18, { bridge: { enableIcc: false } })];
+      const a = container();
+      // what comes and goes by itself is left out: carriers, link-local addresses and their routes
+      const own = (text: string) => !/^(fe80|ff00)/.test(text);
+      const list = (pid: number, ...args: string[]) => JSON.parse(inside(pid, "ip", "-j", ...args) || "[]");
+      const routes = (pid: number, family: string) => list(pid, family, "route", "show", "table", "all").map((r: any) => ["route", r.type, r.dst, r.gateway, r.dev, r.table].join(" ")).filter((text: string) => !/ (fe80|ff00)/.test(text));
+      const addresses = (pid: number) => list(pid, "addr").map((l: any) => ["link", l.ifname, l.mtu, l.address, ...l.addr_info.map((i: any) => i.local).filter(own)].join(" "));
+      const rules = (family: string) => list(namespace.pid, family, "rule").map((r: any) => ["rule", r.priority, r.iif, r.ipproto, r.table].join(" "));
+      const see = (): string[] => [namespace.pid, a.pid].flatMap((pid) => [...addresses(pid), ...routes(pid, "-4"), ...routes(pid, "-6")]).concat(rules("-4"), rules("-6")).sort();
+      /** Fails the 1st, 2nd, … call of an order until it succeeds, and compares the world before and after each failure. */
+      const torture = (order: any) => {
+        const before = see();
+        let failures = 0;
+        for (let n = 0; n < 200; n++) {
+          left = n;
+          const answer = ask(order);
+          const failed = left === Infinity;
+          left = Infinity;
+          if (!failed) return { many: failures > 5, ok: answer.ok };
+          failures++;
+          if (answer.ok) return { unseen: n };
+          const after = see();
+          const more = after.filter((one) => !before.includes(one));
+          const less = before.filter((one) => !after.includes(one));
+          if (more.length + less.length > 0) return { n, more, less, answer };
+        }
+        return { failures, endless: true };
+      };
+      const results: any = {};
+      results.network = torture({ op: "network.add", network: x });
+      results.quiet = torture({ op: "network.add", network: y });
+      const first = endpoint(x, 2, { ipv6: "fd00:17::2/64", gateway6: "fd00:17::1", linkLocal: ["169.254.1.2"] });
+      const second = endpoint(y, 2, { interface: "eth1", gateway4: undefined });
+      results.add = torture({ op: "sandbox.add", sandbox: sandbox(a, first) });
+      const { gateway4: _, ...demoted } = first;
+      results.update = torture({ op: "sandbox.update", sandbox: sandbox(a, demoted, { ...second, gateway4: "172.18.0.1" }) });
+      return { results, links: links(a.pid), pings: a.pings("172.17.0.1") };
+    `,
+      ),
+    ).toEqual({
+      results: {
+        network: { many: true, ok: true },
+        quiet: { many: true, ok: true },
+        add: { many: true, ok: true },
+        update: { many: true, ok: true },
+      },
+      links: ["eth0", "eth1", "lo"],
+      pings: true,
+    });
+  });
+
+  it("refuses a container that has ended, and keeps nothing of it", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const x = await add(bridge(17));
+      const [a, b] = [container(), container()];
+      const wrong = await failure(client.request({ op: "sandbox.add", sandbox: { ...sandbox(a, endpoint(x, 2)), startTime: "1" } }));
+      const dead = sandbox(b, endpoint(x, 3));
+      b.end();
+      const ended = await failure(client.request({ op: "sandbox.add", sandbox: dead }));
+      const nowhere = await failure(client.request({ op: "sandbox.add", sandbox: sandbox(a, endpoint(bridge(30), 2)) }));
+      const sysctl = await failure(client.request({ op: "sandbox.add", sandbox: sandbox(a, endpoint(x, 2, { sysctls: { "net.ipv4.conf.IFNAME.nonsense": "1" } })) }));
+      const climbing = await failure(client.request({ op: "sandbox.add", sandbox: sandbox(a, endpoint(x, 2, { sysctls: { "net.../../../../../tmp/x": "1" } })) }));
+      const taken = await failure(client.request({ op: "sandbox.add", sandbox: sandbox(a, endpoint(x, 2), endpoint(x, 3)) }));
+      return { all: [wrong, ended, nowhere, sysctl, climbing, taken].map((text) => text.replace(/pid \\d+|c\\d+|[0-9a-f]{64}/g, "N")), a: links(a.pid), host: links() };
+    `,
+      ),
+    ).toEqual({
+      all: [
+        "conflict: the process of container N (N) has ended",
+        "conflict: the process of container N (N) has ended",
+        "not-found: network N not found",
+        "invalid: failed to set sysctl net.ipv4.conf.eth0.nonsense=1: open /proc/sys/net/ipv4/conf/eth0/nonsense: no such file or directory",
+        expect.stringMatching(/^invalid: failed to set sysctl .*: invalid argument$/),
+        expect.stringMatching(/^system: add link veth.* type veth: .*exists/),
+      ],
+      a: ["lo"],
+      host: ["berth0", "br-n17", "lo"],
+    });
+  });
+
+  it("goes on without an engine while containers live, and ends with the last of them", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const x = await add(bridge(17));
+      const [a, b] = [container(), container()];
+      await join(sandbox(a, endpoint(x, 2)));
+      await join(sandbox(b, endpoint(x, 3)));
+      const { pid } = client.hello;
+      const lives = () => { try { Deno.statSync("/proc/" + pid + "/fd"); return true; } catch { return false; } };
+      client.close();
+      const alone = a.pings("172.17.0.3");
+      // the next engine finds it
+      await start();
+      const found = client.hello.pid === pid;
+      const second = new Deno.Command(Deno.execPath(), { args: ["run", "-A", "--no-config", "--no-lock", new URL("main.ts", ${
+          JSON.stringify("ROOT")
+        }).href, "@netd", JSON.stringify({ dir, version: "other" })], stdout: "piped", stderr: "null" }).outputSync();
+      const refused = new TextDecoder().decode(second.stdout).replace(dir, "DIR").trim();
+      const left = (await client.request({ op: "shutdown" })).left;
+      client.close();
+      a.end();
+      b.end();
+      await until(() => !lives(), 20_000);
+      const unmounted = !Deno.readTextFileSync("/proc/self/mounts").includes(dir);
+      await start();
+      const fresh = links();
+      const ended = await client.request({ op: "shutdown" });
+      return { alone, found, refused, left, unmounted, fresh, ended: ended.left };
+    `.replace('"ROOT"', JSON.stringify(new URL("../../", import.meta.url).href)),
+      ),
+    ).toEqual({
+      alone: true,
+      found: true,
+      refused: "another netd serves DIR",
+      left: 2,
+      unmounted: true,
+      // a new netd was told of all that is on record: the network is there, its containers are not
+      fresh: ["berth0", "br-n17", "lo"],
+      ended: 0,
+    });
+  });
+
+  it("goes on when the process in the rootless host's network is killed", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const x = await add(bridge(17));
+      const [a, b] = [container(), container()];
+      await join(sandbox(a, endpoint(x, 2)));
+      Deno.kill(client.hello.hostPid, "SIGKILL");
+      await join(sandbox(b, endpoint(x, 3)));
+      return { ping: a.pings("172.17.0.3"), starts: client.starts, links: links((await client.request({ op: "hello" })).hello.hostPid).length };
+    `,
+      ),
+    ).toEqual({ ping: true, starts: 1, links: 5 });
+  });
+
+  it("answers what is no request by closing the connection, and serves the next one", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const raw = await Deno.connect({ transport: "unix", path: dir + "/ctl.sock" });
+      await raw.write(new TextEncoder().encode("{ nonsense\\n"));
+      const end = await raw.read(new Uint8Array(10)).catch(() => null);
+      const { pid } = await (await client.request({ op: "hello" })).hello;
+      return { end, served: pid > 0, mode: (Deno.statSync(dir + "/ctl.sock").mode ?? 0) & 0o777, starts: client.starts };
+    `,
+      ),
+    ).toEqual({ end: null, served: true, mode: 0o600, starts: 1 });
+  });
+});
