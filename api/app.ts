@@ -9,6 +9,7 @@ import { execRoutes } from "./exec.ts";
 import { imageTransferRoutes } from "./image_transfer.ts";
 import { diskUsageRoutes } from "./disk_usage.ts";
 import { imageRoutes } from "./images.ts";
+import { networkRoutes } from "./networks.ts";
 import { bare, errorReply, json } from "./reply.ts";
 import { systemRoutes } from "./system.ts";
 import { unavailableRoutes } from "./unavailable.ts";
@@ -72,6 +73,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   execRoutes(app, services);
   imageTransferRoutes(app, services);
   imageRoutes(app, services);
+  networkRoutes(app, services);
   unavailableRoutes(app);
   return app;
 }

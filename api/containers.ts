@@ -13,6 +13,7 @@ import {
   type Services,
   signalOf,
 } from "./context.ts";
+import { inspectFor } from "./container_versions.ts";
 import { adaptCreate } from "./create_versions.ts";
 import { checkConsoleSize } from "./exec.ts";
 import { bare, json, stream } from "./reply.ts";
@@ -58,8 +59,10 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
     checkConsoleSize(body.HostConfig?.ConsoleSize);
     const { config, hostConfig, networkingConfig } = splitCreateBody(body);
     if (config === undefined) throw invalid("config cannot be empty in order to create a container");
-    const request = adaptCreate(c.var.apiVersion, { name, platform, config, hostConfig, networkingConfig });
-    return json(await engine.create(request), 201);
+    const given = { name, platform, config, hostConfig, networkingConfig };
+    const { request, warnings } = adaptCreate(c.var.apiVersion, given);
+    const created = await engine.create(request);
+    return json({ ...created, Warnings: [...warnings, ...created.Warnings] }, 201);
   });
 
   app.get("/containers/json", async (c) => {
@@ -75,7 +78,10 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
 
   app.get(
     "/containers/:name/json",
-    async (c) => json(await engine.inspect(pathName(c), readQuery(c, inspectQuery).size)),
+    async (c) => {
+      const view = await engine.inspect(pathName(c), readQuery(c, inspectQuery).size);
+      return json(inspectFor(c.var.apiVersion, view));
+    },
   );
 
   app.get("/containers/:name/top", async (c) => {

@@ -15,8 +15,6 @@ const LATER: readonly [method: string, path: string, what: string][] = [
   ["POST", "/build/cancel", "docker build"],
   ["POST", "/session", "BuildKit"],
   ["POST", "/grpc", "BuildKit"],
-  ["POST", "/networks/*", "docker network"],
-  ["DELETE", "/networks/:name", "docker network"],
   ["POST", "/volumes/create", "docker volume create"],
   ["DELETE", "/volumes/:name", "docker volume"],
   ["POST", "/plugins/*", "docker plugin"],
@@ -37,11 +35,7 @@ export function unavailableRoutes(app: App): void {
     else app.on(method, path, refuse);
   }
   // `docker inspect NAME` asks every kind of object in turn, and goes on only after a 404.
-  app.get("/networks", (c) => c.json([]));
   app.get("/plugins", (c) => c.json([]));
-  app.get("/networks/:name", (c) => {
-    throw notFound(`network ${c.req.param("name")} not found`);
-  });
   app.get("/volumes/:name", (c) => {
     throw notFound(`get ${c.req.param("name")}: no such volume`);
   });

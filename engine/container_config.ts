@@ -129,9 +129,14 @@ export function commandOf(config: ContainerConfig): { path: string; args: string
  * The whole environment of the container's process: PATH, HOSTNAME and TERM come first and the configuration wins.
  * HOME is added by init, which alone can read the container's user database.
  */
-export function processEnv(config: ContainerConfig, hostname: string): string[] {
+export function processEnv(
+  config: ContainerConfig,
+  hostname: string,
+  linked: readonly string[] = [],
+): string[] {
   const base = [`PATH=${DEFAULT_PATH}`];
   if (hostname !== "") base.push(`HOSTNAME=${hostname}`);
   if (config.Tty) base.push("TERM=xterm");
+  base.push(...linked);
   return replaceOrAppendEnv(base, config.Env ?? []);
 }

@@ -124,7 +124,7 @@ export function matchFilters(
       "volume",
       (value) => mountsView(record).some((m) => m["Source"] === value || m["Destination"] === value),
     ) &&
-    any("network", (value) => networkOf(record) === value) &&
+    any("network", (value) => networksOf(record).includes(value)) &&
     any("ancestor", (value) => {
       try {
         return ancestorIds(value).includes(record.imageId);
@@ -132,13 +132,18 @@ export function matchFilters(
         return false; // an image that does not exist is nobody's ancestor
       }
     }) &&
-    any("publish", () => false) &&
+    any("publish", (value) => published(record).some((port) => coversPort(value, port))) &&
     any("expose", (value) => ports.some((port) => coversPort(value, port)));
 }
 
-function networkOf(record: ContainerRecord): string {
-  const mode = record.hostConfig.NetworkMode || "bridge";
-  return mode === "default" ? "bridge" : mode;
+/** Names and ids of the networks that a container belongs to. */
+function networksOf({ network }: ContainerRecord): string[] {
+  return Object.entries(network.attachments).flatMap(([name, { networkId }]) => [name, networkId]);
+}
+
+/** Host's ports, as `8080/tcp`. */
+function published({ network }: ContainerRecord): string[] {
+  return (network.sandbox?.published ?? []).map(({ hostPort, protocol }) => `${hostPort}/${protocol}`);
 }
 
 function coversPort(filter: string, port: string): boolean {

@@ -1,4 +1,5 @@
-import type { ContainerConfig, CreateRequest, HostConfig } from "./types.ts";
+import type { ContainerNetwork } from "./container_network.ts";
+import type { ContainerConfig, HostConfig } from "./types.ts";
 
 /** Status as Docker spells it; "starting" is berth's own and shown to clients as "created" or "exited" (what it was before). */
 export type ContainerStatus =
@@ -58,7 +59,7 @@ export interface ContainerRecord {
   readonly config: ContainerConfig;
   /** Normalised as inspect shows it. */
   readonly hostConfig: HostConfig;
-  readonly networkingConfig: CreateRequest["networkingConfig"] | null;
+  readonly network: ContainerNetwork;
   /** Name of the graph driver that holds the writable layer. */
   readonly driver: string;
   readonly platform: string;

@@ -1,5 +1,5 @@
 /** Turns a container's record into the spec that its shim and init carry out. */
-import { invalid, notFound } from "../base/errors.ts";
+import { invalid } from "../base/errors.ts";
 import { RLIMIT_NOFILE } from "../ffi/constants.ts";
 import { capabilityHex, type ContainerCapabilities, resolveCapabilities } from "../runtime/capabilities.ts";
 import type { ContainerSpec, MountSpec, NamespaceMode, ProcessSpec, RootfsSpec } from "../runtime/spec.ts";
@@ -28,6 +28,8 @@ export interface ProcessInput {
   readonly seccompFor: SeccompFor;
   /** RLIMIT_NOFILE for containers that do not set it: decimal strings, "-1" unlimited. */
   readonly defaultNofile: { readonly soft: string; readonly hard: string };
+  /** Variables that tell of containers linked to (`--link` on the default bridge). */
+  readonly linkedEnv?: readonly string[];
 }
 
 export interface ContainerSpecInput extends ProcessInput {
@@ -49,14 +51,13 @@ const RLIM_MAX = 2n ** 64n;
 /**
  * Spells a container out. Makes missing bind sources; changes nothing else.
  *
- * @throws EngineError not-found: a network that does not exist; invalid: a bind source or a device is missing, no
+ * @throws EngineError invalid: a bind source or a device is missing, no
  * init program, a bad seccomp profile.
  */
 export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
   const { record, facts, namespaces } = input;
   const { config, hostConfig } = record;
   const privileged = hostConfig.Privileged ?? false;
-  refuseUnknownNetworks(record);
   const mounts = containerMounts({
     record,
     hostMounts: input.hostMounts,
@@ -100,16 +101,6 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
     ...(initProgram !== undefined && !initInside ? { init: initProgram } : {}),
     process: initInside ? { ...process, args: [initProgram, "--", ...process.args] } : process,
   };
-}
-
-/** There are no networks but Docker's fixed ones yet. */
-function refuseUnknownNetworks(record: ContainerRecord): void {
-  const mode = record.hostConfig.NetworkMode || "bridge";
-  const asked = [mode, ...Object.keys(record.networkingConfig?.EndpointsConfig ?? {})];
-  for (const name of asked) {
-    const known = ["default", "bridge", "none", "host"].includes(name) || name.startsWith("container:");
-    if (!known) throw notFound(`network ${name} not found`);
-  }
 }
 
 let knownThrottlePaths: readonly string[] | undefined;
@@ -216,7 +207,7 @@ function containerProcess(input: ContainerSpecInput): ProcessSpec {
   return {
     ...processBase(record, input),
     args: [record.path, ...record.args],
-    env: processEnv(config, config.Hostname ?? ""),
+    env: processEnv(config, config.Hostname ?? "", input.linkedEnv),
     cwd: cleanPath(config.WorkingDir || "/"),
     user: config.User ?? "",
     tty: config.Tty ?? false,
@@ -263,7 +254,10 @@ export function buildExecProcess(
     ...base,
     ...(request.Privileged ? { capabilities: masks(resolveCapabilities([], [], true)) } : {}),
     args,
-    env: replaceOrAppendEnv(processEnv({ ...config, Tty: tty }, config.Hostname ?? ""), request.Env ?? []),
+    env: replaceOrAppendEnv(
+      processEnv({ ...config, Tty: tty }, config.Hostname ?? "", input.linkedEnv),
+      request.Env ?? [],
+    ),
     cwd: cleanPath(cwd),
     user: request.User || config.User || "",
     tty,

@@ -139,8 +139,12 @@ export class ContainerTable {
    * {@link noteState} after whoever waits has had the answer: for what another engine finds out by itself should this one
    * be killed before.
    */
-  noteStateSoon(container: Container, state: Partial<ContainerState>): void {
-    this.changeMemory(container, state, {});
+  noteStateSoon(
+    container: Container,
+    state: Partial<ContainerState>,
+    changes: Partial<ContainerRecord> = {},
+  ): void {
+    this.changeMemory(container, state, changes);
     setTimeout(() => void this.#writeSurely(container));
   }
 

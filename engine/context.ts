@@ -7,6 +7,7 @@ import type { ContainerTable } from "./container_table.ts";
 import type { EventLog } from "./events.ts";
 import type { ExecTable } from "./exec_table.ts";
 import type { Logger } from "./log.ts";
+import type { Networks } from "./networks.ts";
 import type { ShimPool } from "./shim_pool.ts";
 import type { HostFacts } from "./host_facts.ts";
 
@@ -46,6 +47,7 @@ export interface EngineContext {
   readonly events: EventLog;
   readonly execs: ExecTable;
   readonly pool: ShimPool;
+  readonly networks: Networks;
   readonly facts: HostFacts;
   readonly defaults: ContainerDefaults;
   readonly log: Logger;

@@ -8,7 +8,9 @@ import { goArch } from "./host_facts.ts";
 import { withLayers } from "./image_layers.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
-import { createNetworkFiles, NO_NAME_SETTINGS } from "./network_files.ts";
+import { resolveLinks } from "./links.ts";
+import { createNetworkFiles } from "./network_files.ts";
+import { attachmentsOf } from "./network_join.ts";
 import type { CreateRequest, HostConfig } from "./types.ts";
 import { validateCreate } from "./validate.ts";
 
@@ -29,7 +31,11 @@ export async function createContainer(
   const platform = request.platform ? parsePlatform(request.platform) : undefined;
   // 404 makes the docker command line pull the image for the platform that was asked for
   requirePlatform(imageRef, image.config, platform);
-  const { hostConfig: checked, warnings } = validateCreate(withDefaults(ctx, request), ctx.facts);
+  const { hostConfig: checked, warnings } = validateCreate(
+    withDefaults(ctx, request),
+    ctx.facts,
+    (name) => ctx.networks.table.tryFind(name),
+  );
   const hostConfig = withContainerIds(ctx, checked);
   const id = newContainerId();
   const config = mergeImageConfig(
@@ -44,6 +50,13 @@ export async function createContainer(
         `platform (linux/${goArch(ctx.facts.machine)}) and no specific platform was requested`,
     );
   }
+  const endpoints = request.networkingConfig?.EndpointsConfig ?? {};
+  const attachments = attachmentsOf(ctx, { config, hostConfig }, endpoints);
+  const links = resolveLinks(ctx, hostConfig);
+  const { problem } = ctx.networks;
+  if (problem && Object.keys(attachments).some((network) => network !== "host" && network !== "none")) {
+    warnings.push(`The container will have no network but loopback: ${problem.message}`);
+  }
   const name = wanted ?? generateName((candidate) => ctx.containers.hasName(candidate));
   ctx.containers.reserve(name, id);
   const dir = containerDir(ctx, id);
@@ -51,7 +64,7 @@ export async function createContainer(
     Deno.mkdirSync(dir, { recursive: true, mode: 0o710 });
     const joined = joinedContainer(hostConfig.NetworkMode);
     const shared = joined === undefined ? undefined : ctx.containers.find(joined).record;
-    const files = createNetworkFiles(dir, { config, hostConfig }, NO_NAME_SETTINGS, shared);
+    const files = createNetworkFiles(dir, { config, hostConfig }, ctx.networks.settings, shared);
     await withLayers(image, () => ctx.driver.create(id, ctx.images.layers(image)));
     const { path, args } = commandOf(config);
     const record: ContainerRecord = {
@@ -64,7 +77,7 @@ export async function createContainer(
       args,
       config,
       hostConfig,
-      networkingConfig: request.networkingConfig ?? null,
+      network: { attachments, links, sandbox: null },
       driver: ctx.driver.name,
       platform: "linux",
       state: CREATED_STATE,

@@ -3,6 +3,7 @@ import { goErrno } from "../base/go_errno.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { isLogLevel, type LogLevel } from "./log.ts";
 import { checkLogConfig } from "./log_options.ts";
+import { NETWORK_FLAGS, NETWORK_KEYS, type NetworkSettings, networkSettings } from "./network_settings.ts";
 import { type ProxySettings, REGISTRY_KEYS, registrySettings } from "./registry_config.ts";
 import type { EngineOptions } from "./serve_options.ts";
 import type { ContainerDefaults } from "./context.ts";
@@ -20,6 +21,7 @@ export interface EngineSettings {
   readonly defaults: ContainerDefaults;
   readonly registry: RegistrySettings;
   readonly proxies: ProxySettings;
+  readonly network: NetworkSettings;
   /** What the file says that has no effect here. */
   readonly warnings: readonly string[];
 }
@@ -36,6 +38,7 @@ const FLAG_OF: Readonly<Record<string, string>> = {
   "shim-pool": "shim-pool",
   "insecure-registries": "insecure-registry",
   "registry-mirrors": "registry-mirror",
+  ...NETWORK_FLAGS,
 };
 
 const OWN_KEYS = [
@@ -47,17 +50,17 @@ const OWN_KEYS = [
   "log-opts",
   "labels",
   ...REGISTRY_KEYS,
+  ...NETWORK_KEYS,
 ];
 
 /** dockerd's other directives (moby: daemon/config): accepted, so that one file serves both; a warning says that nothing follows from them. */
 const DOCKERD_KEYS = new Set(
-  `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bip bip6 bridge bridge-accept-fwmark
+  `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bridge-accept-fwmark
   builder cgroup-parent containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
-  data-root default-address-pools default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
-  default-network-opts default-runtime dns dns-opts dns-search exec-opts experimental features firewall-backend fixed-cidr
-  fixed-cidr-v6 group host-gateway-ip host-gateway-ips icc init-path ip ip-forward
-  ip-forward-no-drop ip-masq ip6tables ipv6 iptables live-restore log-format
-  metrics-addr mtu no-new-privileges node-generic-resources oom-score-adjust
+  data-root default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
+  default-runtime exec-opts experimental features firewall-backend group init-path ip-forward
+  ip-forward-no-drop ip6tables iptables live-restore log-format
+  metrics-addr no-new-privileges node-generic-resources oom-score-adjust
   raw-logs rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
   tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate`.split(
     /\s+/,
@@ -90,6 +93,7 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     "shim-pool": options.shimPool,
     "insecure-registries": options.insecureRegistries,
     "registry-mirrors": options.registryMirrors,
+    ...options.network,
   };
   const both = Object.entries(FLAG_OF)
     .filter(([key, flag]) => key in file && options.flagsGiven.includes(flag))
@@ -125,6 +129,7 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     logLevel: (take("debug", "true or false", isBool) ?? options.debug) ? "debug" : logLevel,
     shimPool,
     ...registrySettings(take, refuse, options),
+    network: networkSettings({ ...file, ...options.network }, refuse),
     labels: take("labels", "a list of strings", isTextList) ?? [],
     defaults: {
       shmSize: sizeOf(file["default-shm-size"], refuse),

@@ -11,6 +11,9 @@ import { createExec, inspectExec, resizeExec, startExec } from "./exec.ts";
 import { fileOperations } from "./file_operations.ts";
 import { imageOperations } from "./image_operations.ts";
 import { imageTransfers } from "./image_transfer.ts";
+import { linksView, removeLink } from "./links.ts";
+import { renameEndpoints } from "./network_connect.ts";
+import { networkOperations } from "./network_operations.ts";
 import { infoView, versionView } from "./info.ts";
 import { containerLogs } from "./logs.ts";
 import { checkName } from "./names.ts";
@@ -71,6 +74,14 @@ export class BerthEngine implements Engine {
   readonly distributionInspect: Engine["distributionInspect"];
   readonly imageSearch: Engine["imageSearch"];
   readonly imageRemove: Engine["imageRemove"];
+  readonly networkList: Engine["networkList"];
+  readonly networkInspect: Engine["networkInspect"];
+  readonly networkCreate: Engine["networkCreate"];
+  readonly networkRemove: Engine["networkRemove"];
+  readonly networkConnect: Engine["networkConnect"];
+  readonly networkDisconnect: Engine["networkDisconnect"];
+  readonly networkDoctor: Engine["networkDoctor"];
+  readonly pruneNetworks: Engine["pruneNetworks"];
 
   constructor(ctx: EngineContext, images: ImageStore, description: EngineDescription) {
     this.#ctx = ctx;
@@ -101,6 +112,15 @@ export class BerthEngine implements Engine {
     this.distributionInspect = transfers.distributionInspect;
     this.imageSearch = transfers.imageSearch;
     this.imageRemove = operations.imageRemove;
+    const networks = networkOperations(ctx);
+    this.networkList = networks.networkList;
+    this.networkInspect = networks.networkInspect;
+    this.networkCreate = networks.networkCreate;
+    this.networkRemove = networks.networkRemove;
+    this.networkConnect = networks.networkConnect;
+    this.networkDisconnect = networks.networkDisconnect;
+    this.networkDoctor = networks.networkDoctor;
+    this.pruneNetworks = networks.pruneNetworks;
   }
 
   #find(id: string): Container {
@@ -149,6 +169,7 @@ export class BerthEngine implements Engine {
     const container = this.#find(id);
     return inspectView(container.record, {
       execIds: this.#ctx.execs.idsOf(container.id),
+      links: linksView(this.#ctx, container.record),
       ...(size ? await this.#sizes(container) : {}),
     });
   }
@@ -222,7 +243,7 @@ export class BerthEngine implements Engine {
   }
 
   async remove(id: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void> {
-    if (options.link) throw invalid("links are not available in this version of berth");
+    if (options.link) return removeLink(this.#ctx, id);
     await removeContainer(this.#ctx, this.#find(id), options.force);
   }
 
@@ -231,7 +252,7 @@ export class BerthEngine implements Engine {
     const table = this.#ctx.containers;
     if (name === "" || name === "/") throw invalid("Neither old nor new names may be empty");
     const wanted = checkName(name);
-    await container.mutex.run(() => {
+    await container.mutex.run(async () => {
       const old = container.record.name;
       if (container.removed) throw conflict(`container ${container.id} is being removed`);
       if (wanted === old) throw invalid("Renaming a container with the same name as its current name");
@@ -246,6 +267,12 @@ export class BerthEngine implements Engine {
         table.release(wanted, container.id);
         throw error;
       }
+      await renameEndpoints(this.#ctx, container).catch((error) => {
+        this.#ctx.log.warn("a container's new name is not in DNS", {
+          id: container.id,
+          error: messageOf(error),
+        });
+      });
       containerEvent(this.#ctx, container.record, "rename", { oldName: `/${old}` });
     });
   }
@@ -306,6 +333,7 @@ export class BerthEngine implements Engine {
       eventListeners: this.#ctx.events.listeners,
       registry: this.#description.registry,
       warnings: this.#description.warnings,
+      networks: this.#ctx.networks,
     });
     return Promise.resolve({ ...view, Labels: this.#description.labels });
   }

@@ -5,6 +5,7 @@ import { buildExecProcess } from "./container_spec.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { parseDetachKeys } from "./detach_keys.ts";
 import { Exec } from "./exec_table.ts";
+import { linkEnvironment } from "./links.ts";
 import { frame, relay } from "./relay.ts";
 import { seccompFor } from "./seccomp_cache.ts";
 import { type AttachConn, openAttach } from "./shim_client.ts";
@@ -128,6 +129,7 @@ async function launch(
       {
         seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
         defaultNofile: ctx.defaults.nofile,
+        linkedEnv: linkEnvironment(ctx, container.record),
       },
     );
     containerEvent(ctx, container.record, `exec_start: ${commandText(exec.request)}`, { execID: exec.id });

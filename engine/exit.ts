@@ -3,6 +3,7 @@ import type { ExitRecord } from "../runtime/protocol.ts";
 import { millisBetween, nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
+import { announcePlaces, leaveNetworks } from "./network_join.ts";
 import { endOrphan, removeShimDir } from "./orphan.ts";
 import { releaseMounts, removeLocked } from "./remove.ts";
 import { nextDelay, shouldRestart } from "./restart_policy.ts";
@@ -112,7 +113,9 @@ export async function endRun(
   };
   const restart = shouldRestart({ ...container.record, state: { ...state, ...ended } });
   const removal = !restart && container.record.hostConfig.AutoRemove === true && !container.held;
-  const noShim = { shim: null, exitFile: "" };
+  const { record: ran } = container;
+  const { network, gone } = leaveNetworks(ctx, ran);
+  const noShim = { shim: null, exitFile: "", network };
   let unsaved: Promise<void> | undefined;
   if (removal) ctx.containers.changeMemory(container, ended, noShim);
   else {
@@ -127,6 +130,9 @@ export async function endRun(
     execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
     exitCode: String(ending.exitCode),
   });
+  announcePlaces(ctx, "disconnect", ran);
+  // Whoever hears of the end may want the ports for something else at once.
+  if ((ran.network.sandbox?.published.length ?? 0) > 0) await gone;
   container.notifyExit();
   if (removal) {
     try {

@@ -4,6 +4,7 @@ import type { GraphDriver } from "../fs/graph_driver.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { goArch, type HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
+import type { Networks } from "./networks.ts";
 import { registryInfo } from "./registry_config.ts";
 
 export { type HostFacts, readHostFacts } from "./host_facts.ts";
@@ -23,6 +24,7 @@ export interface InfoInput {
   readonly registry: RegistrySettings;
   /** What the start found wanting. */
   readonly warnings: readonly string[];
+  readonly networks: Pick<Networks, "problem" | "hello">;
 }
 
 /** /etc/os-release by key. */
@@ -60,7 +62,6 @@ export function infoView(input: InfoInput): Record<string, unknown> {
   const { facts, containers } = input;
   const os = osRelease();
   const limits = (controller: string) => facts.cgroupControllers.includes(controller);
-  const forwarding = readText("/proc/sys/net/ipv4/ip_forward").trim() === "1";
   return {
     ID: input.id,
     Containers: containers.running + containers.paused + containers.stopped,
@@ -72,7 +73,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     DriverStatus: [...input.driver.status, ["Chosen because", input.driver.reason]],
     Plugins: {
       Volume: ["local"],
-      Network: ["host", "none"],
+      Network: ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
       Authorization: null,
       Log: ["json-file", "none"],
     },
@@ -84,7 +85,8 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     CPUSet: limits("cpuset"),
     PidsLimit: limits("pids"),
     OomKillDisable: false,
-    IPv4Forwarding: forwarding,
+    // In the namespace of the bridges, which is berth's own.
+    IPv4Forwarding: true,
     Debug: input.debug,
     NFd: openFiles(),
     NGoroutines: 1,
@@ -139,10 +141,25 @@ export function infoView(input: InfoInput): Record<string, unknown> {
         "WARNING: No cgroup limits (memory, CPU, processes): this version of berth does not apply them yet" +
         (facts.cgroups.driver === "none" ? `, and ${facts.cgroups.reason}` : ""),
       ]),
-      "WARNING: No container networks yet: containers have a loopback interface only, unless started with --network host",
+      ...networkWarnings(input.networks),
       ...input.warnings.map((warning) => warning.startsWith("WARNING") ? warning : `WARNING: ${warning}`),
     ],
   };
+}
+
+function networkWarnings({ problem, hello }: InfoInput["networks"]): string[] {
+  if (problem !== undefined) {
+    return [
+      `WARNING: No container networks: containers have a loopback interface only, unless started with --network host: ${problem.message}` +
+      (problem.hint === undefined ? "" : `: ${problem.hint}`),
+    ];
+  }
+  if (hello?.outbound !== "none") return [];
+  const reason = hello.paths.find(({ name, works }) => name === "tproxy" && !works);
+  return [
+    "WARNING: Containers cannot connect to the outside" +
+    (reason === undefined ? "" : `: ${reason.detail}${reason.hint === undefined ? "" : `: ${reason.hint}`}`),
+  ];
 }
 
 /** Name of the program that `--init` takes, "" when there is none. */

@@ -11,7 +11,7 @@ import type { Filters } from "./types.ts";
 /** One prune at a time for each kind of object, as in Docker. */
 const running = new Set<string>();
 
-async function alone<T>(what: string, work: () => Promise<T>): Promise<T> {
+export async function alone<T>(what: string, work: () => Promise<T>): Promise<T> {
   if (running.has(what)) throw new EngineError("conflict", "a prune operation is already running");
   running.add(what);
   try {
@@ -21,12 +21,12 @@ async function alone<T>(what: string, work: () => Promise<T>): Promise<T> {
   }
 }
 
-function check(filters: Filters, known: readonly string[]): void {
+export function checkPruneFilters(filters: Filters, known: readonly string[]): void {
   for (const key of filters.keys()) if (!known.includes(key)) throw invalid(`invalid filter '${key}'`);
 }
 
 /** Whether something passes `until`, `label` and `label!`. */
-function selector(
+export function pruneSelector(
   filters: Filters,
 ): (createdAt: string, labels: Readonly<Record<string, string>>) => boolean {
   const untils = filters.get("until") ?? [];
@@ -43,8 +43,8 @@ export function pruneContainers(
   filters: Filters,
   signal: AbortSignal,
 ): Promise<{ ContainersDeleted: string[] | null; SpaceReclaimed: number }> {
-  check(filters, ["until", "label", "label!"]);
-  const selected = selector(filters);
+  checkPruneFilters(filters, ["until", "label", "label!"]);
+  const selected = pruneSelector(filters);
   return alone("containers", async () => {
     const deleted: string[] = [];
     let reclaimed = 0;
@@ -77,13 +77,13 @@ export function pruneImages(
   filters: Filters,
   signal: AbortSignal,
 ): Promise<{ ImagesDeleted: Record<string, string>[] | null; SpaceReclaimed: number }> {
-  check(filters, ["dangling", "until", "label", "label!"]);
+  checkPruneFilters(filters, ["dangling", "until", "label", "label!"]);
   const dangling = (filters.get("dangling") ?? []).map((value) => {
     if (!/^(1|0|t|f|true|false)$/i.test(value)) throw invalid(`invalid filter 'dangling=[${value}]'`);
     return /^(1|t|true)$/i.test(value);
   });
   const danglingOnly = dangling.every((value) => value);
-  const selected = selector(filters);
+  const selected = pruneSelector(filters);
   return alone("images", async () => {
     await images.collected();
     const before = images.usage().total;

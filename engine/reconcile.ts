@@ -6,6 +6,7 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { sweepContainer } from "./create.ts";
 import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
 import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
+import { leaveNetworks, sandboxOf } from "./network_join.ts";
 import { isAlive } from "../base/process_identity.ts";
 import { releaseMounts, removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
@@ -124,6 +125,11 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
       ...(wasStarting ? { exitCode: 0, error: "", oomKilled: false } : {}),
     });
     container.shim = client;
+    const sandbox = sandboxOf(ctx, container.record, {
+      pid: container.record.state.pid,
+      startTime: container.record.state.pidStartTime,
+    });
+    if (sandbox !== undefined) ctx.networks.adopt(sandbox);
     followShim(ctx, container, { ref, client }, startLocked);
     if (wasStarting) containerEvent(ctx, container.record, "start");
     ctx.log.info("container runs on", { id: record.id, pid: state.pid ?? 0 });
@@ -135,11 +141,12 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
     return await endRun(ctx, container, lostEnding(), startLocked, () => {});
   }
   await releaseMounts(ctx, record);
+  const { network } = leaveNetworks(ctx, record);
   ctx.containers.saveState(container, {
     status: record.state.hasBeenStarted ? "exited" : "created",
     pid: 0,
     pidStartTime: "",
-  }, { shim: null, exitFile: "" });
+  }, { shim: null, exitFile: "", network });
   if (record.hostConfig.AutoRemove) await removeLocked(ctx, container);
 }
 

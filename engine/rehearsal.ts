@@ -1,5 +1,6 @@
 import type { GraphDriver } from "../fs/graph_driver.ts";
 import type { Image } from "../image/types.ts";
+import { LOCAL_POOLS } from "../net/ipam_pools.ts";
 import { nowRfc3339 } from "./clock.ts";
 import { ContainerTable } from "./container_table.ts";
 import type { EngineContext, ImageSource } from "./context.ts";
@@ -8,6 +9,13 @@ import { ExecTable } from "./exec_table.ts";
 import { goArch } from "./host_facts.ts";
 import type { ShimClient, ShimEvents, ShimOrder } from "./shim_client.ts";
 import type { ReadyShim, ShimPool } from "./shim_pool.ts";
+import type { Logger } from "./log.ts";
+import { paperPlane } from "./network_paper.ts";
+import { networkSettings } from "./network_settings.ts";
+import { NetworkStore } from "./network_store.ts";
+import { NetworkTable } from "./network_table.ts";
+import { Networks } from "./networks.ts";
+import { ensurePredefined } from "./predefined_networks.ts";
 import { Store } from "./store.ts";
 
 /** The image that the rehearsal's stage has, under every name. */
@@ -67,6 +75,16 @@ function paperShim(dir: string): ReadyShim {
   };
 }
 
+/** The predefined networks, without a process that makes them. */
+function paperNetworks(store: Store, log: Logger): Networks {
+  const table = new NetworkTable(new NetworkStore(store.db), [], () => {});
+  const settings = networkSettings({}, (problem) => new Error(problem));
+  ensurePredefined(table, settings, LOCAL_POOLS, log);
+  return new Networks({ open: paperPlane(), log, table, settings: () => settings, pools: LOCAL_POOLS });
+}
+
+const SILENT: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
 /**
  * A context in which containers can be created, started and removed without anything happening: a store in memory, an image,
  * a shim and a graph driver of paper, nobody who hears the events. The only files are in `dir`, which the caller removes.
@@ -95,6 +113,7 @@ export function rehearsalContext(ctx: EngineContext, dir: string): EngineContext
     remove: (id) => Deno.remove(`${dir}/containers/${id}`, { recursive: true }),
     usage: () => Promise.resolve(0),
   };
+  const networks = paperNetworks(store, SILENT);
   const pool = { acquire: () => Promise.resolve(paperShim(dir)), refillSoon: () => {} };
   return {
     ...ctx,
@@ -103,10 +122,14 @@ export function rehearsalContext(ctx: EngineContext, dir: string): EngineContext
     driver,
     images,
     containers: new ContainerTable(store),
+    networks,
     events: new EventLog(),
     execs: new ExecTable(() => {}),
     pool: pool as unknown as ShimPool,
-    log: { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} },
-    [Symbol.dispose]: () => store.close(),
+    log: SILENT,
+    [Symbol.dispose]: () => {
+      networks.close();
+      store.close();
+    },
   };
 }

@@ -1,8 +1,12 @@
 import { EngineError, messageOf } from "../base/errors.ts";
+import { VERSION } from "../base/version.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { probeGraphDriver } from "../fs/probe.ts";
 import { removeTree } from "../fs/remove_tree.ts";
 import { ImageStore } from "../image/image_store.ts";
+import { effectivePools } from "../net/ipam_pools.ts";
+import { NetdClient } from "../net/netd/client.ts";
+import { endpointsOf } from "./container_network.ts";
 import { ContainerTable } from "./container_table.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { type EngineSettings, mergeSettings } from "./daemon_config.ts";
@@ -14,6 +18,11 @@ import { readHostFacts } from "./host_facts.ts";
 import { listenWarnings } from "./listen_warnings.ts";
 import { LiveSettings } from "./live_settings.ts";
 import { createLogger, type Logger } from "./log.ts";
+import { notePublished } from "./network_join.ts";
+import { NetworkStore } from "./network_store.ts";
+import { NetworkTable } from "./network_table.ts";
+import { Networks } from "./networks.ts";
+import { ensurePredefined } from "./predefined_networks.ts";
 import { rehearsalContext } from "./rehearsal.ts";
 import { useProxies } from "./registry_config.ts";
 import { reconcile, startWanted } from "./reconcile.ts";
@@ -91,6 +100,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     newDir: () => makeShimDir(shimsDir),
     log: (line) => log.warn(line),
   });
+  const id = engineId(settings.dataRoot);
+  const networks = await openNetworks({ settings, live, store, containers, engineId: id, log });
   const ctx: EngineContext = {
     dataRoot: settings.dataRoot,
     execRoot: settings.execRoot,
@@ -106,14 +117,17 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
       });
     }),
     pool,
+    networks,
     facts: readHostFacts(options),
     get defaults() {
       return live.current.defaults;
     },
     log,
   };
-  const wanted = await reconcile(ctx);
-  const id = engineId(settings.dataRoot);
+  // Its boot takes a while; what it shall make is known after reconciling.
+  const reconciled = reconcile(ctx);
+  networks.start(reconciled);
+  const wanted = await reconciled;
   const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const description: EngineDescription = {
     id,
@@ -143,9 +157,44 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   } finally {
     await server.close();
     pool.close();
+    networks.close();
     for (const container of ctx.containers.all()) container.cancelRestart();
     removePidfile(settings.pidfile);
   }
+}
+
+/** The networks as the store has them, before anything of them is made. */
+async function openNetworks(
+  { settings, live, store, containers, engineId, log }: {
+    settings: EngineSettings;
+    live: LiveSettings;
+    store: Store;
+    containers: ContainerTable;
+    engineId: string;
+    log: Logger;
+  },
+): Promise<Networks> {
+  const records = containers.all().map(({ record }) => record);
+  const endpoints = records.flatMap(({ network }) => endpointsOf(network));
+  const table = new NetworkTable(new NetworkStore(store.db), endpoints, (problem) => log.warn(problem));
+  const pools = await effectivePools(settings.network.pools, engineId);
+  ensurePredefined(table, settings.network, pools, log);
+  return new Networks({
+    open: async (onRestart) =>
+      await NetdClient.open({
+        dir: `${settings.execRoot}/netd`,
+        version: VERSION,
+        onRestart,
+        log: (line) => log.warn(line),
+      }),
+    log,
+    table,
+    settings: () => live.current.network,
+    pools,
+    onPublished: (published) => {
+      for (const [id, ports] of Object.entries(published)) notePublished(containers, id, ports);
+    },
+  });
 }
 
 /** Runs once through what a `run` does, on paper; the pool's first shim boots meanwhile. Never rejects. */

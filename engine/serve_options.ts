@@ -19,6 +19,8 @@ export interface EngineOptions {
   readonly shimPool?: number;
   readonly insecureRegistries?: readonly string[];
   readonly registryMirrors?: readonly string[];
+  /** Flags about networks that were given, by their keys in daemon.json. */
+  readonly network?: Readonly<Record<string, unknown>>;
   /** The user outside of the namespace. */
   readonly uid: number;
   readonly gid: number;

@@ -1,12 +1,27 @@
 import { conflict, EngineError, messageOf } from "../base/errors.ts";
+import type { SandboxState } from "../net/netd/protocol.ts";
+import type { PublishedPort } from "../net/network_host_ports.ts";
 import type { ContainerSpec, RootfsSpec } from "../runtime/spec.ts";
 import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
+import { type ContainerNetwork, withoutRun } from "./container_network.ts";
+import type { ContainerRecord } from "./container_record.ts";
 import { buildContainerSpec } from "./container_spec.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { followShim } from "./exit.ts";
 import { withLayers } from "./image_layers.ts";
 import { buildLogSpec } from "./log_options.ts";
+import { checkLinks, linkEnvironment } from "./links.ts";
+import { networkingFailed } from "./network_errors.ts";
+import { updateFiles, updateLinkingFiles } from "./network_container_files.ts";
+import {
+  announcePlaces,
+  givePlacesBack,
+  leaveNetworks,
+  needsNetworks,
+  sandboxOf,
+  takePlaces,
+} from "./network_join.ts";
 import { type ResolvedNamespaces, resolveNamespaces } from "./namespaces.ts";
 import { releaseMounts, removeLocked } from "./remove.ts";
 import { seccompFor } from "./seccomp_cache.ts";
@@ -41,14 +56,18 @@ export function startContainer(ctx: EngineContext, container: Container): Promis
  * The start itself; the caller holds the mutex and has checked the state.
  *
  * What is on disk at each point, should the engine be killed there: nothing but an idle shim, which ends with our
- * connection → row "starting" with the shim's name: reconciling asks that shim whether the container runs →
- * row "running".
+ * connection → row "starting" with the shim's name and the places in networks: reconciling asks that shim whether the
+ * container runs; it does not before the networks are made, since it is only then told to go → row "running".
  */
 export async function startLocked(ctx: EngineContext, container: Container): Promise<void> {
   const before = container.record.state;
   let shim: ReadyShim | undefined;
+  let taken: ContainerNetwork | undefined;
+  let announced = false;
   try {
     const namespaces = resolveNamespaces(container.record.hostConfig, ctx.containers);
+    checkLinks(ctx, container.record);
+    taken = networking(() => takePlaces(ctx, container.record));
     const shmPath = acquireSharedMemory(ctx, container.record);
     const image = ctx.images.getForContainer(container.record.imageId);
     const { cgroup: _cgroup, ...shimNamespaces } = namespaces;
@@ -58,24 +77,40 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     );
     shim = ready;
     const hostMounts = ctx.images.hostMounts(image, container.record.dir);
+    const sandbox = sandboxOf(ctx, { ...container.record, network: taken }, ready.init);
+    // The kernel's work on networks goes on beside everything that follows.
+    const joining = sandbox === undefined ? undefined : joinNetworks(ctx, container.record, sandbox);
+    joining?.catch(() => {});
     const spec = containerSpec(ctx, container, { rootfs, hostMounts, namespaces, shmPath });
     const starts = container.record.starts + 1;
     const exitFile = `${container.record.dir}/exit-${starts}.json`;
-    ctx.containers.saveState(container, { status: "starting" }, { shim: shim.ref, exitFile, starts });
+    ctx.containers.saveState(container, { status: "starting" }, {
+      shim: shim.ref,
+      exitFile,
+      starts,
+      network: taken,
+    });
     container.shim = shim.client;
     followShim(ctx, container, shim, startLocked);
     const dir = shim.ref.dir;
     await Promise.all([...container.pendingAttach].map((pending) => pending.open(dir)));
     container.pendingAttach.clear();
     const { config } = container.record;
-    const answer = await shim.client.request({
+    const started = shim.client.request({
       op: "start",
       spec,
       log: buildLogSpec(container.record),
       openStdin: config.OpenStdin ?? false,
       stdinOnce: config.StdinOnce ?? false,
       exitFile,
+      ...(joining === undefined ? {} : { hold: true }),
     });
+    started.catch(() => {});
+    updateFiles(ctx, container.record);
+    const network = await waitForNetworks(ctx, container, shim, joining);
+    announcePlaces(ctx, "connect", { id: container.id, network });
+    announced = true;
+    const answer = await started;
     // It runs, whether or not the disk has room for saying so. Until it is said, reconciling asks the shim.
     ctx.containers.noteStateSoon(container, {
       status: "running",
@@ -86,13 +121,69 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
       error: "",
       oomKilled: false,
       hasBeenStarted: true,
-    });
+    }, { network });
+    updateLinkingFiles(ctx, container.record);
     containerEvent(ctx, container.record, "start");
   } catch (error) {
-    throw await failStart(ctx, container, before, shim, error);
+    throw await failStart(ctx, container, { before, shim, taken, announced }, error);
   } finally {
     ctx.pool.refillSoon();
   }
+}
+
+/** Docker says of an error of networks that it is one. */
+function networking<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw networkingFailed(error);
+  }
+}
+
+/**
+ * Has the container's networks made and its ports published. Answers where they are; undefined when there are no networks on this
+ * machine and the container does not ask for any.
+ */
+async function joinNetworks(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  sandbox: SandboxState,
+): Promise<readonly PublishedPort[] | undefined> {
+  try {
+    return await ctx.networks.join(sandbox);
+  } catch (error) {
+    if (ctx.networks.problem !== undefined && !needsNetworks(record)) {
+      ctx.log.warn("container starts without a network", { id: record.id, error: messageOf(error) });
+      return undefined;
+    }
+    throw networkingFailed(error);
+  }
+}
+
+/** Lets the start go on when the networks are there. Answers what the record is to say of them. */
+async function waitForNetworks(
+  ctx: EngineContext,
+  container: Container,
+  shim: ReadyShim,
+  joining: Promise<readonly PublishedPort[] | undefined> | undefined,
+): Promise<ContainerNetwork> {
+  const { network } = container.record;
+  if (joining === undefined) return network;
+  let published: readonly PublishedPort[] | undefined;
+  try {
+    published = await joining;
+  } catch (error) {
+    await shim.client.request({ op: "go", refusal: messageOf(error) }).catch(() => {});
+    throw error;
+  }
+  // What it answers to the start is looked at later.
+  void shim.client.request({ op: "go" }).catch(() => {});
+  if (published === undefined) {
+    givePlacesBack(ctx, network.attachments);
+    return withoutRun(network);
+  }
+  const { sandbox } = network;
+  return sandbox === null ? network : { ...network, sandbox: { ...sandbox, published } };
 }
 
 function containerSpec(
@@ -117,6 +208,7 @@ function containerSpec(
     seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
     defaultNofile: ctx.defaults.nofile,
     defaultInit: ctx.defaults.init,
+    linkedEnv: linkEnvironment(ctx, record),
   });
 }
 
@@ -132,8 +224,13 @@ async function both<T>(rootfs: Promise<T>, shim: Promise<ReadyShim>): Promise<[T
 async function failStart(
   ctx: EngineContext,
   container: Container,
-  before: Container["record"]["state"],
-  shim: ReadyShim | undefined,
+  { before, shim, taken, announced }: {
+    before: Container["record"]["state"];
+    shim: ReadyShim | undefined;
+    taken: ContainerNetwork | undefined;
+    /** Clients have been told that it is in its networks. */
+    announced: boolean;
+  },
   cause: unknown,
 ): Promise<EngineError> {
   const { error, exitCode } = explainStartFailure(cause, "start");
@@ -150,6 +247,13 @@ async function failStart(
   } catch (problem) {
     ctx.log.warn("cannot release a root file system", { id: container.id, error: messageOf(problem) });
   }
+  // A start that came to its networks has them in its record; one that did not has only taken places.
+  const { network, gone } = leaveNetworks(ctx, {
+    ...container.record,
+    network: taken ?? container.record.network,
+  });
+  await gone;
+  if (announced) announcePlaces(ctx, "disconnect", container.record);
   const status = before.hasBeenStarted ? "exited" : "created";
   void ctx.containers.noteState(container, {
     ...before,
@@ -158,7 +262,7 @@ async function failStart(
     pidStartTime: "",
     exitCode,
     error: error.message,
-  }, { shim: null });
+  }, { shim: null, network });
   ctx.log.error("cannot start container", { id: container.id, error: error.message });
   if (container.record.hostConfig.AutoRemove) {
     await removeLocked(ctx, container).catch((problem) => {

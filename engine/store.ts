@@ -1,5 +1,6 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { conflict, EngineError } from "../base/errors.ts";
+import { NO_NETWORK } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
 
 /** Version of the tables of this file; the image store keeps its own. */
@@ -86,7 +87,11 @@ export class Store implements Disposable {
   /** All records, oldest first. */
   all(): ContainerRecord[] {
     const rows = this.db.prepare("SELECT record FROM containers ORDER BY rowid").all();
-    return rows.map((row) => JSON.parse(String(row["record"])) as ContainerRecord);
+    return rows.map((row) => {
+      const record = JSON.parse(String(row["record"])) as ContainerRecord;
+      // Written before there were networks.
+      return record.network === undefined ? { ...record, network: NO_NETWORK } : record;
+    });
   }
 
   close(): void {

@@ -1,5 +1,7 @@
 import type { Platform } from "../image/platform.ts";
+import type { EndpointSettings } from "../net/network_types.ts";
 import type { FileOperations } from "./file_types.ts";
+import type { NetworkOperations } from "./network_types.ts";
 import type { ImageTransfers } from "./transfer_types.ts";
 
 /**
@@ -140,7 +142,7 @@ export interface CreateRequest {
   readonly config: ContainerConfig;
   readonly hostConfig: HostConfig;
   readonly networkingConfig:
-    | { readonly EndpointsConfig?: Readonly<Record<string, unknown>> | null }
+    | { readonly EndpointsConfig?: Readonly<Record<string, EndpointSettings | null>> | null }
     | undefined;
 }
 
@@ -214,7 +216,7 @@ export interface WaitResult {
 }
 
 /** The domain, as the API sees it. `id` parameters take an id, a unique prefix, or a name (with or without "/"). All throw EngineError. */
-export interface Engine extends FileOperations, ImageTransfers {
+export interface Engine extends FileOperations, ImageTransfers, NetworkOperations {
   // containers
   create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }>;
   start(id: string): Promise<void>;

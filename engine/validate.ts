@@ -15,6 +15,7 @@ import type { ContainerConfig, CreateRequest, HealthConfig, HostConfig } from ".
 import { RLIMIT_NUMBERS } from "./ulimits.ts";
 import { storageOptionWarnings } from "./storage_options.ts";
 import {
+  type FindNetwork,
   networkMode,
   parsePort,
   validateExtraHost,
@@ -37,6 +38,7 @@ const RUNTIMES = ["", "berth", "runc", "io.containerd.runc.v2"];
 export function validateCreate(
   request: CreateRequest,
   facts: HostFacts,
+  findNetwork?: FindNetwork,
 ): { hostConfig: HostConfig; warnings: string[] } {
   refuseNul(request.config, "Config");
   refuseNul(request.hostConfig, "HostConfig");
@@ -45,7 +47,7 @@ export function validateCreate(
   const warnings: string[] = [];
   warnings.push(...storageOptionWarnings(storageOptions ?? {}));
   validateModes(requested);
-  validateNetwork(request, warnings);
+  validateNetwork(request, warnings, findNetwork);
   const restartPolicy = validateRestart(requested);
   for (const host of requested.ExtraHosts ?? []) validateExtraHost(host);
   for (const key of Object.keys(requested.Annotations ?? {})) {

@@ -1,5 +1,10 @@
-/** Checks of a create request's network: mode, ports, names (moby: runconfig/hostconfig_unix.go, opts/hosts.go). */
-import { invalid } from "../base/errors.ts";
+/** Checks of a create request's network: mode, ports, endpoints, names (moby: runconfig/hostconfig_unix.go, daemon/create.go, opts/hosts.go). */
+import { tryParseAddress } from "../base/address.ts";
+import { invalid, messageOf } from "../base/errors.ts";
+import { parsePortRange } from "../base/port_spec.ts";
+import { planEndpoint } from "../net/network_endpoint.ts";
+import { portRequests } from "../net/network_ports.ts";
+import type { NetworkRecord } from "../net/network_types.ts";
 import type { CreateRequest, HostConfig } from "./types.ts";
 
 /** The network mode as inspect shows it: "default" is the default bridge. */
@@ -8,14 +13,19 @@ export function networkMode(host: HostConfig): string {
   return mode === "default" ? "bridge" : mode;
 }
 
-const PUBLISHED_LATER =
-  "Published ports are not forwarded yet in this version of berth: use --network host to reach the container";
+/** Finds a network; it need not exist before the container starts. */
+export type FindNetwork = (name: string) => NetworkRecord | undefined;
 
 /** Adds to `warnings` what is accepted and has no effect. @throws {EngineError} invalid */
-export function validateNetwork(request: CreateRequest, warnings: string[]): void {
+export function validateNetwork(
+  request: CreateRequest,
+  warnings: string[],
+  findNetwork: FindNetwork = () => undefined,
+): void {
   const { config, hostConfig: host } = request;
   const mode = networkMode(host);
-  const published = publishedPorts(host) || (host.PublishAllPorts ?? false);
+  warnings.push(...portWarnings(request));
+  const publishes = Object.keys(host.PortBindings ?? {}).length > 0;
   if (host.UTSMode === "host" && config.Hostname) {
     throw invalid("conflicting options: hostname and the UTS mode");
   }
@@ -36,7 +46,7 @@ export function validateNetwork(request: CreateRequest, warnings: string[]): voi
       throw invalid("conflicting options: custom host-to-IP mapping and the network mode");
     }
     if (mac !== "") throw invalid("conflicting options: mac-address and the network mode");
-    if (published) {
+    if (publishes || host.PublishAllPorts) {
       throw invalid("conflicting options: port publishing and the container type network mode");
     }
     if (Object.keys(config.ExposedPorts ?? {}).length > 0) {
@@ -51,18 +61,45 @@ export function validateNetwork(request: CreateRequest, warnings: string[]): voi
       );
     }
     if (mac !== "") throw invalid("conflicting options: mac-address and the network mode");
-    if (publishedPorts(host)) {
-      warnings.push("Published ports are discarded when using host network mode");
-    }
-    return;
+    if (publishes) warnings.push("Published ports are discarded when using host network mode");
   }
   // Whether a network exists is found at start, as in Docker: a 404 at create makes its command line pull the image.
-  if (mode !== "none" && mode !== "bridge" && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(mode)) {
+  if (!["none", "bridge", "host"].includes(mode) && !/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(mode)) {
     throw invalid(`invalid network mode: ${mode}`);
   }
-  if (mode === "bridge" && published) warnings.push(PUBLISHED_LATER);
-  if (links.length > 0) {
-    warnings.push("Links are not applied yet in this version of berth");
+  validateEndpoints(request, findNetwork);
+}
+
+function validateEndpoints({ networkingConfig }: CreateRequest, findNetwork: FindNetwork): void {
+  const wrong = Object.entries(networkingConfig?.EndpointsConfig ?? {}).flatMap(([name, settings]) => {
+    try {
+      planEndpoint(name, settings ?? {}, findNetwork(name));
+      return [];
+    } catch (error) {
+      return [`invalid config for network ${name}: ${messageOf(error)}`];
+    }
+  });
+  if (wrong.length > 0) throw invalid(wrong.join("\n"));
+}
+
+/** Reads the ports that are to be published as a start will. @throws {EngineError} invalid */
+function portWarnings({ config, hostConfig: host }: CreateRequest): string[] {
+  for (const [port, bindings] of Object.entries(host.PortBindings ?? {})) {
+    parsePort(port);
+    for (const { HostPort: text } of bindings ?? []) if (text) requirePorts(text);
+  }
+  return portRequests(host.PortBindings ?? {}, {
+    exposed: Object.keys(config.ExposedPorts ?? {}),
+    publishAll: host.PublishAllPorts ?? false,
+    hostIpv6: true,
+  }).warnings;
+}
+
+function requirePorts(text: string): void {
+  try {
+    parsePortRange(text.split("/")[0] ?? "");
+  } catch {
+    throw invalid(`invalid port specification: ${JSON.stringify(text)}`);
   }
 }
 
@@ -80,26 +117,10 @@ export function parsePort(text: string): { first: number; last: number; protocol
 }
 
 /** An IPv4 or IPv6 address; the latter with or without brackets. */
-function isAddress(text: string): boolean {
-  const bare = text.replace(/^\[(.*)\]$/, "$1");
-  if (/^\d{1,3}(\.\d{1,3}){3}$/.test(bare)) return bare.split(".").every((part) => Number(part) < 256);
-  return /^[0-9a-fA-F:.]+$/.test(bare) && bare.includes(":") && URL.canParse(`http://[${bare}]/`);
-}
-
-/** Checks PortBindings; true when there is at least one. */
-function publishedPorts(host: HostConfig): boolean {
-  let any = false;
-  for (const [port, bindings] of Object.entries(host.PortBindings ?? {})) {
-    parsePort(port);
-    any = true;
-    for (const binding of bindings ?? []) {
-      if (binding.HostPort) parsePort(binding.HostPort);
-      const ip = binding.HostIp ?? "";
-      if (ip !== "" && !isAddress(ip)) throw invalid(`invalid IP address: ${ip}`);
-    }
-  }
-  return any;
-}
+const isAddress = (text: string): boolean => {
+  const address = tryParseAddress(text.replace(/^\[(.*)\]$/, "$1"));
+  return address !== undefined && address.zone === "";
+};
 
 /** sethostname(2) takes 64 bytes, and the name is written into files of lines and words. */
 export function validateHostName(what: string, name: string): void {

@@ -3,11 +3,14 @@ import type { ContainerRecord, ContainerState } from "./container_record.ts";
 import { ZERO_TIME } from "./container_record.ts";
 import { humanDuration } from "./human_time.ts";
 import { mountPoints } from "./mount_points.ts";
+import { networkSettingsView, networksSummary, portList } from "./network_views.ts";
 
 /** What a view shows besides the record. */
 export interface InspectExtra {
   /** Ids of the running execs. */
   readonly execIds?: readonly string[];
+  /** `HostConfig.Links`, with the names that the containers have now. */
+  readonly links?: readonly string[] | null;
   /** Paths of the graph driver ("UpperDir", …). */
   readonly graphData?: Readonly<Record<string, string>> | null;
   /** Bytes in the writable layer, and those of the image with it: only when sizes were asked for. */
@@ -80,65 +83,6 @@ export function mountsView(record: ContainerRecord): Record<string, unknown>[] {
     }));
 }
 
-/** Name of the network a container is in; undefined when it shares another container's. */
-function networkName(record: ContainerRecord): string | undefined {
-  const mode = record.hostConfig.NetworkMode || "default";
-  if (mode.startsWith("container:")) return undefined;
-  return mode === "default" ? "bridge" : mode;
-}
-
-/** An endpoint without addresses: networks proper come later. */
-function endpointView(record: ContainerRecord, name: string): Record<string, unknown> {
-  const asked = record.networkingConfig?.EndpointsConfig?.[name];
-  const { Aliases: aliases = null } = (asked ?? {}) as { Aliases?: unknown };
-  return {
-    IPAMConfig: null,
-    Links: null,
-    Aliases: aliases,
-    MacAddress: "",
-    DriverOpts: null,
-    GwPriority: 0,
-    NetworkID: "",
-    EndpointID: "",
-    Gateway: "",
-    IPAddress: "",
-    IPPrefixLen: 0,
-    IPv6Gateway: "",
-    GlobalIPv6Address: "",
-    GlobalIPv6PrefixLen: 0,
-    DNSNames: null,
-  };
-}
-
-function networksView(record: ContainerRecord): Record<string, unknown> {
-  const name = networkName(record);
-  return name === undefined ? {} : { [name]: endpointView(record, name) };
-}
-
-function networkSettingsView(record: ContainerRecord): Record<string, unknown> {
-  const ports = record.state.status === "running" ? Object.keys(record.config.ExposedPorts ?? {}) : [];
-  return {
-    Bridge: "",
-    SandboxID: "",
-    SandboxKey: "",
-    Ports: Object.fromEntries(ports.map((port) => [port, null])),
-    HairpinMode: false,
-    LinkLocalIPv6Address: "",
-    LinkLocalIPv6PrefixLen: 0,
-    SecondaryIPAddresses: null,
-    SecondaryIPv6Addresses: null,
-    EndpointID: "",
-    Gateway: "",
-    GlobalIPv6Address: "",
-    GlobalIPv6PrefixLen: 0,
-    IPAddress: "",
-    IPPrefixLen: 0,
-    IPv6Gateway: "",
-    MacAddress: "",
-    Networks: networksView(record),
-  };
-}
-
 function sizes(extra: Pick<InspectExtra, "sizeRw" | "sizeRootFs">): Record<string, number> {
   return {
     ...(extra.sizeRw === undefined ? {} : { SizeRw: extra.sizeRw }),
@@ -173,7 +117,7 @@ export function inspectView(record: ContainerRecord, extra: InspectExtra = {}): 
     ProcessLabel: "",
     AppArmorProfile: "",
     ExecIDs: execIds.length > 0 ? execIds : null,
-    HostConfig: record.hostConfig,
+    HostConfig: extra.links ? { ...record.hostConfig, Links: extra.links } : record.hostConfig,
     GraphDriver: { Data: extra.graphData ?? null, Name: record.driver },
     ...sizes(extra),
     Mounts: mountsView(record),
@@ -196,7 +140,7 @@ export function listView(record: ContainerRecord, extra: ListExtra = {}): Record
     ImageID: record.imageId,
     Command: commandText(record),
     Created: Math.floor(Date.parse(record.createdAt) / 1000),
-    Ports: portsView(record),
+    Ports: portList(record),
     ...sizes(extra),
     Labels: record.config.Labels ?? {},
     State: statusOf(record.state),
@@ -205,16 +149,7 @@ export function listView(record: ContainerRecord, extra: ListExtra = {}): Record
       NetworkMode: record.hostConfig.NetworkMode || "bridge",
       ...(record.hostConfig.Annotations ? { Annotations: record.hostConfig.Annotations } : {}),
     },
-    NetworkSettings: { Networks: networksView(record) },
+    NetworkSettings: { Networks: networksSummary(record) },
     Mounts: mountsView(record),
   };
-}
-
-/** Exposed ports of a running container; none is published yet. */
-function portsView(record: ContainerRecord): Record<string, unknown>[] {
-  if (record.state.status !== "running") return [];
-  return Object.keys(record.config.ExposedPorts ?? {}).flatMap((port) => {
-    const [number = "", type = "tcp"] = port.split("/");
-    return /^\d+$/.test(number) ? [{ PrivatePort: Number(number), Type: type }] : [];
-  });
 }

@@ -1,5 +1,5 @@
 import * as z from "zod/mini";
-import { type ContainerConfig, type HostConfig } from "../../engine/types.ts";
+import { type ContainerConfig, type CreateRequest, type HostConfig } from "../../engine/types.ts";
 import {
   bool,
   empty,
@@ -16,6 +16,7 @@ import {
   uint32,
   uint64,
 } from "./go.ts";
+import { networkingConfig } from "./network.ts";
 
 const healthcheck = struct("container.HealthConfig", {
   Test: opt(texts),
@@ -192,27 +193,11 @@ const hostConfig = struct("container.HostConfig", {
   Init: opt(bool),
 });
 
-const endpoint = struct("network.EndpointSettings", {
-  IPAMConfig: opt(struct("network.EndpointIPAMConfig", {
-    IPv4Address: opt(text),
-    IPv6Address: opt(text),
-    LinkLocalIPs: opt(texts),
-  })),
-  Links: opt(texts),
-  Aliases: opt(texts),
-  MacAddress: opt(text),
-  DriverOpts: opt(textMap),
-  GwPriority: opt(int64),
-  NetworkID: opt(text),
-});
-
 /** Body of POST /containers/create: the configuration's own fields, and two more. */
 export const createBody = struct("container.CreateRequest", {
   ...configFields,
   HostConfig: opt(hostConfig),
-  NetworkingConfig: opt(struct("network.NetworkingConfig", {
-    EndpointsConfig: opt(map(endpoint, {}, "map[string]*network.EndpointSettings")),
-  })),
+  NetworkingConfig: opt(networkingConfig),
 });
 
 export type CreateBody = z.output<typeof createBody>;
@@ -223,11 +208,11 @@ export function splitCreateBody(
 ): {
   config: ContainerConfig | undefined;
   hostConfig: HostConfig;
-  networkingConfig: CreateBody["NetworkingConfig"];
+  networkingConfig: CreateRequest["networkingConfig"];
 } {
-  const { HostConfig: hostConfig = {}, NetworkingConfig: networkingConfig, ...config } = body;
+  const { HostConfig: hostConfig = {}, NetworkingConfig: networking, ...config } = body;
   const given = Object.keys(config).length > 0;
-  return { config: given ? config : undefined, hostConfig, networkingConfig };
+  return { config: given ? config : undefined, hostConfig, networkingConfig: networking };
 }
 
 /** Body of POST /containers/{id}/exec. */

@@ -1,3 +1,4 @@
+import { NO_NETWORK } from "../../engine/container_network.ts";
 import { type ContainerRecord, CREATED_STATE } from "../../engine/container_record.ts";
 
 /** A record as `create` makes it, for tests of what comes after. `n` tells several apart. */
@@ -13,7 +14,7 @@ export function createdRecord(n: number, changes: Partial<ContainerRecord> = {})
     args: [],
     config: { Image: "busybox", Labels: { tier: "test" } },
     hostConfig: {},
-    networkingConfig: null,
+    network: NO_NETWORK,
     driver: "overlay",
     platform: "linux",
     state: CREATED_STATE,

@@ -1,4 +1,5 @@
 /** Records, images and facts for tests of the engine's pure modules. */
+import { NO_NETWORK } from "../../engine/container_network.ts";
 import type { ContainerRecord, ContainerState } from "../../engine/container_record.ts";
 import { CREATED_STATE } from "../../engine/container_record.ts";
 import type { HostFacts } from "../../engine/host_facts.ts";
@@ -23,6 +24,8 @@ export function createRequest(config: ContainerConfig = {}, hostConfig: HostConf
 
 export const ID = "ab12".padEnd(64, "0");
 
+const NOT_JOINED = { networkId: "", settings: {}, endpoint: null };
+
 /** A record as create makes it, with the host configuration's defaults filled in. */
 export function containerRecord(
   parts: {
@@ -32,6 +35,9 @@ export function containerRecord(
   } & Partial<Omit<ContainerRecord, "config" | "hostConfig" | "state">> = {},
 ): ContainerRecord {
   const { config = {}, hostConfig = {}, state = {}, ...rest } = parts;
+  const mode = hostConfig.NetworkMode?.startsWith("container:")
+    ? undefined
+    : hostConfig.NetworkMode ?? "bridge";
   const [path = "sh", ...args] = [...(config.Entrypoint ?? []), ...(config.Cmd ?? [])];
   return {
     id: ID,
@@ -43,7 +49,7 @@ export function containerRecord(
     args,
     config: { Hostname: ID.slice(0, 12), ...config },
     hostConfig: validateCreate(createRequest(config, hostConfig), FACTS).hostConfig,
-    networkingConfig: null,
+    network: { ...NO_NETWORK, attachments: mode === undefined ? {} : { [mode]: NOT_JOINED } },
     driver: "overlay",
     platform: "linux",
     state: { ...CREATED_STATE, ...state },

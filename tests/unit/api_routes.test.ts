@@ -121,7 +121,6 @@ describe("system", () => {
   test("what is not served says so", async () => {
     for (
       const [method, path] of [
-        ["POST", "/networks/create"],
         ["POST", "/build"],
         ["POST", "/containers/x/pause"],
         ["GET", "/containers/x/stats"],
@@ -138,7 +137,6 @@ describe("system", () => {
     }
     for (
       const [path, message] of [
-        ["/networks/x", "network x not found"],
         ["/volumes/x", "get x: no such volume"],
         ["/plugins/x/json", 'plugin "x" not found'],
       ] as const

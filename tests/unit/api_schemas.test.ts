@@ -200,9 +200,46 @@ describe("adaptCreate()", () => {
     ...more,
   });
 
+  const adapt = (version: string, given: CreateRequest) => adaptCreate(version, given).request;
+
+  test("moves the container's hardware address to its endpoint, as handleMACAddressBC of moby", () => {
+    const config = { Image: "x", MacAddress: "02:42:ac:11:00:02" };
+    const endpoint = { MacAddress: "02:42:ac:11:00:02" };
+    const old = adapt("1.43", request({ NetworkMode: "n" }, { config }));
+    expect(old.networkingConfig?.EndpointsConfig).toEqual({ n: endpoint });
+    const now = adaptCreate("1.44", request({ NetworkMode: "n" }, { config }));
+    expect(now.request.networkingConfig?.EndpointsConfig).toEqual({ n: endpoint });
+    expect(now.request.config).toEqual({ Image: "x" });
+    expect(now.warnings).toEqual([
+      "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.",
+    ]);
+    const other = { networkingConfig: { EndpointsConfig: { n: { MacAddress: "02:00:00:00:00:01" } } } };
+    expect(() => adapt("1.44", request({ NetworkMode: "n" }, { config, ...other }))).toThrow("must match");
+    expect(adapt("1.43", request({ NetworkMode: "n" }, other)).networkingConfig?.EndpointsConfig).toEqual({
+      n: { MacAddress: "" },
+    });
+    expect(() => adapt("1.43", request({ NetworkMode: "none" }, { config }))).toThrow(
+      "conflicting options: mac-address and the network mode",
+    );
+  });
+
+  test("moves sysctls of eth0 to its endpoint until 1.47", () => {
+    const Sysctls = { "net.ipv4.conf.eth0.log_martians": "1", "net.core.somaxconn": "9" };
+    const { request: moved, warnings } = adaptCreate("1.47", request({ NetworkMode: "n", Sysctls }));
+    expect(moved.hostConfig.Sysctls).toEqual({ "net.core.somaxconn": "9" });
+    expect(moved.networkingConfig?.EndpointsConfig).toEqual({
+      n: {
+        DriverOpts: { "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1" },
+      },
+    });
+    expect(warnings).toHaveLength(1);
+    expect(() => adapt("1.48", request({ Sysctls }))).toThrow("must be supplied using driver option");
+    expect(adapt("1.51", request({ NetworkMode: "host", Sysctls })).hostConfig.Sysctls).toEqual(Sysctls);
+  });
+
   test("names the default network", () => {
-    expect(adaptCreate("1.51", request({})).hostConfig.NetworkMode).toBe("bridge");
-    const adapted = adaptCreate(
+    expect(adapt("1.51", request({})).hostConfig.NetworkMode).toBe("bridge");
+    const adapted = adapt(
       "1.51",
       request({ NetworkMode: "default" }, {
         networkingConfig: { EndpointsConfig: { default: { Aliases: ["a"] } } },
@@ -210,7 +247,7 @@ describe("adaptCreate()", () => {
     );
     expect(adapted.hostConfig.NetworkMode).toBe("bridge");
     expect(adapted.networkingConfig).toEqual({ EndpointsConfig: { bridge: { Aliases: ["a"] } } });
-    expect(adaptCreate("1.51", request({ NetworkMode: "none" })).hostConfig.NetworkMode).toBe("none");
+    expect(adapt("1.51", request({ NetworkMode: "none" })).hostConfig.NetworkMode).toBe("none");
   });
 
   test("ignores what a version did not have", () => {
@@ -221,7 +258,7 @@ describe("adaptCreate()", () => {
       PidsLimit: -1,
       Mounts: [{ Type: "bind", Target: "/x", BindOptions: { CreateMountpoint: true } }],
     };
-    const old = adaptCreate("1.24", request(host));
+    const old = adapt("1.24", request(host));
     expect(old.platform).toBeUndefined();
     expect(old.hostConfig).toEqual({
       NetworkMode: "bridge",
@@ -229,7 +266,7 @@ describe("adaptCreate()", () => {
       Mounts: [{ Type: "bind", Target: "/x", BindOptions: { ReadOnlyNonRecursive: true } }],
     });
     const { PidsLimit: _, ...kept } = host;
-    expect(adaptCreate("1.51", request(host)).hostConfig).toEqual({ ...kept, NetworkMode: "bridge" });
+    expect(adapt("1.51", request(host)).hostConfig).toEqual({ ...kept, NetworkMode: "bridge" });
   });
 
   test("refuses options of another kind of mount from 1.42 on", () => {
@@ -237,6 +274,6 @@ describe("adaptCreate()", () => {
     expect(() => adaptCreate("1.42", request(host))).toThrow(
       'VolumeOptions must not be specified on mount type "tmpfs"',
     );
-    expect(adaptCreate("1.41", request(host)).hostConfig.Mounts).toEqual([{ Type: "tmpfs", Target: "/x" }]);
+    expect(adapt("1.41", request(host)).hostConfig.Mounts).toEqual([{ Type: "tmpfs", Target: "/x" }]);
   });
 });

@@ -99,6 +99,7 @@ describe("mergeSettings", () => {
       "log-opts": { "max-size": "10m", "max-file": "3" },
       init: true,
       "bip": "10.1.0.1/16",
+      "selinux-enabled": true,
     })();
     expect(settings).toMatchObject({
       hosts: ["unix:///x.sock", "tcp://127.0.0.1:2375"],
@@ -113,8 +114,9 @@ describe("mergeSettings", () => {
       },
     });
     expect(settings.warnings).toEqual([
-      `no effect in this version of berth (${dir}/daemon.json): bip`,
+      `no effect in this version of berth (${dir}/daemon.json): selinux-enabled`,
     ]);
+    expect(settings.network.bridge.v4).toEqual([{ subnet: "10.1.0.0/16", gateway: "10.1.0.1" }]);
   });
 
   it("refuses unknown directives, and those that were given as a flag too, in dockerd's words", () => {

@@ -105,6 +105,7 @@ describe("infoView()", () => {
       insecure: ["10.0.0.0/8", "plain:5000"],
     },
     warnings: ["only your own id is mapped"],
+    networks: { problem: undefined, hello: undefined },
   });
 
   it("has what clients look for", () => {

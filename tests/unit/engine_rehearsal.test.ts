@@ -43,7 +43,7 @@ it("rehearseRun() plays a whole run, twice, and leaves no container and no file"
   const engine = engineOn(stage, db);
   await rehearseRun(engine);
   await rehearseRun(engine);
-  const one = ["create", "attach", "start", "die", "destroy"];
+  const one = ["create", "attach", "connect", "start", "die", "disconnect", "destroy"];
   const actions = stage.events.history().map((event) => event.Action);
   expect(actions.toSorted()).toEqual([...one, ...one].toSorted());
   expect(stage.containers.all()).toEqual([]);

@@ -143,7 +143,7 @@ describe("listView()", () => {
       ImageID: `sha256:${"1".repeat(64)}`,
       Command: "echo 'a b' c",
       Created: Math.floor(Date.UTC(2026, 0, 2, 3, 4, 5) / 1000),
-      Ports: [{ PrivatePort: 80, Type: "tcp" }],
+      Ports: [],
       Labels: { a: "b" },
       State: "running",
       Status: "Up 3 minutes",

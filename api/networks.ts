@@ -1,0 +1,84 @@
+import * as z from "zod/mini";
+import { invalid } from "../base/errors.ts";
+import type { EndpointSettings, NetworkCreateBody } from "../net/network_types.ts";
+import { type App, atLeast, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
+import { bare, json } from "./reply.ts";
+import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "./schemas/network.ts";
+import { filters, word } from "./schemas/query.ts";
+
+const listQuery = z.object({ filters });
+const inspectQuery = z.object({ scope: word });
+
+export function networkRoutes(app: App, { engine }: Services): void {
+  const list = async (wanted: z.output<typeof listQuery>["filters"], legacy: boolean) =>
+    json((await engine.networkList(wanted)).map((network) => viewFor(legacy, network)));
+
+  app.get("/networks", (c) => list(readQuery(c, listQuery).filters, !atLeast(c, "1.48")));
+
+  app.get("/networks/:name", async (c) => {
+    const { scope } = readQuery(c, inspectQuery);
+    // `verbose` asks for services and peers of a swarm, of which there are none.
+    return json(viewFor(!atLeast(c, "1.48"), await engine.networkInspect(pathName(c), { scope })));
+  });
+
+  app.post("/networks/create", async (c) => {
+    const body = await readJson(c, networkCreateBody, "CreateRequest", false);
+    return json(await engine.networkCreate(createBodyOf(body, atLeast(c, "1.48"))), 201);
+  });
+
+  app.post("/networks/:name/connect", async (c) => {
+    const { Container: container, EndpointConfig: settings } = await readJson(
+      c,
+      networkConnectBody,
+      "ConnectOptions",
+      false,
+    );
+    if (container === "") throw invalid("container name or id is required: it is empty");
+    await engine.networkConnect(pathName(c), container, endpointOf(settings, atLeast(c, "1.44")));
+    return bare(200);
+  });
+
+  app.post("/networks/:name/disconnect", async (c) => {
+    const { Container: container, Force: force = false } = await readJson(
+      c,
+      networkDisconnectBody,
+      "DisconnectOptions",
+      false,
+    );
+    await engine.networkDisconnect(pathName(c), container, force);
+    return bare(200);
+  });
+
+  app.delete("/networks/:name", async (c) => {
+    await engine.networkRemove(pathName(c));
+    return bare(204);
+  });
+
+  app.post("/networks/prune", async (c) => {
+    return json(await engine.pruneNetworks(readQuery(c, listQuery).filters, signalOf(c)));
+  });
+
+  // berth's own: which ways of networking work on this machine.
+  app.get("/berth/network", async () => json(await engine.networkDoctor()));
+}
+
+/** `EnableIPv4` came with 1.48. */
+function viewFor(legacy: boolean, network: Record<string, unknown>): Record<string, unknown> {
+  if (!legacy) return network;
+  const { EnableIPv4: _, ...view } = network;
+  return view;
+}
+
+function createBodyOf(
+  { EnableIPv4, ...body }: z.output<typeof networkCreateBody>,
+  modern: boolean,
+): NetworkCreateBody {
+  return modern && EnableIPv4 !== undefined ? { ...body, EnableIPv4 } : body;
+}
+
+/** Before 1.44 an endpoint had no hardware address of its own. */
+function endpointOf(settings: EndpointSettings | undefined, modern: boolean): EndpointSettings | undefined {
+  if (settings === undefined || modern) return settings;
+  const { MacAddress: _, ...rest } = settings;
+  return rest;
+}
