@@ -14,7 +14,7 @@ export function pssOf(pid: number): number {
 }
 
 /** Processes of berth in a role, below the engine's exec root. */
-function processesOf(role: string, engine: Engine): number[] {
+export function processesOf(role: string, engine: Engine): number[] {
   return pids().filter((pid) => {
     try {
       const argv = Deno.readTextFileSync(`/proc/${pid}/cmdline`);

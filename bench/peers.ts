@@ -6,8 +6,10 @@ import { runAs, type RunResult, type User } from "../tests/support/users.ts";
 export type Podman =
   | {
     run(args: string[]): Promise<RunResult>;
-    /** The words that {@link run} runs. */
-    runArgv(args: string[]): string[];
+    /** The words that {@link run} runs, with another `--network` than none where it is named. */
+    runArgv(args: string[], network?: string): string[];
+    /** The words of any other command. */
+    argv(args: string[]): string[];
     what: string;
   }
   | { missing: string };
@@ -44,7 +46,7 @@ export async function preparePodman(
   for (
     const [runtime, cgroups] of [["crun", "disabled"], ["crun", "enabled"], ["runc", "enabled"]] as const
   ) {
-    const runArgv = (args: string[]): string[] => [
+    const runArgv = (args: string[], network = "none"): string[] => [
       ...common,
       "--runtime",
       runtime,
@@ -52,13 +54,14 @@ export async function preparePodman(
       "--rm",
       `--cgroups=${cgroups}`,
       "--network",
-      "none",
+      network,
       ...args,
     ];
+    const argv = (args: string[]): string[] => [...common, ...args];
     const run = (args: string[]) => runAs(user, runArgv(args));
     const { code, stderr } = await run([image, "true"]);
     if (code === 0) {
-      return { run, runArgv, what: `${version}, rootless, overlay, ${runtime}, cgroups ${cgroups}` };
+      return { run, runArgv, argv, what: `${version}, rootless, overlay, ${runtime}, cgroups ${cgroups}` };
     }
     problem = lastLine(stderr);
   }

@@ -1,8 +1,9 @@
 /**
- * Measures start-up, memory, images, copies and storage drivers of dist/berth beside podman, crun and runc, in one run and on one machine.
+ * Measures start-up, memory, images, copies, storage drivers and networks of dist/berth beside its peers, in one run and on one machine.
  *
  *     make bench                      all of it
  *     make bench BENCH="--runs=10 --containers=10 start memory"
+ *     make bench BENCH="--seconds=2 network"
  *
  * Only ratios of one run mean something: machines differ, and so do the same machine's days.
  */
@@ -15,12 +16,13 @@ import { printCopies } from "./copies.ts";
 import { printDrivers } from "./drivers.ts";
 import { printTransfers } from "./images.ts";
 import { printMemory } from "./memory.ts";
+import { printNetwork } from "./network.ts";
 import { preparePodman, removePodman, timeRuntimes, versionOf, writeBundle } from "./peers.ts";
 import { apiStarts, coldStarts, warmStarts } from "./start.ts";
 import { median, printTimes, type Row } from "./stats.ts";
 
 const IMAGE = "localhost/bench";
-const PARTS = ["start", "runtime", "memory", "images", "copies", "drivers"] as const;
+const PARTS = ["start", "runtime", "memory", "images", "copies", "drivers", "network"] as const;
 
 interface Options {
   runs: number;
@@ -29,20 +31,32 @@ interface Options {
   megabytes: number;
   /** Number of files in the image of 20 layers. */
   files: number;
+  /** Of each measurement of the network. */
+  seconds: number;
   parts: readonly string[];
 }
 
 function parseOptions(args: string[]): Options {
-  const options = { runs: 30, containers: 50, megabytes: 1000, files: 50_000, parts: [] as string[] };
+  const options = {
+    runs: 30,
+    containers: 50,
+    megabytes: 1000,
+    files: 50_000,
+    seconds: 0.6,
+    parts: [] as string[],
+  };
   for (const arg of args) {
-    const [, name, value] = /^--(runs|containers|megabytes|files)=(\d+)$/.exec(arg) ?? [];
+    const [, name, value] = /^--(runs|containers|megabytes|files|seconds)=(\d+(?:\.\d+)?)$/.exec(arg) ?? [];
     if (name === "runs") options.runs = Number(value);
     else if (name === "containers") options.containers = Number(value);
     else if (name === "megabytes") options.megabytes = Number(value);
     else if (name === "files") options.files = Number(value);
+    else if (name === "seconds") options.seconds = Number(value);
     else if ((PARTS as readonly string[]).includes(arg)) options.parts.push(arg);
     else {throw new Error(
-        `unknown argument ${arg}: --runs=N, --containers=N, --megabytes=N, --files=N, ${PARTS.join(", ")}`,
+        `unknown argument ${arg}: --runs=N, --containers=N, --megabytes=N, --files=N, --seconds=N, ${
+          PARTS.join(", ")
+        }`,
       );}
   }
   return { ...options, parts: options.parts.length === 0 ? PARTS : options.parts };
@@ -78,13 +92,27 @@ async function bench(options: Options): Promise<void> {
   const dir = `${testDir()}/bench`;
   await Deno.mkdir(dir);
   const { tar } = await makeImage(user, dir);
+  console.log(`As user ${user.name}, ${navigator.hardwareConcurrency} CPUs, Linux ${Deno.osRelease()}.`);
+  const rounds = Math.max(1, Math.min(3, Math.floor(options.runs / 10)));
+  if (options.parts.some((part) => part !== "network")) await benchEngine(options, user, dir, tar, rounds);
+  if (options.parts.includes("network")) {
+    await printNetwork({ user, dir, tar, rounds, seconds: options.seconds });
+  }
+}
 
+/** What is measured of one engine. */
+async function benchEngine(
+  options: Options,
+  user: User,
+  dir: string,
+  tar: string,
+  rounds: number,
+): Promise<void> {
   await using engine = await startEngine({ user });
   const imported = await engine.berth(["import", tar, IMAGE]);
   if (imported.code !== 0) throw new Error(`berth import: ${imported.stderr}`);
   const version = await engine.berth(["version", "--format", "{{.Server.Version}} ({{.Client.Version}})"]);
 
-  console.log(`As user ${user.name}, ${navigator.hardwareConcurrency} CPUs, Linux ${Deno.osRelease()}.`);
   console.log(
     "Files are in the page cache and both image stores are warm. Commands take turns; one run each at a time.",
   );
@@ -116,7 +144,6 @@ async function bench(options: Options): Promise<void> {
     const counts = [0, 1, 10, 50].filter((n) => n < options.containers).concat(options.containers);
     await printMemory(engine, IMAGE, counts);
   }
-  const rounds = Math.max(1, Math.min(3, Math.floor(options.runs / 10)));
   if (options.parts.includes("images")) await printTransfers(user, dir, { ...options, rounds });
   if (options.parts.includes("copies")) {
     await printCopies(user, dir, tar, { megabytes: options.megabytes, files: options.files * 2 / 5, rounds });
