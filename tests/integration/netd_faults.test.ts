@@ -260,8 +260,9 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
         user,
         `
       await start();
+      // a newer connection replaces the engine's, which comes back and replaces this one
       const raw = await Deno.connect({ transport: "unix", path: dir + "/ctl.sock" });
-      await raw.write(new TextEncoder().encode("{ nonsense\\n"));
+      await raw.write(new TextEncoder().encode("{ nonsense\\n")).catch(() => {});
       const end = await raw.read(new Uint8Array(10)).catch(() => null);
       const { pid } = await (await client.request({ op: "hello" })).hello;
       return { end, served: pid > 0, mode: (Deno.statSync(dir + "/ctl.sock").mode ?? 0) & 0o777, starts: client.starts };
