@@ -50,7 +50,7 @@ export interface NetdClientOptions {
 /** How long a netd may take to boot: a machine in deep swap is slow. */
 const BOOT_DEADLINE_MS = 30_000;
 /** Between attempts to start it, when it does not come up. */
-const RETRY_MS = [0, 50, 250, 1000, 5000];
+const RETRY_MS = [0, 50, 250, 1000];
 /** How long a killed one may hold its lock. */
 const TAKEOVER_MS = 5_000;
 
