@@ -12,6 +12,9 @@ import type { NetworkTable } from "./network_table.ts";
 /** Between two attempts to start a network process that cannot work: the reason may go away. */
 const RETRY_MS = 10_000;
 
+/** The network process answers at once, or does not matter any more. */
+const CLOSE_MS = 1_000;
+
 export interface NetworksOptions {
   readonly open: OpenPlane;
   readonly log: Logger;
@@ -59,10 +62,22 @@ export class Networks {
     this.#ready().catch(() => {});
   }
 
-  /** The connection only: what has been made stays, for as long as there are containers in it. */
-  close(): void {
+  /** The connection, and the process itself unless containers are in its networks: those go on. Never rejects. */
+  async close(): Promise<void> {
     this.#closed = true;
-    this.#plane?.then((plane) => plane.close(), () => {});
+    const late = new Promise<void>((resolve) => Deno.unrefTimer(setTimeout(resolve, CLOSE_MS)));
+    await Promise.race([this.#end().catch(() => {}), late]);
+  }
+
+  async #end(): Promise<void> {
+    const plane = await this.#plane;
+    if (plane === undefined) return;
+    try {
+      // it would end by itself, after having waited for another engine
+      if (this.#live.size === 0 && this.#told && !isGone(plane)) await plane.request({ op: "shutdown" });
+    } finally {
+      plane.close();
+    }
   }
 
   /** What works on this machine; undefined until that is known. */

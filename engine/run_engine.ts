@@ -157,7 +157,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   } finally {
     await server.close();
     pool.close();
-    networks.close();
+    await networks.close();
     for (const container of ctx.containers.all()) container.cancelRestart();
     removePidfile(settings.pidfile);
   }
