@@ -13,6 +13,7 @@ import { networkRoutes } from "./networks.ts";
 import { bare, errorReply, json } from "./reply.ts";
 import { systemRoutes } from "./system.ts";
 import { unavailableRoutes } from "./unavailable.ts";
+import { volumeRoutes } from "./volumes.ts";
 import { negotiate, splitVersion } from "./version.ts";
 
 /** What follows an image's name in a path, by method; the name itself may contain slashes. */
@@ -74,6 +75,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   imageTransferRoutes(app, services);
   imageRoutes(app, services);
   networkRoutes(app, services);
+  volumeRoutes(app, services);
   unavailableRoutes(app);
   return app;
 }

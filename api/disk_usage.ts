@@ -28,6 +28,5 @@ export function diskUsageRoutes(app: App, { engine }: Services): void {
   });
 
   // `docker system prune` asks for all of them; there is none of these yet
-  app.post("/volumes/prune", () => json({ VolumesDeleted: null, SpaceReclaimed: 0 }));
   app.post("/build/prune", () => json({ CachesDeleted: null, SpaceReclaimed: 0 }));
 }

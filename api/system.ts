@@ -13,6 +13,4 @@ export function systemRoutes(app: App, { engine }: Services): void {
   app.get("/_ping", (c) => plain(c.req.method === "HEAD" ? "" : "OK", PING_HEADERS));
   app.get("/version", async () => json(await engine.version()));
   app.get("/info", async () => json(await engine.info()));
-  // Named volumes come later; an empty list keeps `docker system` commands and compose going.
-  app.get("/volumes", () => json({ Volumes: [], Warnings: [] }));
 }

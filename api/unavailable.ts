@@ -15,8 +15,6 @@ const LATER: readonly [method: string, path: string, what: string][] = [
   ["POST", "/build/cancel", "docker build"],
   ["POST", "/session", "BuildKit"],
   ["POST", "/grpc", "BuildKit"],
-  ["POST", "/volumes/create", "docker volume create"],
-  ["DELETE", "/volumes/:name", "docker volume"],
   ["POST", "/plugins/*", "docker plugin"],
   ["DELETE", "/plugins/:name", "docker plugin"],
 ];
@@ -36,9 +34,6 @@ export function unavailableRoutes(app: App): void {
   }
   // `docker inspect NAME` asks every kind of object in turn, and goes on only after a 404.
   app.get("/plugins", (c) => c.json([]));
-  app.get("/volumes/:name", (c) => {
-    throw notFound(`get ${c.req.param("name")}: no such volume`);
-  });
   app.get("/plugins/:name/json", (c) => {
     throw notFound(`plugin ${JSON.stringify(c.req.param("name"))} not found`);
   });

@@ -244,7 +244,7 @@ export function compareVersions(a: string, b: string): number {
  *
  * @param kind of what it is the name; an empty one is refused then, it would be another path.
  */
-export function segment(name: string, kind?: "container" | "network"): string {
+export function segment(name: string, kind?: "container" | "network" | "volume"): string {
   if (kind !== undefined && name.trim() === "") {
     throw new CliError(`invalid ${kind} name or ID: value is empty`);
   }

@@ -10,7 +10,7 @@ import { FlagError, parseFlags } from "./flags/parse.ts";
 const FLAG_ERROR_EXIT = 125;
 
 /** What the shell completes; "endpoint" is a network, then a container. */
-export type Completion = "container" | "image" | "network" | "endpoint" | "file";
+export type Completion = "container" | "image" | "network" | "endpoint" | "volume" | "file";
 
 /** How many positional arguments a command takes. */
 export interface ArgumentCount {

@@ -25,6 +25,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   image: "Manage images",
   network: "Manage networks",
   system: "Manage berth",
+  volume: "Manage volumes",
 };
 
 export const COMMANDS: readonly Entry[] = [
@@ -166,6 +167,19 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/network_inspect.ts"),
   ),
   entry("List networks", ["network ls", "network list"], () => import("./commands/network_ls.ts")),
+  entry("Create a volume", ["volume create"], () => import("./commands/volume_create.ts")),
+  entry(
+    "Display detailed information on one or more volumes",
+    ["volume inspect"],
+    () => import("./commands/volume_inspect.ts"),
+  ),
+  entry("List volumes", ["volume ls", "volume list"], () => import("./commands/volume_ls.ts")),
+  entry("Remove unused local volumes", ["volume prune"], () => import("./commands/volume_prune.ts")),
+  entry(
+    "Remove one or more volumes",
+    ["volume rm", "volume remove"],
+    () => import("./commands/volume_rm.ts"),
+  ),
   entry("Remove all unused networks", ["network prune"], () => import("./commands/network_prune.ts")),
   entry(
     "Remove one or more networks",

@@ -45,6 +45,21 @@ export async function pruneNetworks(client: ApiClient, filters: Filters): Promis
   };
 }
 
+/** @param all those with a name as well; engines before version 1.42 of the API always take all. */
+export async function pruneVolumes(client: ApiClient, all: boolean, filters: Filters): Promise<Pruned> {
+  const wanted = all ? { ...filters, all: { true: true as const } } : filters;
+  const answer = await client.json<{ VolumesDeleted?: string[] | null; SpaceReclaimed?: number }>(
+    "POST",
+    "/volumes/prune",
+    { query: { filters: filterQuery(wanted) } },
+  );
+  const names = answer.VolumesDeleted ?? [];
+  return {
+    text: names.length === 0 ? "" : `Deleted Volumes:\n${names.map((name) => `${name}\n`).join("")}\n`,
+    bytes: answer.SpaceReclaimed ?? 0,
+  };
+}
+
 export async function pruneImages(client: ApiClient, all: boolean, filters: Filters): Promise<Pruned> {
   const wanted = { ...filters, dangling: { [String(!all)]: true as const } };
   const answer = await client.json<

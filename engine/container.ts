@@ -1,4 +1,5 @@
 import type { ContainerRecord } from "./container_record.ts";
+import type { HealthMonitor } from "./health.ts";
 import { Mutex } from "./mutex.ts";
 import type { ShimClient } from "./shim_client.ts";
 import type { WaitResult } from "./types.ts";
@@ -24,6 +25,8 @@ export class Container {
   restartTimer: ReturnType<typeof setTimeout> | undefined;
   /** Delay of the next restart by policy, in milliseconds. */
   restartDelay = 0;
+  /** While it runs and has a health check. */
+  health: HealthMonitor | undefined;
   removed = false;
   #holds = 0;
   readonly #exitWaiters = new Set<(result: WaitResult) => void>();

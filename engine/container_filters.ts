@@ -119,10 +119,13 @@ export function matchFilters(
         statusOf(state) !== "running" && state.startedAt !== ZERO_TIME && Number(value) === state.exitCode,
     ) &&
     any("status", (value) => value === statusOf(state)) &&
-    any("health", (value) => value === "none") &&
+    any("health", (value) => value === (state.health?.Status ?? "none")) &&
     any(
       "volume",
-      (value) => mountsView(record).some((m) => m["Source"] === value || m["Destination"] === value),
+      (value) =>
+        mountsView(record).some((m) =>
+          m["Name"] === value || m["Source"] === value || m["Destination"] === value
+        ),
     ) &&
     any("network", (value) => networksOf(record).includes(value)) &&
     any("ancestor", (value) => {

@@ -3,7 +3,8 @@ import { invalid, messageOf } from "../base/errors.ts";
 import type { MountSpec, NamespaceMode } from "../runtime/spec.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { type HostFacts, kernelVersion } from "./host_facts.ts";
-import { mergeTmpfsOptions, type MountPoint, mountPoints } from "./mount_points.ts";
+import { mountsOf, mountSource } from "./container_volumes.ts";
+import { mergeTmpfsOptions, type MountPoint } from "./mount_points.ts";
 
 /** Since 5.12 mount_setattr(2) can make a whole tree of mounts read-only. */
 const RECURSIVE_READ_ONLY_KERNEL = [5, 12] as const;
@@ -36,7 +37,7 @@ export interface ContainerMountsInput {
  */
 export function containerMounts(input: ContainerMountsInput): MountSpec[] {
   const { hostConfig } = input.record;
-  const user = mountPoints(hostConfig).filter((point) => point.type !== "anonymous");
+  const user = mountsOf(input.record);
   const covered = (target: string) =>
     user.some(({ target: own }) => own === target || (own === "/dev" && target.startsWith("/dev/")));
   const generated = generatedMounts(input.files, hostConfig.ReadonlyRootfs ?? false);
@@ -44,7 +45,7 @@ export function containerMounts(input: ContainerMountsInput): MountSpec[] {
     ...input.hostMounts,
     ...defaultMounts(input).filter(({ target }) => !covered(target)),
     ...generated.filter(({ target }) => !user.some((point) => point.target === target)),
-    ...user.map((point) => userMount(point, input.facts)),
+    ...user.map((point) => userMount(point, mountSource(input.record, point), input.facts)),
   ];
 }
 
@@ -118,7 +119,7 @@ function generatedMounts(files: GeneratedFiles, readOnly: boolean): MountSpec[] 
   }));
 }
 
-function userMount(point: MountPoint, facts: HostFacts): MountSpec {
+function userMount(point: MountPoint, source: string, facts: HostFacts): MountSpec {
   if (point.type === "tmpfs") {
     const { flags, data, propagation } = mergeTmpfsOptions(point.tmpfsOptions);
     return {
@@ -130,7 +131,7 @@ function userMount(point: MountPoint, facts: HostFacts): MountSpec {
       ...(propagation === undefined ? {} : { propagation }),
     };
   }
-  ensureSource(point);
+  if (point.type === "bind") ensureSource(point);
   const [major, minor] = kernelVersion(facts.kernel);
   const [wantMajor, wantMinor] = RECURSIVE_READ_ONLY_KERNEL;
   const able = major > wantMajor || (major === wantMajor && minor >= wantMinor);
@@ -145,10 +146,10 @@ function userMount(point: MountPoint, facts: HostFacts): MountSpec {
   }
   return {
     type: "bind",
-    source: point.source,
+    source,
     target: point.target,
     flags: [point.rbind ? "rbind" : "bind", ...(point.readOnly ? ["ro"] : [])],
-    propagation: point.propagation,
+    propagation: point.propagation || "rprivate",
     ...(point.readOnly && able && point.recursive !== "off" ? { recursiveReadOnly: true } : {}),
   };
 }

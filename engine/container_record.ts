@@ -1,4 +1,6 @@
 import type { ContainerNetwork } from "./container_network.ts";
+import type { HealthState } from "./health_state.ts";
+import type { MountPoint } from "./mount_points.ts";
 import type { ContainerConfig, HostConfig } from "./types.ts";
 
 /** Status as Docker spells it; "starting" is berth's own and shown to clients as "created" or "exited" (what it was before). */
@@ -25,6 +27,8 @@ export interface ContainerState {
   readonly startedAt: string;
   readonly finishedAt: string;
   readonly oomKilled: boolean;
+  /** Of a container with a health check, from its start on; a new engine begins anew. */
+  readonly health?: HealthState;
   /** The user has stopped or killed it since the last start: restart policies hold still. */
   readonly manuallyStopped: boolean;
   /** At least one start has succeeded: before that a container that is not running is "created", not "exited". */
@@ -60,6 +64,8 @@ export interface ContainerRecord {
   /** Normalised as inspect shows it. */
   readonly hostConfig: HostConfig;
   readonly network: ContainerNetwork;
+  /** Parents first, volumes by name. Undefined in records of the first versions, which had no volumes. */
+  readonly mounts?: readonly MountPoint[];
   /** Name of the graph driver that holds the writable layer. */
   readonly driver: string;
   readonly platform: string;

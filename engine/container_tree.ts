@@ -6,7 +6,7 @@ import type { OverlaySpec, RootfsSpec } from "../runtime/spec.ts";
 import type { Container } from "./container.ts";
 import type { EngineContext } from "./context.ts";
 import { withLayers } from "./image_layers.ts";
-import { mountPoints } from "./mount_points.ts";
+import { mountsOf } from "./container_volumes.ts";
 
 /** How a container's files are to be seen. */
 export interface TreeUse {
@@ -117,7 +117,7 @@ function withoutUpper({ lower, upper, options }: OverlaySpec): OverlaySpec {
 
 /** The user's mounts, parents first. */
 function volumesOf({ record }: Container) {
-  return mountPoints(record.hostConfig).filter((point) => point.type !== "anonymous");
+  return mountsOf(record);
 }
 
 function generatedFiles({ record }: Container): string[] {
@@ -130,7 +130,7 @@ function generatedFiles({ record }: Container): string[] {
 
 function bindsOf(container: Container): ViewMount[] {
   const { record } = container;
-  const binds = volumesOf(container).filter((point) => point.type === "bind").map((point) => ({
+  const binds = volumesOf(container).filter((point) => point.type !== "tmpfs").map((point) => ({
     target: point.target,
     source: point.source,
     readOnly: point.readOnly,

@@ -1,4 +1,5 @@
 import type { Syscalls } from "../ffi/syscalls.ts";
+import type { TreeThreads } from "../fs/tree_threads.ts";
 import type { GraphDriver, LayerRef } from "../fs/graph_driver.ts";
 import type { Image } from "../image/types.ts";
 import type { MountSpec } from "../runtime/spec.ts";
@@ -10,6 +11,7 @@ import type { Logger } from "./log.ts";
 import type { Networks } from "./networks.ts";
 import type { ShimPool } from "./shim_pool.ts";
 import type { HostFacts } from "./host_facts.ts";
+import type { VolumeTable } from "./volume_table.ts";
 
 /** What the life of a container needs of the image store. */
 export interface ImageSource {
@@ -46,6 +48,9 @@ export interface EngineContext {
   readonly containers: ContainerTable;
   readonly events: EventLog;
   readonly execs: ExecTable;
+  readonly volumes: VolumeTable;
+  /** Threads that look into containers. */
+  readonly trees: TreeThreads;
   readonly pool: ShimPool;
   readonly networks: Networks;
   readonly facts: HostFacts;

@@ -6,6 +6,7 @@ import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
 import { containerDir, containerEvent, type EngineContext } from "./context.ts";
 import { goArch } from "./host_facts.ts";
 import { withLayers } from "./image_layers.ts";
+import { populateVolumes, type ResolvedMounts, resolveMounts } from "./container_volumes.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
 import { resolveLinks } from "./links.ts";
@@ -60,12 +61,16 @@ export async function createContainer(
   const name = wanted ?? generateName((candidate) => ctx.containers.hasName(candidate));
   ctx.containers.reserve(name, id);
   const dir = containerDir(ctx, id);
+  let resolved: ResolvedMounts | undefined;
   try {
     Deno.mkdirSync(dir, { recursive: true, mode: 0o710 });
     const joined = joinedContainer(hostConfig.NetworkMode);
     const shared = joined === undefined ? undefined : ctx.containers.find(joined).record;
     const files = createNetworkFiles(dir, { config, hostConfig }, ctx.networks.settings, shared);
     await withLayers(image, () => ctx.driver.create(id, ctx.images.layers(image)));
+    resolved = await resolveMounts(ctx, config, hostConfig);
+    const { mounts } = resolved;
+    await populateVolumes(ctx, image, { id, dir, mounts });
     const { path, args } = commandOf(config);
     const record: ContainerRecord = {
       id,
@@ -78,6 +83,7 @@ export async function createContainer(
       config,
       hostConfig,
       network: { attachments, links, sandbox: null },
+      mounts,
       driver: ctx.driver.name,
       platform: "linux",
       state: CREATED_STATE,
@@ -99,7 +105,11 @@ export async function createContainer(
   } catch (error) {
     ctx.containers.release(name, id);
     await sweepContainer(ctx, id);
+    resolved?.release();
+    for (const volume of resolved?.made ?? []) await ctx.volumes.remove(volume, []).catch(() => {});
     throw error;
+  } finally {
+    resolved?.release();
   }
 }
 

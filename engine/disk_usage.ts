@@ -1,9 +1,11 @@
 import { HOST_IMAGE } from "../image/host_image.ts";
 import type { ImageStore } from "../image/image_store.ts";
+import { usersOf } from "./container_volumes.ts";
 import type { EngineContext } from "./context.ts";
 import type { DiskUsageObject } from "./file_types.ts";
 import { imageListView } from "./image_views.ts";
 import { listView } from "./views.ts";
+import { volumeUsage, volumeView } from "./volumes.ts";
 
 /**
  * `GET /system/df`: bytes are those of the files, each layer counted once. An image is what it has on disk: unpacked layers,
@@ -46,7 +48,14 @@ export async function diskUsage(
       return listView(record, { sizeRw, sizeRootFs: sizeRw + imageSize(images, record.imageId) });
     }));
   }
-  if (objects.has("volume")) view["Volumes"] = [];
+  if (objects.has("volume")) {
+    view["Volumes"] = await Promise.all(
+      ctx.volumes.all().map(async (record) => ({
+        ...volumeView(ctx, record),
+        UsageData: { RefCount: usersOf(ctx, record.name).length, Size: await volumeUsage(ctx, record) },
+      })),
+    );
+  }
   if (objects.has("build-cache")) {
     view["BuildCache"] = [];
     view["BuilderSize"] = 0;

@@ -1,5 +1,4 @@
 import { conflict, EngineError, invalid, messageOf } from "../base/errors.ts";
-import { TreeThreads } from "../fs/tree_threads.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { attachContainer } from "./attach.ts";
@@ -34,6 +33,7 @@ import type {
   WaitResult,
 } from "./types.ts";
 import { inspectView, listView } from "./views.ts";
+import { volumeOperations } from "./volumes.ts";
 
 /** What `info` tells of this engine beside the machine. */
 export interface EngineDescription {
@@ -51,7 +51,6 @@ export class BerthEngine implements Engine {
   readonly #ctx: EngineContext;
   readonly #images: ImageStore;
   readonly #description: EngineDescription;
-  readonly #trees = new TreeThreads();
   readonly archiveStat: Engine["archiveStat"];
   readonly archiveRead: Engine["archiveRead"];
   readonly archiveWrite: Engine["archiveWrite"];
@@ -82,12 +81,17 @@ export class BerthEngine implements Engine {
   readonly networkDisconnect: Engine["networkDisconnect"];
   readonly networkDoctor: Engine["networkDoctor"];
   readonly pruneNetworks: Engine["pruneNetworks"];
+  readonly volumeCreate: Engine["volumeCreate"];
+  readonly volumeInspect: Engine["volumeInspect"];
+  readonly volumeList: Engine["volumeList"];
+  readonly volumeRemove: Engine["volumeRemove"];
+  readonly pruneVolumes: Engine["pruneVolumes"];
 
   constructor(ctx: EngineContext, images: ImageStore, description: EngineDescription) {
     this.#ctx = ctx;
     this.#images = images;
     this.#description = description;
-    const files = fileOperations(ctx, images, this.#trees);
+    const files = fileOperations(ctx, images, ctx.trees);
     this.archiveStat = files.archiveStat;
     this.archiveRead = files.archiveRead;
     this.archiveWrite = files.archiveWrite;
@@ -121,6 +125,12 @@ export class BerthEngine implements Engine {
     this.networkDisconnect = networks.networkDisconnect;
     this.networkDoctor = networks.networkDoctor;
     this.pruneNetworks = networks.pruneNetworks;
+    const volumes = volumeOperations(ctx);
+    this.volumeCreate = volumes.volumeCreate;
+    this.volumeInspect = volumes.volumeInspect;
+    this.volumeList = volumes.volumeList;
+    this.volumeRemove = volumes.volumeRemove;
+    this.pruneVolumes = volumes.pruneVolumes;
   }
 
   #find(id: string): Container {
@@ -244,7 +254,7 @@ export class BerthEngine implements Engine {
 
   async remove(id: string, options: { force: boolean; volumes: boolean; link: boolean }): Promise<void> {
     if (options.link) return removeLink(this.#ctx, id);
-    await removeContainer(this.#ctx, this.#find(id), options.force);
+    await removeContainer(this.#ctx, this.#find(id), options);
   }
 
   async rename(id: string, name: string): Promise<void> {

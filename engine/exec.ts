@@ -53,7 +53,7 @@ export async function startExec(
   if (exec.status === "ended") throw conflict(`Error: Exec command ${exec.id} has already run`);
   if (exec.status !== "created") throw conflict(`Error: Exec command ${exec.id} is already running`);
   exec.status = "starting";
-  if (options.detach) return await launch(ctx, container, exec, options, false);
+  if (options.detach) return await launchExec(ctx, container, exec, options, false);
 
   const tty = exec.request.Tty ?? false;
   let client: ClientStream;
@@ -85,7 +85,7 @@ async function runAttached(
     if ((stdin || stdout || stderr) && container.record.shim !== null) {
       conn = await openAttach(container.record.shim.dir, { execId: exec.id, stdin, stdout, stderr });
     }
-    await launch(ctx, container, exec, options, stdin);
+    await launchExec(ctx, container, exec, options, stdin);
   } catch (error) {
     conn?.close();
     const text = `${(error as Error).message}\r\n`;
@@ -113,7 +113,7 @@ async function runAttached(
 }
 
 /** Gives the order to the shim. A failure ends the exec with Docker's exit code. */
-async function launch(
+export async function launchExec(
   ctx: EngineContext,
   container: Container,
   exec: Exec,

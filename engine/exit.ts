@@ -2,6 +2,7 @@ import { messageOf } from "../base/errors.ts";
 import type { ExitRecord } from "../runtime/protocol.ts";
 import { millisBetween, nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
+import { mountsOf, volumeNames } from "./container_volumes.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { announcePlaces, leaveNetworks } from "./network_join.ts";
 import { endOrphan, removeShimDir } from "./orphan.ts";
@@ -102,7 +103,11 @@ export async function endRun(
   letShimGo: () => Promise<void> | void,
 ): Promise<void> {
   const { exitFile, state } = container.record;
+  container.health?.stop();
+  container.health = undefined;
   const ended = {
+    // unhealthy, as for clients that wait for a container to become healthy
+    ...(state.health === undefined ? {} : { health: { ...state.health, Status: "unhealthy" as const } }),
     status: "exited" as const,
     pid: 0,
     pidStartTime: "",
@@ -133,6 +138,9 @@ export async function endRun(
   announcePlaces(ctx, "disconnect", ran);
   // Whoever hears of the end may want the ports for something else at once.
   if ((ran.network.sandbox?.published.length ?? 0) > 0) await gone;
+  for (const name of volumeNames(mountsOf(container.record))) {
+    ctx.events.publish("volume", "unmount", name, { container: container.id, driver: "local" });
+  }
   container.notifyExit();
   if (removal) {
     try {

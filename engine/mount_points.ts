@@ -5,12 +5,17 @@
 import { cleanPath } from "../base/clean_path.ts";
 import { type EngineError, invalid } from "../base/errors.ts";
 import type { HostConfig, MountPointSpec } from "./types.ts";
+import { checkVolumeName } from "./volume_name.ts";
 
 /** One mount asked for, checked. Targets are absolute and clean. */
 export interface MountPoint {
-  readonly type: "bind" | "tmpfs" | "anonymous";
-  /** Host path; "" unless type is bind. */
+  readonly type: "bind" | "tmpfs" | "volume";
+  /** Host path of a bind; of a volume once it is known (container_volumes.ts); "" otherwise. */
   readonly source: string;
+  /** Name of a volume. "" for one that is to be made with a name of its own. */
+  readonly name?: string;
+  /** Further wishes for a volume. */
+  readonly volume?: VolumeWishes;
   readonly target: string;
   readonly readOnly: boolean;
   /** Read-only below the mount as well: default where the kernel can. "force" fails where it cannot. */
@@ -25,15 +30,24 @@ export interface MountPoint {
   /** Mount options of a tmpfs, in order, not merged with the defaults. */
   readonly tmpfsOptions: readonly string[];
   /** Which field of the request it came from. */
-  readonly from: "Binds" | "Mounts" | "Tmpfs";
+  readonly from: "Binds" | "Mounts" | "Tmpfs" | "Config" | "VolumesFrom";
 }
+
+export interface VolumeWishes {
+  /** "" for the container's `VolumeDriver`. */
+  readonly driver: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly options: Readonly<Record<string, string>>;
+  /** Stays empty although the image has files there. */
+  readonly noCopy: boolean;
+  /** Directory of the volume that is mounted in the place of all of it; "" for none. */
+  readonly subpath: string;
+}
+
+export const NO_WISHES: VolumeWishes = { driver: "", labels: {}, options: {}, noCopy: false, subpath: "" };
 
 const PROPAGATION = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
 const DEFAULT_PROPAGATION = "rprivate";
-
-/** Text for what comes with volumes. */
-export const NO_VOLUMES =
-  "named volumes are not available yet in this version of berth: use a bind mount, -v /absolute/path:/target";
 
 /** Options of a bind that exclude each other: at most one of each group (moby: linuxValidMountMode). */
 const MODE_GROUPS: readonly (readonly string[])[] = [
@@ -83,19 +97,23 @@ export function parseBind(raw: string): MountPoint {
   const type = source.startsWith("/") ? "bind" : "volume";
   const problem = checkTarget(target);
   if (problem !== undefined) throw invalidSpec(`invalid mount config for type "${type}": ${problem}`);
-  if (type === "volume" && source !== "") {
-    if (!/^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/.test(source)) {
-      throw invalid(
-        `create ${source}: "${source}" includes invalid characters for a local volume name, only ` +
-          `"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`,
-      );
-    }
-    throw invalid(NO_VOLUMES);
-  }
+  if (type === "volume" && source !== "") checkVolumeName(source);
   const options = mode.split(",");
+  if (type === "volume" && options.some((option) => PROPAGATION.includes(option))) {
+    throw invalid(`invalid mode: ${mode}`);
+  }
+  if (type === "volume") {
+    return {
+      ...volumePoint(source, cleanPath(target), options.includes("ro")),
+      // as the local driver's are shown (moby: setBindModeIfNull)
+      mode: mode || "z",
+      volume: { ...NO_WISHES, noCopy: options.includes("nocopy") },
+      from: "Binds",
+    };
+  }
   return {
-    type: source === "" ? "anonymous" : "bind",
-    source: source === "" ? "" : cleanPath(source),
+    type,
+    source: cleanPath(source),
     target: cleanPath(target),
     readOnly: options.includes("ro"),
     recursive: "default",
@@ -147,16 +165,22 @@ export function parseMount(mount: MountPointSpec): MountPoint {
   if (mount.TmpfsOptions) throw mountError(type, "field TmpfsOptions must not be specified");
   if (type === "volume") {
     if (mount.BindOptions) throw mountError(type, "field BindOptions must not be specified");
-    if (source !== "") throw invalid(NO_VOLUMES);
+    if (source !== "") checkVolumeName(source);
+    const { NoCopy: noCopy = false, Labels: labels, Subpath: subpath = "", DriverConfig: driver } =
+      mount.VolumeOptions ?? {};
+    if (subpath !== "" && (subpath.startsWith("/") || subpath.split("/").includes(".."))) {
+      throw mountError(type, "subpath must be a relative path within the volume");
+    }
     return {
-      ...base,
-      type: "anonymous",
-      source: "",
-      recursive: "off",
-      rbind: false,
-      propagation: "",
-      createSource: false,
-      tmpfsOptions: [],
+      ...volumePoint(source, base.target, base.readOnly),
+      mode: "z",
+      volume: {
+        driver: driver?.Name ?? "",
+        labels: labels ?? {},
+        options: driver?.Options ?? {},
+        noCopy,
+        subpath,
+      },
     };
   }
   if (mount.VolumeOptions) throw mountError(type, "field VolumeOptions must not be specified");
@@ -185,6 +209,25 @@ export function parseMount(mount: MountPointSpec): MountPoint {
     propagation,
     createSource: options.CreateMountpoint ?? false,
     tmpfsOptions: [],
+  };
+}
+
+/** A volume at `target`, its source not known yet. */
+export function volumePoint(name: string, target: string, readOnly: boolean): MountPoint {
+  return {
+    type: "volume",
+    source: "",
+    name,
+    volume: NO_WISHES,
+    target,
+    readOnly,
+    recursive: "off",
+    rbind: true,
+    propagation: "",
+    mode: "",
+    createSource: false,
+    tmpfsOptions: [],
+    from: "Mounts",
   };
 }
 
@@ -292,6 +335,11 @@ export function mountPoints(hostConfig: HostConfig): MountPoint[] {
     });
   }
   for (const point of points) if (point.type === "tmpfs") mergeTmpfsOptions(point.tmpfsOptions);
+  return parentsFirst(points);
+}
+
+/** Sorted so that a mount comes before those below it. */
+export function parentsFirst(points: readonly MountPoint[]): MountPoint[] {
   const depth = (path: string) => path.split("/").length;
-  return points.sort((a, b) => depth(a.target) - depth(b.target));
+  return [...points].sort((a, b) => depth(a.target) - depth(b.target));
 }

@@ -8,9 +8,9 @@ import { parseFilterTime } from "./human_time.ts";
 import { removeContainer } from "./remove.ts";
 import type { Filters } from "./types.ts";
 
-/** One prune at a time for each kind of object, as in Docker. */
 const running = new Set<string>();
 
+/** One prune at a time for each kind of object, as in Docker. @throws {EngineError} conflict. */
 export async function alone<T>(what: string, work: () => Promise<T>): Promise<T> {
   if (running.has(what)) throw new EngineError("conflict", "a prune operation is already running");
   running.add(what);
@@ -21,6 +21,7 @@ export async function alone<T>(what: string, work: () => Promise<T>): Promise<T>
   }
 }
 
+/** @throws {EngineError} invalid: a filter that is not known. */
 export function checkPruneFilters(filters: Filters, known: readonly string[]): void {
   for (const key of filters.keys()) if (!known.includes(key)) throw invalid(`invalid filter '${key}'`);
 }
@@ -57,7 +58,7 @@ export function pruneContainers(
       if (!selected(record.createdAt, record.config.Labels ?? {})) continue;
       const size = await ctx.driver.usage(record.id).catch(() => 0);
       try {
-        await removeContainer(ctx, container, false);
+        await removeContainer(ctx, container, { force: false, volumes: false });
       } catch (error) {
         ctx.log.warn("cannot prune container", { id: record.id, error: String(error) });
         continue;

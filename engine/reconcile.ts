@@ -11,6 +11,7 @@ import { isAlive } from "../base/process_identity.ts";
 import { releaseMounts, removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
 import { ShimClient, ShimFailure } from "./shim_client.ts";
+import { watchHealth } from "./health.ts";
 import { startContainer, startLocked } from "./start.ts";
 
 /** A shim answers at once unless it is in the middle of a start. */
@@ -131,6 +132,7 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
     });
     if (sandbox !== undefined) ctx.networks.adopt(sandbox);
     followShim(ctx, container, { ref, client }, startLocked);
+    watchHealth(ctx, container);
     if (wasStarting) containerEvent(ctx, container.record, "start");
     ctx.log.info("container runs on", { id: record.id, pid: state.pid ?? 0 });
     return;

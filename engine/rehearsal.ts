@@ -17,6 +17,7 @@ import { NetworkTable } from "./network_table.ts";
 import { Networks } from "./networks.ts";
 import { ensurePredefined } from "./predefined_networks.ts";
 import { Store } from "./store.ts";
+import { VolumeTable } from "./volume_table.ts";
 
 /** The image that the rehearsal's stage has, under every name. */
 export const REHEARSAL_IMAGE = "rehearsal";
@@ -125,6 +126,7 @@ export function rehearsalContext(ctx: EngineContext, dir: string): EngineContext
     networks,
     events: new EventLog(),
     execs: new ExecTable(() => {}),
+    volumes: new VolumeTable(store.db, dir, ctx.kernel),
     pool: pool as unknown as ShimPool,
     log: SILENT,
     [Symbol.dispose]: () => {

@@ -3,7 +3,16 @@ import type { Container } from "./container.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { releaseSharedMemory } from "./shared_memory.ts";
+import { releaseVolumes, removeAnonymousVolumes } from "./container_volumes.ts";
 import { killAndWait } from "./signals.ts";
+
+/** How a container is to be removed. */
+export interface Removal {
+  /** Also when it runs. */
+  readonly force: boolean;
+  /** Its anonymous volumes go as well. */
+  readonly volumes: boolean;
+}
 
 /**
  * Removes a container.
@@ -13,7 +22,7 @@ import { killAndWait } from "./signals.ts";
 export async function removeContainer(
   ctx: EngineContext,
   container: Container,
-  force: boolean,
+  { force, volumes }: Removal,
 ): Promise<void> {
   const refuse = () =>
     conflict(
@@ -34,21 +43,28 @@ export async function removeContainer(
     if (container.removed) return;
     if (container.record.state.status === "running") throw refuse();
     container.cancelRestart();
-    await removeLocked(ctx, container);
+    await removeLocked(ctx, container, volumes);
   });
 }
 
 /** Gives up what the engine has mounted for a container that has ended: its root, its shared memory. May be repeated. */
 export async function releaseMounts(ctx: EngineContext, record: ContainerRecord): Promise<void> {
   releaseSharedMemory(ctx, record);
+  releaseVolumes(ctx, record);
   await ctx.driver.release(record.id);
 }
 
 /**
  * The removal itself; the caller holds the mutex, and the container does not run. Every step may be repeated: a removal
  * that was cut short is finished at the next start of the engine.
+ *
+ * @param volumes whether its anonymous volumes go as well.
  */
-export async function removeLocked(ctx: EngineContext, container: Container): Promise<void> {
+export async function removeLocked(
+  ctx: EngineContext,
+  container: Container,
+  volumes = container.record.hostConfig.AutoRemove === true,
+): Promise<void> {
   const { record } = container;
   // One that removes itself is finished by reconciling anyway: its row need not say so.
   if (!record.hostConfig.AutoRemove) void ctx.containers.noteState(container, { status: "removing" });
@@ -64,6 +80,7 @@ export async function removeLocked(ctx: EngineContext, container: Container): Pr
   }
   ctx.containers.delete(container);
   ctx.execs.forget(record.id);
+  if (volumes) await removeAnonymousVolumes(ctx, record);
   containerEvent(ctx, record, "destroy");
   container.notifyRemoved();
   try {

@@ -3,6 +3,7 @@ import { VERSION } from "../base/version.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { probeGraphDriver } from "../fs/probe.ts";
 import { removeTree } from "../fs/remove_tree.ts";
+import { TreeThreads } from "../fs/tree_threads.ts";
 import { ImageStore } from "../image/image_store.ts";
 import { effectivePools } from "../net/ipam_pools.ts";
 import { NetdClient } from "../net/netd/client.ts";
@@ -30,6 +31,7 @@ import type { EngineOptions } from "./serve_options.ts";
 import { makeShimDir, ShimPool, shimSpawner } from "./shim_pool.ts";
 import { Store } from "./store.ts";
 import type { Engine } from "./types.ts";
+import { VolumeTable } from "./volume_table.ts";
 
 /** A running API server, as the engine sees it: rooms below do not import the API. */
 export interface ApiServer {
@@ -118,6 +120,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     }),
     pool,
     networks,
+    volumes: new VolumeTable(store.db, settings.dataRoot, kernel),
+    trees: new TreeThreads(),
     facts: readHostFacts(options),
     get defaults() {
       return live.current.defaults;

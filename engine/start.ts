@@ -7,8 +7,10 @@ import type { Container } from "./container.ts";
 import { type ContainerNetwork, withoutRun } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { buildContainerSpec } from "./container_spec.ts";
+import { acquireVolumes } from "./container_volumes.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { followShim } from "./exit.ts";
+import { watchHealth } from "./health.ts";
 import { withLayers } from "./image_layers.ts";
 import { buildLogSpec } from "./log_options.ts";
 import { checkLinks, linkEnvironment } from "./links.ts";
@@ -69,6 +71,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     checkLinks(ctx, container.record);
     taken = networking(() => takePlaces(ctx, container.record));
     const shmPath = acquireSharedMemory(ctx, container.record);
+    acquireVolumes(ctx, container.record);
     const image = ctx.images.getForContainer(container.record.imageId);
     const { cgroup: _cgroup, ...shimNamespaces } = namespaces;
     const [rootfs, ready] = await both(
@@ -123,6 +126,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
       hasBeenStarted: true,
     }, { network });
     updateLinkingFiles(ctx, container.record);
+    watchHealth(ctx, container);
     containerEvent(ctx, container.record, "start");
   } catch (error) {
     throw await failStart(ctx, container, { before, shim, taken, announced }, error);

@@ -2,6 +2,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { conflict, EngineError } from "../base/errors.ts";
 import { NO_NETWORK } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import { migratePart } from "./store_schema.ts";
 
 /** Version of the tables of this file; the image store keeps its own. */
 const SCHEMA_VERSION = 1;
@@ -35,7 +36,18 @@ export class Store implements Disposable {
       // Environments of containers hold passwords. SQLite gives its other files the same mode.
       if (path !== ":memory:") Deno.chmodSync(path, 0o600);
       this.db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;");
-      migrate(this.db);
+      migratePart(
+        this.db,
+        "containers",
+        SCHEMA_VERSION,
+        `CREATE TABLE containers (
+          id TEXT PRIMARY KEY,
+          name TEXT NOT NULL UNIQUE,
+          image_id TEXT NOT NULL,
+          status TEXT NOT NULL,
+          record TEXT NOT NULL
+        )`,
+      );
     } catch (error) {
       this.db.close();
       if (error instanceof EngineError) throw error;
@@ -106,38 +118,6 @@ export class Store implements Disposable {
 
   [Symbol.dispose](): void {
     this.close();
-  }
-}
-
-function migrate(db: DatabaseSync): void {
-  db.exec("BEGIN IMMEDIATE");
-  try {
-    db.exec("CREATE TABLE IF NOT EXISTS schema_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL)");
-    const row = db.prepare("SELECT version FROM schema_versions WHERE part = 'containers'").get();
-    const found = row === undefined ? 0 : Number(row["version"]);
-    if (found > SCHEMA_VERSION) {
-      throw new EngineError(
-        "system",
-        `the data root was written by a newer berth (containers: version ${found}, this one knows ${SCHEMA_VERSION})`,
-        { hint: "Use that newer berth, or another --data-root." },
-      );
-    }
-    if (found < 1) {
-      db.exec(`CREATE TABLE containers (
-        id TEXT PRIMARY KEY,
-        name TEXT NOT NULL UNIQUE,
-        image_id TEXT NOT NULL,
-        status TEXT NOT NULL,
-        record TEXT NOT NULL
-      )`);
-    }
-    db.prepare("INSERT OR REPLACE INTO schema_versions (part, version) VALUES ('containers', ?)").run(
-      SCHEMA_VERSION,
-    );
-    db.exec("COMMIT");
-  } catch (error) {
-    db.exec("ROLLBACK");
-    throw error;
   }
 }
 

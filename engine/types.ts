@@ -3,6 +3,7 @@ import type { EndpointSettings } from "../net/network_types.ts";
 import type { FileOperations } from "./file_types.ts";
 import type { NetworkOperations } from "./network_types.ts";
 import type { ImageTransfers } from "./transfer_types.ts";
+import type { VolumeOperations } from "./volumes.ts";
 
 /**
  * Docker's own shapes (PascalCase, as on the wire): the engine keeps a container's configuration in exactly this form,
@@ -59,7 +60,15 @@ export interface MountPointSpec {
     readonly ReadOnlyNonRecursive?: boolean;
     readonly ReadOnlyForceRecursive?: boolean;
   } | null;
-  readonly VolumeOptions?: Readonly<Record<string, unknown>> | null;
+  readonly VolumeOptions?: {
+    readonly NoCopy?: boolean;
+    readonly Labels?: Readonly<Record<string, string>> | null;
+    readonly Subpath?: string;
+    readonly DriverConfig?: {
+      readonly Name?: string;
+      readonly Options?: Readonly<Record<string, string>> | null;
+    } | null;
+  } | null;
   readonly TmpfsOptions?: {
     readonly SizeBytes?: number;
     readonly Mode?: number;
@@ -216,7 +225,7 @@ export interface WaitResult {
 }
 
 /** The domain, as the API sees it. `id` parameters take an id, a unique prefix, or a name (with or without "/"). All throw EngineError. */
-export interface Engine extends FileOperations, ImageTransfers, NetworkOperations {
+export interface Engine extends FileOperations, ImageTransfers, NetworkOperations, VolumeOperations {
   // containers
   create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }>;
   start(id: string): Promise<void>;

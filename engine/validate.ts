@@ -268,9 +268,6 @@ function validateSysctls(host: HostConfig): void {
 
 /** What berth cannot do yet is refused: a container that silently lacks a volume is worse than none. */
 function refuseLaterFeatures(host: HostConfig): void {
-  if (host.VolumesFrom?.length) {
-    throw invalid("volumes from another container are not available yet in this version of berth");
-  }
   const requests = host["DeviceRequests"];
   if (Array.isArray(requests) && requests.length > 0) {
     const { Driver: driver = "", Capabilities: caps = [] } = requests[0] ?? {};

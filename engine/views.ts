@@ -2,7 +2,7 @@
 import type { ContainerRecord, ContainerState } from "./container_record.ts";
 import { ZERO_TIME } from "./container_record.ts";
 import { humanDuration } from "./human_time.ts";
-import { mountPoints } from "./mount_points.ts";
+import { mountsOf } from "./container_volumes.ts";
 import { networkSettingsView, networksSummary, portList } from "./network_views.ts";
 
 /** What a view shows besides the record. */
@@ -36,7 +36,7 @@ export function statusText(state: ContainerState, now: number = Date.now()): str
   const since = (time: string) => humanDuration(now - Date.parse(time));
   switch (statusOf(state)) {
     case "running":
-      return `Up ${since(state.startedAt)}`;
+      return `Up ${since(state.startedAt)}${healthText(state)}`;
     case "restarting":
       return `Restarting (${state.exitCode}) ${since(state.finishedAt)} ago`;
     case "removing":
@@ -49,6 +49,12 @@ export function statusText(state: ContainerState, now: number = Date.now()): str
         ? ""
         : `Exited (${state.exitCode}) ${since(state.finishedAt)} ago`;
   }
+}
+
+/** " (healthy)" behind the age in a list. */
+function healthText({ health }: ContainerState): string {
+  if (health === undefined) return "";
+  return health.Status === "starting" ? " (health: starting)" : ` (${health.Status})`;
 }
 
 function stateView(state: ContainerState): Record<string, unknown> {
@@ -66,17 +72,20 @@ function stateView(state: ContainerState): Record<string, unknown> {
     Error: state.error,
     StartedAt: state.startedAt,
     FinishedAt: state.finishedAt,
+    ...(state.health === undefined ? {} : { Health: state.health }),
   };
 }
 
 /** The container's mounts as both views list them. Mounts of `--tmpfs` are not among them, as in Docker. */
 export function mountsView(record: ContainerRecord): Record<string, unknown>[] {
-  return mountPoints(record.hostConfig)
-    .filter(({ from, type }) => from !== "Tmpfs" && type !== "anonymous")
+  return mountsOf(record)
+    .filter(({ from }) => from !== "Tmpfs")
     .map((point) => ({
       Type: point.type,
+      ...(point.type === "volume" ? { Name: point.name } : {}),
       Source: point.source,
       Destination: point.target,
+      ...(point.type === "volume" ? { Driver: "local" } : {}),
       Mode: point.mode,
       RW: !point.readOnly,
       Propagation: point.propagation,

@@ -173,7 +173,8 @@ function exists(path: string): boolean {
   }
 }
 
-async function treeSize(dir: string, changedSince: bigint): Promise<number> {
+/** Sum of the sizes of all files in a tree; see {@link GraphRoot.sizeOf}. */
+export async function treeSize(dir: string, changedSince = 0n): Promise<number> {
   let total = 0;
   const seen = new Set<string>();
   const visit = async (path: string) => {

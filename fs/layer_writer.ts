@@ -37,6 +37,8 @@ export interface LayerWriterOptions {
     readonly noOverwriteDirNonDir: boolean;
     /** Whose everything is; undefined: as the archive says. */
     readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+    /** The directory itself gets the attributes that the archive has for it; otherwise it stays as it is. */
+    readonly wholeDirectory: boolean;
   };
 }
 
@@ -89,8 +91,7 @@ export class LayerWriter {
     }
     this.#current = undefined;
     const clean = cleanEntryPath(entry.name);
-    // the directory that is copied into stays as it is
-    if (into !== undefined && clean === "/") return;
+    if (into !== undefined && clean === "/" && !into.wholeDirectory) return;
     const path = into === undefined ? clean : into.path + clean;
     const slash = path.lastIndexOf("/");
     const base = path.slice(slash + 1);

@@ -54,6 +54,8 @@ export interface ExtractOptions {
   /** Everything belongs to this user of the container: "name", "uid", "uid:gid"…; undefined: as the archive says. */
   readonly owner: string | undefined;
   readonly readOnlyRoot: boolean;
+  /** The archive says as well whose the directory is, and its mode. */
+  readonly wholeDirectory?: boolean;
   /** Mounts of the container. */
   readonly volumes: readonly { readonly target: string; readonly readOnly: boolean }[];
 }

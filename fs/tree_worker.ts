@@ -183,7 +183,7 @@ function writerInto(root: number, { path, options }: Extract<TreeOrder, { op: "e
     kernel.close(target);
   }
   checkWritable(found, options);
-  const { owner, noOverwriteDirNonDir } = options;
+  const { owner, noOverwriteDirNonDir, wholeDirectory = false } = options;
   return new LayerWriter(kernel, {
     whiteouts: "apply",
     ignoreChownErrors: false,
@@ -191,6 +191,7 @@ function writerInto(root: number, { path, options }: Extract<TreeOrder, { op: "e
     into: {
       path: found === "/" ? "" : found,
       noOverwriteDirNonDir,
+      wholeDirectory,
       owner: owner === undefined ? undefined : ownerIn(owner),
     },
   });

@@ -1,5 +1,6 @@
 import { defineCommand } from "../command.ts";
 import { label } from "../flags/checks.ts";
+import { pairs } from "../flags/pairs.ts";
 import { bool, list, map, strings, text } from "../flags/spec.ts";
 import { ipamConfigs } from "../network/ipam_configs.ts";
 import { printError, printLine } from "../stdio.ts";
@@ -55,7 +56,7 @@ export const command = defineCommand({
           ConfigOnly: flags["config-only"],
           ConfigFrom: flags["config-from"] === "" ? null : { Network: flags["config-from"] },
           Options: flags.opt,
-          Labels: labels(flags.label),
+          Labels: pairs(flags.label),
         },
       },
     );
@@ -65,10 +66,3 @@ export const command = defineCommand({
     printLine(answer.Id);
   },
 });
-
-function labels(given: readonly string[]): Record<string, string> {
-  return Object.fromEntries(given.map((one) => {
-    const equals = one.indexOf("=");
-    return equals < 0 ? [one, ""] : [one.slice(0, equals), one.slice(equals + 1)];
-  }));
-}

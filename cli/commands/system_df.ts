@@ -8,6 +8,7 @@ import { formatList } from "../output/list_format.ts";
 import { ellipsis, shortId, splitReference } from "../output/names.ts";
 import { table } from "../output/table.ts";
 import { humanSize, humanSizeShort } from "../output/units.ts";
+import { volumeSize, type VolumeSummary } from "../output/volumes.ts";
 import { print } from "../stdio.ts";
 
 interface Usage {
@@ -16,6 +17,7 @@ interface Usage {
   readonly ImageUsage?: { readonly Reclaimable?: number };
   readonly Images?: ImageSummary[] | null;
   readonly Containers?: ContainerSummary[] | null;
+  readonly Volumes?: VolumeSummary[] | null;
 }
 
 interface Line {
@@ -72,10 +74,14 @@ export const command = defineCommand({
 
 const isActive = ({ State }: ContainerSummary) => /running|paused|restarting/.test(State ?? "");
 
-function summary({ LayersSize = 0, Images, Containers, ImageUsage }: Usage): Line[] {
+function summary({ LayersSize = 0, Images, Containers, Volumes, ImageUsage }: Usage): Line[] {
   const images = Images ?? [], containers = Containers ?? [];
   const used = images.filter((image) => (image.Containers ?? 0) > 0);
   const usedBytes = used.reduce((sum, image) => sum + image.Size - (image.SharedSize ?? 0), 0);
+  const volumes = Volumes ?? [];
+  const links = ({ UsageData }: VolumeSummary) => UsageData?.RefCount ?? 0;
+  const bytes = (list: readonly VolumeSummary[]) =>
+    list.reduce((sum, { UsageData }) => sum + Math.max(0, UsageData?.Size ?? 0), 0);
   const rw = (list: readonly ContainerSummary[]) => list.reduce((sum, one) => sum + (one.SizeRw ?? 0), 0);
   return [
     {
@@ -92,7 +98,13 @@ function summary({ LayersSize = 0, Images, Containers, ImageUsage }: Usage): Lin
       size: rw(containers),
       reclaimable: rw(containers.filter((container) => !isActive(container))),
     },
-    { type: "Local Volumes", total: 0, active: 0, size: 0, reclaimable: 0 },
+    {
+      type: "Local Volumes",
+      total: volumes.length,
+      active: volumes.filter((volume) => links(volume) > 0).length,
+      size: bytes(volumes),
+      reclaimable: bytes(volumes.filter((volume) => links(volume) === 0)),
+    },
     { type: "Build Cache", total: 0, active: 0, size: 0, reclaimable: 0 },
   ];
 }
@@ -103,7 +115,7 @@ function reclaimable(line: Line): string {
 }
 
 /** docker's four tables. */
-function details({ Images, Containers }: Usage): string {
+function details({ Images, Containers, Volumes }: Usage): string {
   const ago = (created: number) => `${humanDuration(Date.now() / 1000 - created)} ago`;
   const images = (Images ?? []).map((image) => {
     const { repository, tag } = splitReference(image.RepoTags?.[0] ?? "<none>:<none>");
@@ -123,7 +135,7 @@ function details({ Images, Containers }: Usage): string {
     shortId(container.Id),
     container.Image,
     ellipsis(JSON.stringify(container.Command ?? ""), 20),
-    "0",
+    String((container.Mounts ?? []).filter(({ Driver }) => Driver === "local").length),
     humanSizeShort(container.SizeRw ?? 0),
     ago(container.Created),
     container.Status ?? "",
@@ -141,7 +153,14 @@ function details({ Images, Containers }: Usage): string {
       ...containers,
     ]),
     "Local Volumes space usage:\n",
-    table([["VOLUME NAME", "LINKS", "SIZE"]]),
+    table([
+      ["VOLUME NAME", "LINKS", "SIZE"],
+      ...(Volumes ?? []).map(({ Name, UsageData }) => [
+        Name,
+        String(UsageData?.RefCount ?? 0),
+        volumeSize(UsageData?.Size ?? -1),
+      ]),
+    ]),
     "Build cache usage: 0B\n",
     table([["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]),
   ].join("\n");

@@ -2,7 +2,14 @@ import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { filter } from "../flags/filter.ts";
 import { bool } from "../flags/spec.ts";
-import { confirmed, printPruned, pruneContainers, pruneImages, pruneNetworks } from "../prune.ts";
+import {
+  confirmed,
+  printPruned,
+  pruneContainers,
+  pruneImages,
+  pruneNetworks,
+  pruneVolumes,
+} from "../prune.ts";
 
 export const command = defineCommand({
   flags: {
@@ -26,9 +33,9 @@ export const command = defineCommand({
     ];
     const warning = `WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join("")}`;
     if (!flags.force && !await confirmed(warning)) return;
-    // there are no volumes and build caches of the user's yet
     const containers = await pruneContainers(client, flags.filter);
     const networks = await pruneNetworks(client, flags.filter);
-    printPruned([containers, networks, await pruneImages(client, flags.all, flags.filter)]);
+    const volumes = flags.volumes ? [await pruneVolumes(client, false, flags.filter)] : [];
+    printPruned([containers, networks, ...volumes, await pruneImages(client, flags.all, flags.filter)]);
   },
 });

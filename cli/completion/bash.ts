@@ -76,6 +76,7 @@ ${argumentCases.join("\n")}
     container) choices=$(${LISTS.container}) ;;
     image) choices=$(${LISTS.image}) ;;
     network) choices=$(${LISTS.network}) ;;
+    volume) choices=$(${LISTS.volume}) ;;
     endpoint) choices=$(${LISTS.endpoint}) ;;
     file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     dir) COMPREPLY=($(compgen -d -- "$cur")); return ;;

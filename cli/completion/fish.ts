@@ -37,7 +37,8 @@ function option(
     ? ""
     : Array.isArray(completes)
     ? ` -x -a '${completes.join(" ")}'`
-    : completes === "container" || completes === "image" || completes === "network"
+    : completes === "container" || completes === "image" || completes === "network" ||
+        completes === "volume"
     ? ` -x -a "(${LISTS[completes]})"`
     : completes === undefined
     ? " -x"

@@ -30,6 +30,7 @@ export const LISTS = {
   container: "berth ps --all --format '{{.Names}}' 2>/dev/null",
   image: "berth images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
   network: "berth network ls --format '{{.Name}}' 2>/dev/null",
+  volume: "berth volume ls --quiet 2>/dev/null",
   endpoint:
     "berth network ls --format '{{.Name}}' 2>/dev/null; berth ps --all --format '{{.Names}}' 2>/dev/null",
 } as const;

@@ -135,17 +135,9 @@ describe("system", () => {
       expect(status).toBe(503);
       expect(body).toContain("This node is not a swarm manager.");
     }
-    for (
-      const [path, message] of [
-        ["/volumes/x", "get x: no such volume"],
-        ["/plugins/x/json", 'plugin "x" not found'],
-      ] as const
-    ) {
-      const answer = await ask({}, "GET", path);
-      expect(answer.status).toBe(404);
-      expect(answer.json()).toEqual({ message });
-    }
-    expect((await ask({}, "GET", "/volumes")).json()).toEqual({ Volumes: [], Warnings: [] });
+    const answer = await ask({}, "GET", "/plugins/x/json");
+    expect(answer.status).toBe(404);
+    expect(answer.json()).toEqual({ message: 'plugin "x" not found' });
     expect((await ask({}, "OPTIONS", "/anything")).status).toBe(200);
   });
 

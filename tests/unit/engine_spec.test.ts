@@ -244,7 +244,7 @@ describe("validateCreate()", () => {
       { LogConfig: { Config: { compress: "true" } } },
       "compress cannot be true when max-file is less than 2 or max-size is not set",
     ],
-    [{ Binds: ["data:/data"] }, "named volumes are not available yet in this version of berth"],
+    [{ Binds: ["da ta:/data"] }, '"da ta" includes invalid characters for a local volume name'],
     [{ Binds: ["./x:/data"] }, "If you intended to pass a host directory, use absolute path"],
     [
       { Binds: ["/a:b"] },
@@ -269,9 +269,8 @@ describe("validateCreate()", () => {
       { Mounts: [{ Type: "bind", Source: "/a", Target: "" }] },
       `invalid mount config for type "bind": field Target must not be empty`,
     ],
-    [{ Mounts: [{ Type: "volume", Source: "v", Target: "/a" }] }, "named volumes are not available yet"],
+    [{ Mounts: [{ Type: "volume", Source: "v", Target: "/a" }] }, "create v: volume name is too short"],
     [{ Tmpfs: { "/a": "sise=1" } }, 'invalid tmpfs option "sise=1"'],
-    [{ VolumesFrom: ["a"] }, "volumes from another container are not available yet"],
     [{ Binds: ["/a\0:/b"] }, "contains a NUL byte"],
     [
       { DeviceRequests: [{ Driver: "", Count: -1, Capabilities: [["gpu"]] }] },
@@ -387,7 +386,7 @@ describe("mountPoints()", () => {
       mode: "ro,z,rslave",
     });
     expect(parseBind("/with space\n😀:/x")).toMatchObject({ source: "/with space\n😀", readOnly: false });
-    expect(parseBind("/only")).toMatchObject({ type: "anonymous", target: "/only" });
+    expect(parseBind("/only")).toMatchObject({ type: "volume", name: "", target: "/only" });
   });
 
   it("puts a mount before those below it", () => {
