@@ -158,31 +158,3 @@ const isTextMaps = (value: unknown): value is Record<string, Record<string, stri
 const isPools = (value: unknown): value is AddressPool[] =>
   Array.isArray(value) &&
   value.every((one) => isObject(one) && isText(one["base"]) && typeof one["size"] === "number");
-
-/** `base=10.10.0.0/16,size=24`, the value of `--default-address-pool`. @throws {EngineError} invalid */
-export function parsePoolFlag(text: string): AddressPool {
-  const fields = new Map(
-    text.split(",").map((part): [string, string] => {
-      const at = part.indexOf("=");
-      return [part.slice(0, at).trim(), part.slice(at + 1).trim()];
-    }),
-  );
-  const [base, size] = [fields.get("base"), Number(fields.get("size"))];
-  if (base === undefined || !Number.isInteger(size) || fields.size !== 2) {
-    throw invalid(`invalid default address pool: ${text}: must be base=SUBNET,size=LENGTH`);
-  }
-  return { base, size };
-}
-
-/** `bridge=com.docker.network.driver.mtu=1234`, values of `--default-network-opt`. @throws {EngineError} invalid */
-export function parseDefaultOptions(values: readonly string[]): Record<string, Record<string, string>> {
-  const result: Record<string, Record<string, string>> = {};
-  for (const text of values) {
-    const [driver = "", key = "", ...rest] = text.split("=");
-    if (driver === "" || key === "" || rest.length === 0) {
-      throw invalid(`invalid default network option: ${text}: must be driver=option=value`);
-    }
-    (result[driver] ??= {})[key] = rest.join("=");
-  }
-  return result;
-}

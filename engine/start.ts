@@ -1,6 +1,7 @@
 import { conflict, EngineError, messageOf } from "../base/errors.ts";
 import type { SandboxState } from "../net/netd/protocol.ts";
 import type { PublishedPort } from "../net/network_host_ports.ts";
+import { NETWORK_STAGE } from "../runtime/protocol.ts";
 import type { ContainerSpec, RootfsSpec } from "../runtime/spec.ts";
 import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
@@ -29,6 +30,7 @@ import { releaseMounts, removeLocked } from "./remove.ts";
 import { seccompFor } from "./seccomp_cache.ts";
 import { endOrphan } from "./orphan.ts";
 import { acquireSharedMemory } from "./shared_memory.ts";
+import { ShimFailure } from "./shim_client.ts";
 import type { ReadyShim } from "./shim_pool.ts";
 import { explainStartFailure } from "./start_failure.ts";
 
@@ -65,6 +67,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
   const before = container.record.state;
   let shim: ReadyShim | undefined;
   let taken: ContainerNetwork | undefined;
+  let joining: Promise<readonly PublishedPort[] | undefined> | undefined;
   let announced = false;
   try {
     const namespaces = resolveNamespaces(container.record.hostConfig, ctx.containers);
@@ -82,7 +85,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     const hostMounts = ctx.images.hostMounts(image, container.record.dir);
     const sandbox = sandboxOf(ctx, { ...container.record, network: taken }, ready.init);
     // The kernel's work on networks goes on beside everything that follows.
-    const joining = sandbox === undefined ? undefined : joinNetworks(ctx, container.record, sandbox);
+    joining = sandbox === undefined ? undefined : joinNetworks(ctx, container.record, sandbox);
     joining?.catch(() => {});
     const spec = containerSpec(ctx, container, { rootfs, hostMounts, namespaces, shmPath });
     const starts = container.record.starts + 1;
@@ -110,7 +113,7 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     });
     started.catch(() => {});
     updateFiles(ctx, container.record);
-    const network = await waitForNetworks(ctx, container, shim, joining);
+    const network = await waitForNetworks(ctx, container, { shim, started, joining });
     announcePlaces(ctx, "connect", { id: container.id, network });
     announced = true;
     const answer = await started;
@@ -129,6 +132,8 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     watchHealth(ctx, container);
     containerEvent(ctx, container.record, "start");
   } catch (error) {
+    // What is asked for is made, or not, before it is taken down.
+    await joining?.catch(() => {});
     throw await failStart(ctx, container, { before, shim, taken, announced }, error);
   } finally {
     ctx.pool.refillSoon();
@@ -168,8 +173,11 @@ async function joinNetworks(
 async function waitForNetworks(
   ctx: EngineContext,
   container: Container,
-  shim: ReadyShim,
-  joining: Promise<readonly PublishedPort[] | undefined> | undefined,
+  { shim, started, joining }: {
+    shim: ReadyShim;
+    started: Promise<unknown>;
+    joining: Promise<readonly PublishedPort[] | undefined> | undefined;
+  },
 ): Promise<ContainerNetwork> {
   const { network } = container.record;
   if (joining === undefined) return network;
@@ -178,7 +186,9 @@ async function waitForNetworks(
     published = await joining;
   } catch (error) {
     await shim.client.request({ op: "go", refusal: messageOf(error) }).catch(() => {});
-    throw error;
+    // A start that has failed by itself has taken its namespace along: then that is the reason.
+    const failure: unknown = await started.catch((reason) => reason);
+    throw failure instanceof ShimFailure && failure.failure.stage !== NETWORK_STAGE ? failure : error;
   }
   // What it answers to the start is looked at later.
   void shim.client.request({ op: "go" }).catch(() => {});

@@ -85,6 +85,9 @@ export interface StartFailure {
   readonly stage: string;
 }
 
+/** The {@link StartFailure.stage} of a start that was told not to go on. */
+export const NETWORK_STAGE = "network";
+
 export type ShimMessage =
   | {
     readonly seq: number;

@@ -4,7 +4,13 @@ import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { timestamp } from "./clock.ts";
 import { processStartTime, replaceFile } from "./files.ts";
 import { InitFailure, toStartFailure } from "./init_failure.ts";
-import type { ExitRecord, ShimMessage, ShimRequest, ShimState } from "./protocol.ts";
+import {
+  type ExitRecord,
+  NETWORK_STAGE,
+  type ShimMessage,
+  type ShimRequest,
+  type ShimState,
+} from "./protocol.ts";
 import { AttachServer } from "./shim_attach.ts";
 import { ControlServer } from "./shim_control.ts";
 import { endDescendants, reapAdopted } from "./shim_descendants.ts";
@@ -234,7 +240,7 @@ export class Shim {
 
   #mayGo(): boolean {
     this.#control.handlePending();
-    if (this.#word?.refusal !== undefined) throw new InitFailure("network", this.#word.refusal);
+    if (this.#word?.refusal !== undefined) throw new InitFailure(NETWORK_STAGE, this.#word.refusal);
     return this.#word !== undefined;
   }
 

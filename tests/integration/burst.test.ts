@@ -35,12 +35,18 @@ describeWith(BUSYBOX).each(usersToTest())("many containers as $name", (user) => 
   afterAll(async () => {
     await engine?.[Symbol.asyncDispose]();
   });
+  /** Beside the engine: a warm shim and the network process, each with its stub. */
   const quiet = () =>
     waitFor(
-      () => leftovers(engine.dir).filter(({ pid }) => pid !== engine.pid).length <= 2,
+      () => leftovers(engine.dir).filter(({ pid }) => pid !== engine.pid).length <= 4,
       20_000,
       () => JSON.stringify(leftovers(engine.dir), null, 1),
     );
+  const netd = (): Held => {
+    const process = leftovers(engine.dir).find(({ what }) => what.includes(" @netd "));
+    if (process === undefined) throw new Error("there is no network process");
+    return held(process.pid);
+  };
   /** The pool has its shim again, and the sockets of those that have gone are closed. */
   const settled = async ({ descriptors }: Held) => {
     await quiet();
@@ -58,13 +64,15 @@ describeWith(BUSYBOX).each(usersToTest())("many containers as $name", (user) => 
       for (let n = 0; n < 20; n++) await one(n);
       await quiet();
       await engine.warm();
-      const before = held(engine.pid);
+      const [before, netdBefore] = [held(engine.pid), netd()];
       for (let n = 0; n < ROW; n++) await one(n);
       await settled(before);
-      const after = held(engine.pid);
+      const [after, netdAfter] = [held(engine.pid), netd()];
       console.log(
-        `${user.name}: ${ROW} in a row: descriptors ${before.descriptors} → ${after.descriptors}, threads ${before.threads} → ${after.threads}, PSS ${before.memory} → ${after.memory} KiB`,
+        `${user.name}: ${ROW} in a row: descriptors ${before.descriptors} → ${after.descriptors}, threads ${before.threads} → ${after.threads}, PSS ${before.memory} → ${after.memory} KiB; network process: descriptors ${netdBefore.descriptors} → ${netdAfter.descriptors}, PSS ${netdBefore.memory} → ${netdAfter.memory} KiB`,
       );
+      expect(netdAfter.descriptors - netdBefore.descriptors).toBeLessThanOrEqual(3);
+      expect(netdAfter.memory - netdBefore.memory).toBeLessThan(20 * 1024);
       expect(after.descriptors - before.descriptors).toBeLessThanOrEqual(3);
       expect(after.threads - before.threads).toBeLessThanOrEqual(3);
       expect(after.memory - before.memory).toBeLessThan(40 * 1024);

@@ -12,7 +12,7 @@ import { linkEnvironment, linkHosts, resolveLinks } from "../../engine/links.ts"
 import { attachmentsOf, leaveNetworks, sandboxOf, takePlaces } from "../../engine/network_join.ts";
 import { networkOperations } from "../../engine/network_operations.ts";
 import { paperPlane } from "../../engine/network_paper.ts";
-import { networkSettings, parseDefaultOptions, parsePoolFlag } from "../../engine/network_settings.ts";
+import { networkSettings } from "../../engine/network_settings.ts";
 import { NetworkStore } from "../../engine/network_store.ts";
 import { NetworkTable } from "../../engine/network_table.ts";
 import { networkSettingsView, portList } from "../../engine/network_views.ts";
@@ -436,9 +436,6 @@ describe("networkSettings()", () => {
     expect(() => read({ mtu: "x" })).toThrow("mtu: must be a whole number");
     expect(() => read({ dns: ["x"] })).toThrow("IP address is not correctly formatted: x");
     expect(() => read({ outbound: "vpn" })).toThrow("outbound: must be one of auto");
-    expect(() => parsePoolFlag("base=10.0.0.0/8")).toThrow("invalid default address pool");
-    expect(parsePoolFlag("base=10.0.0.0/8,size=24")).toEqual({ base: "10.0.0.0/8", size: 24 });
-    expect(parseDefaultOptions(["bridge=a.b=c=d"])).toEqual({ bridge: { "a.b": "c=d" } });
   });
 });
 
