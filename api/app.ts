@@ -11,6 +11,7 @@ import { diskUsageRoutes } from "./disk_usage.ts";
 import { imageRoutes } from "./images.ts";
 import { networkRoutes } from "./networks.ts";
 import { bare, errorReply, json } from "./reply.ts";
+import { resourceRoutes } from "./resources.ts";
 import { systemRoutes } from "./system.ts";
 import { unavailableRoutes } from "./unavailable.ts";
 import { volumeRoutes } from "./volumes.ts";
@@ -68,6 +69,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   systemRoutes(app, services);
   eventRoutes(app, services);
   containerRoutes(app, services);
+  resourceRoutes(app, services);
   archiveRoutes(app, services);
   commitRoutes(app, services);
   diskUsageRoutes(app, services);

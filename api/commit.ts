@@ -4,7 +4,7 @@ import { type App, atLeast, pathName, readJson, readQuery, type Services } from 
 import { json, stream } from "./reply.ts";
 import { platformSince } from "./schemas/platform.ts";
 import { createBody, splitCreateBody } from "./schemas/container.ts";
-import { flag, word } from "./schemas/query.ts";
+import { flagOr, word } from "./schemas/query.ts";
 
 const commitQuery = z.object({
   container: word,
@@ -12,13 +12,13 @@ const commitQuery = z.object({
   tag: word,
   comment: word,
   author: word,
-  pause: flag,
+  pause: flagOr(true),
 });
 
 /** `commit` and `save`: images that come out of the engine's hands. */
 export function commitRoutes(app: App, { engine }: Services): void {
   app.post("/commit", async (c) => {
-    const { container, repo, tag, comment, author } = readQuery(c, commitQuery);
+    const { container, repo, tag, comment, author, pause } = readQuery(c, commitQuery);
     const body = await readJson(c, createBody, "CreateRequest", true);
     if (container === undefined) throw invalid("No container name or ID supplied");
     const request = {
@@ -27,6 +27,7 @@ export function commitRoutes(app: App, { engine }: Services): void {
       author,
       changes: c.req.queries("changes") ?? [],
       config: splitCreateBody(body).config,
+      pause,
     };
     return json(await engine.commit(container, request), 201);
   });

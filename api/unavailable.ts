@@ -3,11 +3,7 @@ import { EngineError, notFound } from "../base/errors.ts";
 import { type App } from "./context.ts";
 
 const LATER: readonly [method: string, path: string, what: string][] = [
-  ["GET", "/containers/:name/stats", "docker stats"],
   ["GET", "/containers/:name/attach/ws", "attaching by WebSocket"],
-  ["POST", "/containers/:name/pause", "docker pause"],
-  ["POST", "/containers/:name/unpause", "docker unpause"],
-  ["POST", "/containers/:name/update", "docker update"],
   ["GET", "/containers/:name/checkpoints", "docker checkpoint"],
   ["POST", "/containers/:name/checkpoints", "docker checkpoint"],
   ["DELETE", "/containers/:name/checkpoints/:checkpoint", "docker checkpoint"],

@@ -56,6 +56,16 @@ export const hints = {
   singleId:
     "Only your own id is mapped: containers see one user (0); files of other owners, chown, and images that switch users will not work fully.",
 
+  cgroupVersion1:
+    "This machine mounts the old version 1 of cgroups, which nobody can use without root. To change it, boot with:\n" +
+    "  systemd.unified_cgroup_hierarchy=1 cgroup_no_v1=all",
+
+  cgroupDelegation:
+    "Have systemd delegate the controllers to users, then log out and in again (or reboot):\n" +
+    "  sudo mkdir -p /etc/systemd/system/user@.service.d\n" +
+    "  printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf\n" +
+    "  sudo systemctl daemon-reload",
+
   fuseDevice:
     "fuse-overlayfs needs /dev/fuse, readable and writable by you:  sudo modprobe fuse && sudo chmod 0666 /dev/fuse",
 

@@ -30,6 +30,10 @@ export interface ServeRequest {
   readonly insecureRegistries?: readonly string[];
   readonly registryMirrors?: readonly string[];
   readonly network?: Readonly<Record<string, unknown>>;
+  readonly cgroupDriver?: string;
+  readonly cgroupParent?: string;
+  readonly cgroupnsMode?: string;
+  readonly execOptions?: readonly string[];
   readonly flagsGiven?: readonly string[];
 }
 
@@ -79,6 +83,10 @@ export function serve(request: ServeRequest): number {
     ...(request.insecureRegistries === undefined ? {} : { insecureRegistries: request.insecureRegistries }),
     ...(request.registryMirrors === undefined ? {} : { registryMirrors: request.registryMirrors }),
     ...(request.network === undefined ? {} : { network: request.network }),
+    ...(request.cgroupDriver === undefined ? {} : { cgroupDriver: request.cgroupDriver }),
+    ...(request.cgroupParent === undefined ? {} : { cgroupParent: request.cgroupParent }),
+    ...(request.cgroupnsMode === undefined ? {} : { cgroupnsMode: request.cgroupnsMode }),
+    ...(request.execOptions === undefined ? {} : { execOptions: request.execOptions }),
     uid,
     gid,
     idMap: mapping?.kind ?? (uid === 0 ? "root" : "full"),

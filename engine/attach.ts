@@ -27,6 +27,9 @@ export async function attachContainer(
   if (container.removed || container.record.state.status === "removing") {
     throw conflict(`container ${container.id} is marked for removal`);
   }
+  if (container.record.state.paused) {
+    throw conflict(`container ${container.id} is paused, unpause the container before attach`);
+  }
   const header: AttachHeader = {
     stdin: options.stdin && (container.record.config.OpenStdin ?? false),
     stdout: options.stdout,

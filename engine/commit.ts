@@ -9,6 +9,7 @@ import { diffSource } from "./container_tree.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import type { CommitRequest } from "./file_types.ts";
 import type { ContainerConfig } from "./types.ts";
+import { whilePaused } from "./pause.ts";
 import { imageEvent } from "./image_events.ts";
 
 /** What an image takes over of a container's configuration. */
@@ -28,8 +29,8 @@ const KEPT = [
 ] as const satisfies readonly (keyof ContainerConfig)[];
 
 /**
- * Makes an image of a container. Its processes go on meanwhile: what they write during the commit may or may not be in it
- * (stopping them needs the cgroup freezer).
+ * Makes an image of a container, whose processes are paused while its files are read. Where there is no cgroup they go on: what they
+ * write meanwhile may or may not be in the image.
  *
  * @throws {EngineError} invalid for a bad name or change, conflict when the container is being removed.
  */
@@ -53,7 +54,8 @@ export async function commitContainer(
   const base = images.getForContainer(record.imageId);
   const file = images.content.temporary();
   try {
-    const layer = await threads.run({ op: "layer", source: diffSource(ctx, container), file });
+    const read = () => threads.run({ op: "layer", source: diffSource(ctx, container), file });
+    const layer = await (request.pause ? whilePaused(container, read) : read());
     const { id } = await images.commit({
       base,
       layer,

@@ -28,6 +28,8 @@ export class Container {
   /** While it runs and has a health check. */
   health: HealthMonitor | undefined;
   removed = false;
+  /** The end of the last run's cgroup, while that is on its way. */
+  cgroupRemoval: Promise<void> | undefined;
   #holds = 0;
   readonly #exitWaiters = new Set<(result: WaitResult) => void>();
   readonly #removeWaiters = new Set<(result: WaitResult) => void>();

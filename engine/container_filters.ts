@@ -116,7 +116,7 @@ export function matchFilters(
     any(
       "exited",
       (value) =>
-        statusOf(state) !== "running" && state.startedAt !== ZERO_TIME && Number(value) === state.exitCode,
+        state.status !== "running" && state.startedAt !== ZERO_TIME && Number(value) === state.exitCode,
     ) &&
     any("status", (value) => value === statusOf(state)) &&
     any("health", (value) => value === (state.health?.Status ?? "none")) &&
@@ -173,7 +173,7 @@ export function selectContainers(
   const everything = options.all || limit > 0 || filters.has("status") || filters.has("before") ||
     filters.has("since");
   const shown = records.filter((record) => {
-    const running = ["running", "restarting"].includes(statusOf(record.state));
+    const running = ["running", "paused", "restarting"].includes(statusOf(record.state));
     return (everything || running) && matchFilters(record, filters, records, idsOf);
   });
   const byAge = shown.toReversed().sort((a, b) => Date.parse(b.createdAt) - Date.parse(a.createdAt));

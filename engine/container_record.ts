@@ -29,6 +29,10 @@ export interface ContainerState {
   readonly oomKilled: boolean;
   /** Of a container with a health check, from its start on; a new engine begins anew. */
   readonly health?: HealthState;
+  /** Its processes are frozen; the status is "running" then. */
+  readonly paused?: boolean;
+  /** Directory of its cgroup; "" or absent: it has none. */
+  readonly cgroupPath?: string;
   /** The user has stopped or killed it since the last start: restart policies hold still. */
   readonly manuallyStopped: boolean;
   /** At least one start has succeeded: before that a container that is not running is "created", not "exited". */

@@ -1,3 +1,4 @@
+import type { CgroupManager } from "../cgroups/manager.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import type { TreeThreads } from "../fs/tree_threads.ts";
 import type { GraphDriver, LayerRef } from "../fs/graph_driver.ts";
@@ -33,6 +34,10 @@ export interface ContainerDefaults {
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
   readonly init: boolean;
   readonly logDriver: string;
+  /** Of containers that do not say; "" is the driver's own default. */
+  readonly cgroupParent?: string;
+  /** "private" or "host"; undefined: Docker's default. */
+  readonly cgroupnsMode?: string | undefined;
   readonly logOpts: Readonly<Record<string, string>>;
   /** RLIMIT_NOFILE that berth itself was started with, before Deno raised it. Decimal strings, "-1" unlimited. */
   readonly nofile: { readonly soft: string; readonly hard: string };
@@ -44,6 +49,8 @@ export interface EngineContext {
   readonly execRoot: string;
   readonly kernel: Syscalls;
   readonly driver: GraphDriver;
+  /** undefined: nothing is delegated. */
+  readonly cgroups: CgroupManager | undefined;
   readonly images: ImageSource;
   readonly containers: ContainerTable;
   readonly events: EventLog;

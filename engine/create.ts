@@ -143,6 +143,10 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
       ...hostConfig,
       ...(hostConfig.ShmSize ? {} : { ShmSize: defaults.shmSize }),
       ...(ulimits.length > 0 ? { Ulimits: ulimits } : {}),
+      ...(hostConfig["CgroupParent"] || !defaults.cgroupParent
+        ? {}
+        : { CgroupParent: defaults.cgroupParent }),
+      ...(hostConfig.CgroupnsMode || !defaults.cgroupnsMode ? {} : { CgroupnsMode: defaults.cgroupnsMode }),
       LogConfig: log?.Type
         ? log
         : { Type: defaults.logDriver, Config: { ...defaults.logOpts, ...log?.Config } },

@@ -1,6 +1,7 @@
 import { invalid, messageOf } from "../base/errors.ts";
 import { goErrno } from "../base/go_errno.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
+import { type WantedDriver, wantedDriver } from "./cgroup_options.ts";
 import { isLogLevel, type LogLevel } from "./log.ts";
 import { checkLogConfig } from "./log_options.ts";
 import { NETWORK_FLAGS, NETWORK_KEYS, type NetworkSettings, networkSettings } from "./network_settings.ts";
@@ -17,6 +18,7 @@ export interface EngineSettings {
   readonly pidfile: string | undefined;
   readonly logLevel: LogLevel;
   readonly shimPool: number;
+  readonly cgroupDriver: WantedDriver | undefined;
   readonly labels: readonly string[];
   readonly defaults: ContainerDefaults;
   readonly registry: RegistrySettings;
@@ -39,6 +41,9 @@ const FLAG_OF: Readonly<Record<string, string>> = {
   "insecure-registries": "insecure-registry",
   "registry-mirrors": "registry-mirror",
   ...NETWORK_FLAGS,
+  "exec-opts": "exec-opt",
+  "cgroup-parent": "cgroup-parent",
+  "default-cgroupns-mode": "default-cgroupns-mode",
 };
 
 const OWN_KEYS = [
@@ -56,9 +61,9 @@ const OWN_KEYS = [
 /** dockerd's other directives (moby: daemon/config): accepted, so that one file serves both; a warning says that nothing follows from them. */
 const DOCKERD_KEYS = new Set(
   `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bridge-accept-fwmark
-  builder cgroup-parent containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
-  data-root default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
-  default-runtime exec-opts experimental features firewall-backend group init-path ip-forward
+  builder containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
+  data-root default-gateway default-gateway-v6 default-ipc-mode
+  default-runtime experimental features firewall-backend group init-path ip-forward
   ip-forward-no-drop ip6tables iptables live-restore log-format
   metrics-addr no-new-privileges node-generic-resources oom-score-adjust
   raw-logs rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
@@ -94,6 +99,9 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     "insecure-registries": options.insecureRegistries,
     "registry-mirrors": options.registryMirrors,
     ...options.network,
+    "exec-opts": options.execOptions,
+    "cgroup-parent": options.cgroupParent,
+    "default-cgroupns-mode": options.cgroupnsMode,
   };
   const both = Object.entries(FLAG_OF)
     .filter(([key, flag]) => key in file && options.flagsGiven.includes(flag))
@@ -119,6 +127,10 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
   const logDriver = text("log-driver") ?? "json-file";
   const logOpts = take("log-opts", "an object of strings", isTexts) ?? {};
   checkLogConfig(logDriver, logOpts);
+  const cgroupnsMode = text("default-cgroupns-mode") ?? options.cgroupnsMode;
+  if (!["", "host", "private", undefined].includes(cgroupnsMode)) {
+    throw invalid(`default cgroup namespace mode (${cgroupnsMode}) is invalid; use "host" or "private"`);
+  }
   const ignored = Object.keys(file).filter((key) => !OWN_KEYS.includes(key));
   return {
     hosts: take("hosts", "a list of strings", isTextList) ?? options.hosts,
@@ -128,6 +140,10 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     pidfile: text("pidfile") ?? options.pidfile,
     logLevel: (take("debug", "true or false", isBool) ?? options.debug) ? "debug" : logLevel,
     shimPool,
+    cgroupDriver: wantedDriver(
+      options.cgroupDriver,
+      take("exec-opts", "a list of strings", isTextList) ?? options.execOptions ?? [],
+    ),
     ...registrySettings(take, refuse, options),
     network: networkSettings({ ...file, ...options.network }, refuse),
     labels: take("labels", "a list of strings", isTextList) ?? [],
@@ -137,6 +153,8 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
       init: take("init", "true or false", isBool) ?? false,
       logDriver,
       logOpts,
+      cgroupParent: text("cgroup-parent") ?? options.cgroupParent ?? "",
+      ...(cgroupnsMode ? { cgroupnsMode } : {}),
       nofile: options.nofile,
     },
     warnings: ignored.length === 0

@@ -16,9 +16,11 @@ import { networkOperations } from "./network_operations.ts";
 import { infoView, versionView } from "./info.ts";
 import { containerLogs } from "./logs.ts";
 import { checkName } from "./names.ts";
+import { pauseContainer, unpauseContainer } from "./pause.ts";
 import { removeContainer } from "./remove.ts";
 import { killContainer, stopContainer } from "./signals.ts";
 import { startContainer } from "./start.ts";
+import { StatsCollector } from "./stats.ts";
 import { topView } from "./top.ts";
 import type {
   AttachOptions,
@@ -28,10 +30,13 @@ import type {
   EngineEvent,
   ExecCreateRequest,
   Filters,
+  HostConfig,
   LogsOptions,
+  StatsView,
   WaitCondition,
   WaitResult,
 } from "./types.ts";
+import { updateContainer } from "./update.ts";
 import { inspectView, listView } from "./views.ts";
 import { volumeOperations } from "./volumes.ts";
 
@@ -51,6 +56,7 @@ export class BerthEngine implements Engine {
   readonly #ctx: EngineContext;
   readonly #images: ImageStore;
   readonly #description: EngineDescription;
+  readonly #stats: StatsCollector;
   readonly archiveStat: Engine["archiveStat"];
   readonly archiveRead: Engine["archiveRead"];
   readonly archiveWrite: Engine["archiveWrite"];
@@ -91,6 +97,7 @@ export class BerthEngine implements Engine {
     this.#ctx = ctx;
     this.#images = images;
     this.#description = description;
+    this.#stats = new StatsCollector(ctx);
     const files = fileOperations(ctx, images, ctx.trees);
     this.archiveStat = files.archiveStat;
     this.archiveRead = files.archiveRead;
@@ -306,6 +313,27 @@ export class BerthEngine implements Engine {
     return table;
   }
 
+  async pause(id: string): Promise<void> {
+    await pauseContainer(this.#ctx, this.#find(id));
+  }
+
+  async unpause(id: string): Promise<void> {
+    await unpauseContainer(this.#ctx, this.#find(id));
+  }
+
+  async update(id: string, request: HostConfig): Promise<{ Warnings: string[] }> {
+    return await updateContainer(this.#ctx, this.#find(id), request);
+  }
+
+  // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
+  async stats(id: string, signal: AbortSignal): Promise<AsyncIterable<StatsView>> {
+    return this.#stats.stream(this.#find(id), signal);
+  }
+
+  async statsOnce(id: string, oneShot: boolean, signal: AbortSignal): Promise<StatsView> {
+    return await this.#stats.once(this.#find(id), oneShot, signal);
+  }
+
   // deno-lint-ignore require-await -- failures are to reach the caller as a rejection
   async execCreate(id: string, request: ExecCreateRequest): Promise<{ Id: string }> {
     return { Id: createExec(this.#ctx, this.#find(id), request).id };
@@ -330,13 +358,14 @@ export class BerthEngine implements Engine {
 
   info(): Promise<Record<string, unknown>> {
     const containers = this.#ctx.containers.all();
-    const running = containers.filter((container) => container.running).length;
+    const paused = containers.filter(({ record }) => record.state.paused === true).length;
+    const running = containers.filter((container) => container.running).length - paused;
     const view = infoView({
       facts: this.#ctx.facts,
       id: this.#description.id,
       driver: this.#ctx.driver,
       dataRoot: this.#ctx.dataRoot,
-      containers: { running, paused: 0, stopped: containers.length - running },
+      containers: { running, paused, stopped: containers.length - running - paused },
       images: this.#images.list().length,
       debug: this.#description.debug,
       logDriver: this.#ctx.defaults.logDriver,

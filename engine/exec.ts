@@ -34,6 +34,9 @@ function requireRunning(container: Container | undefined): asserts container is 
   if (container === undefined || container.record.state.status !== "running" || container.shim === null) {
     throw conflict(`container ${container?.id ?? ""} is not running`);
   }
+  if (container.record.state.paused) {
+    throw conflict(`container ${container.id} is paused, unpause the container before exec`);
+  }
 }
 
 /**

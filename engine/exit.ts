@@ -32,6 +32,7 @@ export function followShim(
     });
   shim.client.listen({
     onExit: (record) => void report(takeExit(ctx, container, shim, record, start)),
+    onOom: () => void report(takeOom(ctx, container, shim)),
     onExecExit: ({ execId, exitCode }) => ctx.execs.ended(execId, exitCode),
     onClose: () => void report(takeLoss(ctx, container, shim, start)),
   });
@@ -40,6 +41,15 @@ export function followShim(
 /** The container that this shim serves is still the one that runs: a late word of an earlier run changes nothing. */
 function isCurrent(container: Container, shim: ServingShim): boolean {
   return !container.removed && container.record.shim?.dir === shim.ref.dir;
+}
+
+/** Something in it was killed for want of memory; it may go on. */
+async function takeOom(ctx: EngineContext, container: Container, shim: ServingShim): Promise<void> {
+  await container.mutex.run(() => {
+    if (!isCurrent(container, shim)) return;
+    void ctx.containers.noteState(container, { oomKilled: true });
+    containerEvent(ctx, container.record, "oom");
+  });
 }
 
 async function takeExit(
@@ -113,7 +123,8 @@ export async function endRun(
     pidStartTime: "",
     exitCode: ending.exitCode,
     error: ending.error ?? "",
-    oomKilled: ending.oomKilled,
+    oomKilled: ending.oomKilled || state.oomKilled,
+    paused: false,
     finishedAt: ending.finishedAt,
   };
   const restart = shouldRestart({ ...container.record, state: { ...state, ...ended } });
@@ -130,7 +141,8 @@ export async function endRun(
   container.shim = null;
   ctx.execs.endAll(container.id, ending.exitCode);
   const ranMs = millisBetween(state.startedAt, ending.finishedAt);
-  if (ending.oomKilled) containerEvent(ctx, container.record, "oom");
+  // Most often it has been told when it happened.
+  if (ending.oomKilled && !state.oomKilled) containerEvent(ctx, container.record, "oom");
   containerEvent(ctx, container.record, "die", {
     execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
     exitCode: String(ending.exitCode),

@@ -11,6 +11,8 @@ export interface CommitRequest {
   readonly changes: readonly string[];
   /** Settings of the image that differ from the container's. */
   readonly config: ContainerConfig | undefined;
+  /** Nothing in the container moves meanwhile. */
+  readonly pause: boolean;
 }
 
 export type DiskUsageObject = "container" | "image" | "volume" | "build-cache";

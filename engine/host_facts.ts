@@ -1,5 +1,6 @@
 /** What validation, specs and `info` need to know about this machine. Read once at the engine's start. */
-import { type CgroupFacts, detectCgroups } from "../cgroups/detect.ts";
+import type { CgroupFacts } from "../cgroups/detect.ts";
+import type { CgroupManager } from "../cgroups/manager.ts";
 import type { EngineOptions } from "./serve_options.ts";
 
 export interface HostFacts {
@@ -7,11 +8,10 @@ export interface HostFacts {
   readonly ncpu: number;
   /** Bytes of memory. */
   readonly memTotal: number;
-  /**
-   * Controllers whose limits berth applies to containers. Empty: a limit then becomes Docker's warning. Not the
-   * same as what is delegated (`cgroups.controllers`), which berth may not use yet.
-   */
+  /** Controllers whose limits berth applies to containers. A limit of another becomes Docker's warning. */
   readonly cgroupControllers: readonly string[];
+  /** Swap can be limited as well. */
+  readonly swapLimit: boolean;
   readonly cgroups: CgroupFacts;
   /** Release of the kernel, "6.1.0-18-amd64". */
   readonly kernel: string;
@@ -44,16 +44,35 @@ export function countCpuList(list: string): number {
   return count;
 }
 
+const NO_CGROUPS: CgroupFacts = {
+  version: "2",
+  driver: "none",
+  controllers: [],
+  path: "",
+  reason: "nobody has looked",
+};
+
+/** What came of taking up the cgroups. */
+export interface CgroupOutcome {
+  readonly facts: CgroupFacts;
+  /** undefined: no limits. */
+  readonly manager: Pick<CgroupManager, "controllers" | "swap"> | undefined;
+}
+
 /** Reads the facts of this machine. */
-export function readHostFacts(options: Pick<EngineOptions, "uid" | "idMap">): HostFacts {
+export function readHostFacts(
+  options: Pick<EngineOptions, "uid" | "idMap">,
+  cgroups: CgroupOutcome = { facts: NO_CGROUPS, manager: undefined },
+): HostFacts {
   const meminfo = Deno.readTextFileSync("/proc/meminfo");
   const status = Deno.readTextFileSync("/proc/self/status");
   const allowed = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
   return {
     ncpu: countCpuList(allowed) || navigator.hardwareConcurrency,
     memTotal: Number(/^MemTotal:\s*(\d+) kB/m.exec(meminfo)?.[1] ?? 0) * 1024,
-    cgroupControllers: [],
-    cgroups: detectCgroups(options.uid, Deno.env.get("XDG_RUNTIME_DIR")),
+    cgroupControllers: cgroups.manager?.controllers ?? [],
+    swapLimit: cgroups.manager?.swap ?? false,
+    cgroups: cgroups.facts,
     kernel: Deno.osRelease(),
     machine: Deno.build.arch,
     isRootless: options.uid !== 0,

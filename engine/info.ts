@@ -1,4 +1,5 @@
 /** `GET /info` and `GET /version`. */
+import { hints } from "../base/hints.ts";
 import { API_VERSION, buildTime, gitCommit, MIN_API_VERSION, packaging, VERSION } from "../base/version.ts";
 import type { GraphDriver } from "../fs/graph_driver.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
@@ -78,7 +79,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       Log: ["json-file", "none"],
     },
     MemoryLimit: limits("memory"),
-    SwapLimit: limits("memory"),
+    SwapLimit: facts.swapLimit,
     CpuCfsPeriod: limits("cpu"),
     CpuCfsQuota: limits("cpu"),
     CPUShares: limits("cpu"),
@@ -92,7 +93,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     NGoroutines: 1,
     SystemTime: new Date().toISOString(),
     LoggingDriver: input.logDriver,
-    CgroupDriver: facts.cgroupControllers.length > 0 ? facts.cgroups.driver : "none",
+    CgroupDriver: facts.cgroups.driver,
     CgroupVersion: facts.cgroups.version,
     NEventsListener: input.eventListeners,
     KernelVersion: facts.kernel,
@@ -137,10 +138,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     ],
     CDISpecDirs: null,
     Warnings: [
-      ...(facts.cgroupControllers.length > 0 ? [] : [
-        "WARNING: No cgroup limits (memory, CPU, processes): this version of berth does not apply them yet" +
-        (facts.cgroups.driver === "none" ? `, and ${facts.cgroups.reason}` : ""),
-      ]),
+      ...limitWarnings(facts),
       ...networkWarnings(input.networks),
       ...input.warnings.map((warning) => warning.startsWith("WARNING") ? warning : `WARNING: ${warning}`),
     ],
@@ -159,6 +157,43 @@ function networkWarnings({ problem, hello }: InfoInput["networks"]): string[] {
   return [
     "WARNING: Containers cannot connect to the outside" +
     (reason === undefined ? "" : `: ${reason.detail}${reason.hint === undefined ? "" : `: ${reason.hint}`}`),
+  ];
+}
+
+/** In Docker's words where it has some. */
+function limitWarnings(facts: HostFacts): string[] {
+  const { driver, version, reason } = facts.cgroups;
+  if (driver === "none") {
+    return [
+      version === "1"
+        ? "WARNING: Running in rootless-mode without cgroups. To enable cgroups in rootless-mode, you need to boot the system in cgroup v2 mode."
+        : "WARNING: Running in rootless-mode without cgroups. Systemd is required to enable cgroups in rootless-mode.",
+      `WARNING: No cgroup limits (memory, CPU, processes): ${reason}`,
+    ];
+  }
+  const has = (controller: string) => facts.cgroupControllers.includes(controller);
+  const missing = ["cpu", "cpuset", "io", "memory", "pids"].filter((controller) => !has(controller));
+  return [
+    ...(has("memory") ? [] : ["WARNING: No memory limit support"]),
+    ...(facts.swapLimit ? [] : ["WARNING: No swap limit support"]),
+    ...(has("cpu") ? [] : [
+      "WARNING: No cpu cfs quota support",
+      "WARNING: No cpu cfs period support",
+      "WARNING: No cpu shares support",
+    ]),
+    ...(has("cpuset") ? [] : ["WARNING: No cpuset support"]),
+    ...(has("pids") ? [] : ["WARNING: No pids limit support"]),
+    ...(has("io") ? [] : [
+      "WARNING: No io.weight support",
+      "WARNING: No io.weight (per device) support",
+      "WARNING: No io.max (rbps) support",
+      "WARNING: No io.max (wbps) support",
+      "WARNING: No io.max (riops) support",
+      "WARNING: No io.max (wiops) support",
+    ]),
+    ...(missing.length === 0
+      ? []
+      : [`WARNING: Not delegated to you: ${missing.join(", ")}\n${hints.cgroupDelegation}`]),
   ];
 }
 

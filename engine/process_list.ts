@@ -48,16 +48,22 @@ export function readProcesses(): ProcessStat[] {
 
 /**
  * The container's processes: everything below its first process, and below its shim, whose children are the execs.
- * Who has only joined the container's PID namespace has another shim and does not count.
+ * Who has only joined the container's PID namespace has another shim and does not count. With a cgroup it is those that are in it.
  *
  * @param init pid of the container's first process.
  * @param shim the container's shim; its start time (field 22 of stat) tells it from a later process of that pid.
+ * @param cgroup pids of the container's cgroup, where there is one.
  */
 export function containerProcesses(
   init: number,
   shim?: { readonly pid: number; readonly startTime: string } | null,
   all: readonly ProcessStat[] = readProcesses(),
+  cgroup?: readonly number[],
 ): ProcessStat[] {
+  if (cgroup !== undefined && cgroup.length > 0) {
+    const inside = new Set(cgroup);
+    return all.filter(({ pid }) => inside.has(pid)).sort((a, b) => a.pid - b.pid);
+  }
   const roots = new Set<number>([init]);
   if (shim && all.some((p) => p.pid === shim.pid && String(p.startTicks) === shim.startTime)) {
     roots.add(shim.pid);

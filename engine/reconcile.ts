@@ -1,7 +1,9 @@
 import { messageOf } from "../base/errors.ts";
 import type { ShimState } from "../runtime/protocol.ts";
+import { Cgroup } from "../cgroups/cgroup.ts";
 import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
+import { findCgroup } from "./container_cgroup.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { sweepContainer } from "./create.ts";
 import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
@@ -116,9 +118,12 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
   const held = ref === null ? undefined : await askShim(ref.dir);
   if (ref !== null && held !== undefined && held.state.containerId === record.id) {
     const { client, state } = held;
+    const cgroupPath = record.state.cgroupPath || findCgroup(record.id, state.pid ?? 0);
     const wasStarting = record.state.status === "starting";
     ctx.containers.saveState(container, {
       status: "running",
+      cgroupPath,
+      paused: cgroupPath !== "" && new Cgroup(cgroupPath).frozen,
       pid: state.pid ?? 0,
       pidStartTime: state.startTime ?? "",
       startedAt: state.startedAt ?? nowRfc3339(),

@@ -121,6 +121,7 @@ export function rehearsalContext(ctx: EngineContext, dir: string): EngineContext
     dataRoot: dir,
     execRoot: dir,
     driver,
+    cgroups: undefined,
     images,
     containers: new ContainerTable(store),
     networks,

@@ -2,6 +2,7 @@ import { conflict, EngineError, messageOf } from "../base/errors.ts";
 import type { Container } from "./container.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
+import { releaseCgroup } from "./container_cgroup.ts";
 import { releaseSharedMemory } from "./shared_memory.ts";
 import { releaseVolumes, removeAnonymousVolumes } from "./container_volumes.ts";
 import { killAndWait } from "./signals.ts";
@@ -26,8 +27,10 @@ export async function removeContainer(
 ): Promise<void> {
   const refuse = () =>
     conflict(
-      `cannot remove container "/${container.record.name}": container is ${container.record.state.status}: ` +
-        "stop the container before removing or force remove",
+      `cannot remove container "/${container.record.name}": container is ` +
+        (container.record.state.paused
+          ? "paused and must be unpaused first"
+          : `${container.record.state.status}: stop the container before removing or force remove`),
     );
   if (container.record.state.status === "removing" && !force) {
     throw conflict(`removal of container ${container.id} is already in progress`);
@@ -47,8 +50,9 @@ export async function removeContainer(
   });
 }
 
-/** Gives up what the engine has mounted for a container that has ended: its root, its shared memory. May be repeated. */
+/** Gives up what the engine holds for a container that has ended: its cgroup, its shared memory, its root. May be repeated. */
 export async function releaseMounts(ctx: EngineContext, record: ContainerRecord): Promise<void> {
+  releaseCgroup(ctx, record);
   releaseSharedMemory(ctx, record);
   releaseVolumes(ctx, record);
   await ctx.driver.release(record.id);

@@ -8,6 +8,7 @@ import { ImageStore } from "../image/image_store.ts";
 import { effectivePools } from "../net/ipam_pools.ts";
 import { NetdClient } from "../net/netd/client.ts";
 import { endpointsOf } from "./container_network.ts";
+import { takeUpCgroups } from "./cgroup_options.ts";
 import { ContainerTable } from "./container_table.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { type EngineSettings, mergeSettings } from "./daemon_config.ts";
@@ -73,6 +74,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   using _lock = lockDataRoot(kernel, settings.dataRoot);
   useProxies(settings.proxies);
   for (const warning of [...options.warnings, ...settings.warnings]) log.warn(warning);
+  const cgroups = takeUpCgroups(settings.cgroupDriver, options.uid, (line) => log.warn(line));
   using store = new Store(`${settings.dataRoot}/berth.db`);
   const { driver } = await probeGraphDriver({
     root: settings.dataRoot,
@@ -109,6 +111,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     execRoot: settings.execRoot,
     kernel,
     driver,
+    cgroups: (await cgroups).manager,
     images,
     containers,
     events,
@@ -122,7 +125,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     networks,
     volumes: new VolumeTable(store.db, settings.dataRoot, kernel),
     trees: new TreeThreads(),
-    facts: readHostFacts(options),
+    facts: readHostFacts(options, await cgroups),
     get defaults() {
       return live.current.defaults;
     },
@@ -162,6 +165,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     await server.close();
     pool.close();
     await networks.close();
+    ctx.cgroups?.close();
     for (const container of ctx.containers.all()) container.cancelRestart();
     removePidfile(settings.pidfile);
   }

@@ -21,6 +21,11 @@ export interface EngineOptions {
   readonly registryMirrors?: readonly string[];
   /** Flags about networks that were given, by their keys in daemon.json. */
   readonly network?: Readonly<Record<string, unknown>>;
+  readonly cgroupDriver?: string;
+  readonly cgroupParent?: string;
+  readonly cgroupnsMode?: string;
+  /** dockerd's: "native.cgroupdriver=systemd". */
+  readonly execOptions?: readonly string[];
   /** The user outside of the namespace. */
   readonly uid: number;
   readonly gid: number;

@@ -25,6 +25,8 @@ export class ShimFailure extends Error {
 
 export interface ShimEvents {
   onExit?: (record: ExitRecord) => void;
+  /** Processes of the container were killed for want of memory. */
+  onOom?: () => void;
   onExecExit?: (event: { execId: string; exitCode: number; finishedAt: string }) => void;
   /** After a shutdown with `again`: it can be connected to in the new directory. */
   onReady?: () => void;
@@ -124,9 +126,14 @@ export class ShimClient implements Disposable {
       if (message.event === "ready") return this.#events.onReady?.();
       const deliver = () => {
         if (message.event === "exit") this.#events.onExit?.(message.record);
+        else if (message.event === "oom") this.#events.onOom?.();
         else this.#events.onExecExit?.(message);
       };
-      const known = message.event === "exit" ? this.#events.onExit : this.#events.onExecExit;
+      const known = message.event === "exit"
+        ? this.#events.onExit
+        : message.event === "oom"
+        ? this.#events.onOom
+        : this.#events.onExecExit;
       if (known === undefined) this.#early.push(deliver);
       else queueMicrotask(deliver);
       return;

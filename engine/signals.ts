@@ -3,6 +3,7 @@ import { SIGKILL, signalNumber } from "../ffi/signals.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { isAlive } from "../base/process_identity.ts";
+import { thaw } from "./pause.ts";
 import { signalProcess } from "./process_signal.ts";
 
 /** Seconds between the stop signal and SIGKILL when neither the caller nor the container says otherwise. */
@@ -38,6 +39,7 @@ export async function killContainer(
   const sent = sendSignal(ctx, container, number);
   containerEvent(ctx, container.record, "kill", { signal: String(number) });
   await sent;
+  if (number === stopSignalOf(container)) await thaw(ctx, container);
 }
 
 function notRunning(container: Container, what: string): EngineError {
@@ -85,6 +87,7 @@ export async function killAndWait(ctx: EngineContext, container: Container): Pro
   const sent = sendSignal(ctx, container, SIGKILL);
   containerEvent(ctx, container.record, "kill", { signal: String(SIGKILL) });
   await sent;
+  await thaw(ctx, container);
   if (!await within(gone, KILL_GRACE_MS)) {
     throw new EngineError(
       "system",
@@ -140,6 +143,7 @@ async function stopRunning(
   const sent = sendSignal(ctx, container, signal);
   containerEvent(ctx, container.record, "kill", { signal: String(signal) });
   await sent;
+  await thaw(ctx, container);
   if (seconds < 0) await gone;
   else if (!await within(gone, seconds * 1000)) await killAndWait(ctx, container);
 }

@@ -7,6 +7,7 @@ import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { type ContainerNetwork, withoutRun } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import { acquireCgroup, cgroupPathFor } from "./container_cgroup.ts";
 import { buildContainerSpec } from "./container_spec.ts";
 import { acquireVolumes } from "./container_volumes.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
@@ -43,6 +44,9 @@ import { explainStartFailure } from "./start_failure.ts";
 export function startContainer(ctx: EngineContext, container: Container): Promise<void> {
   return container.mutex.run(async () => {
     const { status } = container.record.state;
+    if (container.record.state.paused) {
+      throw conflict("cannot start a paused container, try unpause instead");
+    }
     if (status === "running") throw new EngineError("not-modified", "container already started");
     if (container.removed || status === "removing" || status === "dead") {
       throw conflict("container is marked for removal and cannot be started");
@@ -90,7 +94,8 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     const spec = containerSpec(ctx, container, { rootfs, hostMounts, namespaces, shmPath });
     const starts = container.record.starts + 1;
     const exitFile = `${container.record.dir}/exit-${starts}.json`;
-    ctx.containers.saveState(container, { status: "starting" }, {
+    const cgroupPathSoon = cgroupPathFor(ctx, container.record);
+    ctx.containers.saveState(container, { status: "starting", cgroupPath: cgroupPathSoon }, {
       shim: shim.ref,
       exitFile,
       starts,
@@ -98,13 +103,16 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     });
     container.shim = shim.client;
     followShim(ctx, container, shim, startLocked);
+    const cgroupPath = await acquireCgroup(ctx, container, shim.init.pid);
+    // Where systemd has put it: found again by its process, should the engine end before this is written.
+    ctx.containers.changeMemory(container, { cgroupPath: cgroupPath ?? "" }, {});
     const dir = shim.ref.dir;
     await Promise.all([...container.pendingAttach].map((pending) => pending.open(dir)));
     container.pendingAttach.clear();
     const { config } = container.record;
     const started = shim.client.request({
       op: "start",
-      spec,
+      spec: cgroupPath === undefined ? spec : { ...spec, cgroupPath },
       log: buildLogSpec(container.record),
       openStdin: config.OpenStdin ?? false,
       stdinOnce: config.StdinOnce ?? false,

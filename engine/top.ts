@@ -1,7 +1,8 @@
 /** `GET /containers/{id}/top`: the machine's `ps`, filtered to the container; without one, berth's own reader of /proc. */
 import { conflict, EngineError, invalid } from "../base/errors.ts";
+import { cgroupOf } from "./container_cgroup.ts";
 import type { ContainerRecord } from "./container_record.ts";
-import { containerProcesses, type ProcessStat } from "./process_list.ts";
+import { containerProcesses, type ProcessStat, readProcesses } from "./process_list.ts";
 
 export interface TopView {
   readonly Titles: string[];
@@ -28,7 +29,8 @@ export async function topView(
   if (record.state.status !== "running") throw conflict(`container ${record.id} is not running`);
   const args = psArgs || DEFAULT_PS_ARGS;
   checkPsArgs(args);
-  const processes = containerProcesses(record.state.pid, record.shim);
+  const inCgroup = cgroupOf(record)?.processes();
+  const processes = containerProcesses(record.state.pid, record.shim, readProcesses(), inCgroup);
   let output: Deno.CommandOutput;
   try {
     output = await new Deno.Command(ps, {

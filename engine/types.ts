@@ -218,6 +218,9 @@ export interface LogsOptions {
   readonly tail: number | undefined;
 }
 
+/** Docker's statistics of a container. */
+export type StatsView = Readonly<Record<string, unknown>>;
+
 export type WaitCondition = "not-running" | "next-exit" | "removed";
 export interface WaitResult {
   readonly StatusCode: number;
@@ -255,6 +258,14 @@ export interface Engine extends FileOperations, ImageTransfers, NetworkOperation
   rename(id: string, name: string): Promise<void>;
   resize(id: string, size: { rows: number; cols: number }): Promise<void>;
   top(id: string, psArgs: string | undefined): Promise<{ Titles: string[]; Processes: string[][] }>;
+  pause(id: string): Promise<void>;
+  unpause(id: string): Promise<void>;
+  /** Limits and restart policy; what is zero or missing stays. */
+  update(id: string, request: HostConfig): Promise<{ Warnings: string[] }>;
+  /** One view each second, until the container is removed. */
+  stats(id: string, signal: AbortSignal): Promise<AsyncIterable<StatsView>>;
+  /** One view; unless `oneShot`, with that of a second before beside it. */
+  statsOnce(id: string, oneShot: boolean, signal: AbortSignal): Promise<StatsView>;
   // exec
   execCreate(id: string, request: ExecCreateRequest): Promise<{ Id: string }>;
   /** Like attach; with `detach` it resolves once started and `onReady` is not called. */

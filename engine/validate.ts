@@ -206,7 +206,8 @@ function validateModes(host: HostConfig): void {
   if (!["", "default"].includes(isolation)) throw invalid(`invalid isolation '${isolation}' on linux`);
 }
 
-function validateRestart(host: HostConfig): { Name: string; MaximumRetryCount: number } {
+/** @throws {EngineError} invalid. */
+export function validateRestart(host: HostConfig): { Name: string; MaximumRetryCount: number } {
   const { Name: name = "", MaximumRetryCount: count = 0 } = host.RestartPolicy ?? {};
   switch (name) {
     case "always":

@@ -19,12 +19,14 @@ const BLKIO_DEVICE_LIMITS = [
  * Checks the limits. Those that no delegated controller can apply are dropped with a warning, as Docker does;
  * `NanoCpus` (docker run --cpus) is an error then, as in Docker.
  *
+ * @param options.update for a container that has limits already: what is not said stays.
  * @returns the fields of HostConfig to put in place of the request's.
  * @throws EngineError invalid.
  */
 export function validateResources(
   requested: HostConfig,
   facts: HostFacts,
+  options: { readonly update?: boolean } = {},
 ): { resources: Partial<HostConfig>; warnings: string[] } {
   const warnings: string[] = [];
   const has = (controller: string) => facts.cgroupControllers.includes(controller);
@@ -44,7 +46,7 @@ export function validateResources(
   if (memory > 0 && swap > 0 && swap < memory) {
     throw invalid("Minimum memoryswap limit should be larger than memory limit, see usage");
   }
-  if (memory === 0 && swap > 0) {
+  if (memory === 0 && swap > 0 && !options.update) {
     throw invalid("You should always set the Memory limit when using Memoryswap limit, see usage");
   }
   if (swap < -1) throw invalid(`Invalid value: ${swap}, memory swap must be -1, 0 or more`);
@@ -64,7 +66,13 @@ export function validateResources(
     memory = 0;
     swap = -1;
   }
-  if (memory > 0 && swap === 0) swap = memory * 2;
+  if (memory > 0 && swap === 0 && !options.update) swap = memory * 2;
+  if (memory > 0 && swap !== -1 && !facts.swapLimit) {
+    warnings.push(
+      "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.",
+    );
+    swap = -1;
+  }
   if (swappiness !== null) {
     // cgroup version 2, the only one berth can use, has no swappiness.
     warnings.push(
@@ -126,6 +134,13 @@ export function validateResources(
   }
   if (number("IOMaximumBandwidth") !== 0 || number("IOMaximumIOps") !== 0) {
     throw invalid("Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps");
+  }
+  const rules = requested["DeviceCgroupRules"];
+  if (Array.isArray(rules) && rules.length > 0) {
+    // A filter of devices (eBPF) needs rights over the whole machine; without one a container has the rights of its user, and no more.
+    warnings.push(
+      "Your kernel does not support device cgroup rules in a user namespace. Device cgroup rules discarded.",
+    );
   }
   return { resources: out, warnings };
 }

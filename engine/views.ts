@@ -25,8 +25,9 @@ export interface ListExtra extends Pick<InspectExtra, "sizeRw" | "sizeRootFs"> {
   readonly now?: number;
 }
 
-/** Status in Docker's words: what berth alone knows is shown as what it was before. */
+/** Status in Docker's words, "paused" among them: what berth alone knows is shown as what it was before. */
 export function statusOf(state: ContainerState): string {
+  if (state.status === "running" && state.paused) return "paused";
   if (state.status !== "starting") return state.status;
   return state.hasBeenStarted ? "exited" : "created";
 }
@@ -37,6 +38,8 @@ export function statusText(state: ContainerState, now: number = Date.now()): str
   switch (statusOf(state)) {
     case "running":
       return `Up ${since(state.startedAt)}${healthText(state)}`;
+    case "paused":
+      return `Up ${since(state.startedAt)} (Paused)`;
     case "restarting":
       return `Restarting (${state.exitCode}) ${since(state.finishedAt)} ago`;
     case "removing":
@@ -62,8 +65,8 @@ function stateView(state: ContainerState): Record<string, unknown> {
   return {
     Status: status,
     // As in Docker, a container that waits for its restart counts as running.
-    Running: status === "running" || status === "restarting",
-    Paused: false,
+    Running: ["running", "paused", "restarting"].includes(status),
+    Paused: status === "paused",
     Restarting: status === "restarting",
     OOMKilled: state.oomKilled,
     Dead: status === "dead",

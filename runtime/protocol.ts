@@ -100,6 +100,8 @@ export type ShimMessage =
   | { readonly seq: number; readonly ok: false; readonly error: StartFailure }
   | { readonly event: "exit"; readonly record: ExitRecord }
   | { readonly event: "ready" }
+  /** Processes of the container were killed for want of memory, maybe not its first one. */
+  | { readonly event: "oom" }
   | {
     readonly event: "exec-exit";
     readonly execId: string;

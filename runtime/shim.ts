@@ -17,6 +17,7 @@ import { endDescendants, reapAdopted } from "./shim_descendants.ts";
 import { Execs, whenDrained } from "./shim_exec.ts";
 import { childReaped, exitCode, InitProcess, isOwnChild } from "./shim_init_process.ts";
 import { LogWriter } from "./shim_log.ts";
+import { OomWatch } from "./shim_oom.ts";
 import { note } from "../base/note.ts";
 import { EventLoop } from "../ffi/event_loop.ts";
 import { ProcessStreams } from "./shim_streams.ts";
@@ -39,6 +40,7 @@ type ExecRequestMessage = Extract<ShimRequest, { op: "exec" }>;
 interface Container {
   readonly request: StartRequest;
   readonly startedAt: string;
+  readonly oom: OomWatch;
 }
 
 export class Shim {
@@ -226,7 +228,8 @@ export class Shim {
           if (!this.#control.connected) this.#leave();
           return;
         }
-        this.#container = { request, startedAt: timestamp() };
+        const oom = new OomWatch(kernel, this.#loop, spec.cgroupPath, () => this.#report({ event: "oom" }));
+        this.#container = { request, startedAt: timestamp(), oom };
         if (result.master !== undefined) this.#streams.openTerminal(result.master, request.openStdin);
         this.#streams.start(log);
         this.#writeState();
@@ -252,18 +255,27 @@ export class Shim {
       return;
     }
     const finishedAt = timestamp();
+    // At once: a cgroup without processes may be removed.
+    const oomKilled = container.oom.finish();
     if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel, childReaped);
-    whenDrained(this.#loop, this.#streams, () => this.#recordExit(container, exit, finishedAt));
+    whenDrained(
+      this.#loop,
+      this.#streams,
+      () => this.#recordExit(container, exit, { finishedAt, oomKilled }),
+    );
   }
 
-  #recordExit(container: Container, exit: ChildExit, finishedAt: string): void {
+  #recordExit(
+    container: Container,
+    exit: ChildExit,
+    end: Pick<ExitRecord, "finishedAt" | "oomKilled">,
+  ): void {
     const record: ExitRecord = {
       containerId: container.request.spec.id,
       exitCode: exitCode(exit),
       signal: exit.signal ?? null,
-      oomKilled: false,
       startedAt: container.startedAt,
-      finishedAt,
+      ...end,
       pid: this.#init.pid,
     };
     this.#exit = record;

@@ -193,6 +193,22 @@ const hostConfig = struct("container.HostConfig", {
   Init: opt(bool),
 });
 
+/** Body of POST /containers/{id}/update: what of it may be changed later. */
+export const updateBody = struct("container.UpdateConfig", {
+  RestartPolicy: opt(struct("container.RestartPolicy", { Name: opt(text), MaximumRetryCount: opt(int64) })),
+  CpuShares: opt(int64),
+  Memory: opt(int64),
+  NanoCpus: opt(int64),
+  BlkioWeight: opt(uint16),
+  CpuPeriod: opt(int64),
+  CpuQuota: opt(int64),
+  CpusetCpus: opt(text),
+  CpusetMems: opt(text),
+  MemoryReservation: opt(int64),
+  MemorySwap: opt(int64),
+  PidsLimit: opt(int64),
+});
+
 /** Body of POST /containers/create: the configuration's own fields, and two more. */
 export const createBody = struct("container.CreateRequest", {
   ...configFields,

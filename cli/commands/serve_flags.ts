@@ -7,9 +7,17 @@ import { int } from "../flags/values.ts";
 import { NETWORK_SERVE_FLAGS, networkOptions } from "./serve_network_flags.ts";
 
 export const SERVE_FLAGS = {
+  "cgroup-driver": text("Who makes containers' cgroups (default: whoever can)", {
+    completes: ["systemd", "cgroupfs", "none"],
+  }),
+  "cgroup-parent": text("Set parent cgroup for all containers"),
   "config-file": text("Daemon configuration file", { completes: "file" }),
   "data-root": text("Root directory of persistent state", { completes: "dir" }),
+  "default-cgroupns-mode": text(`Default mode for containers cgroup namespace ("host" | "private")`, {
+    completes: ["host", "private"],
+  }),
   "debug": bool("Enable debug mode", { short: "D" }),
+  "exec-opt": list("Runtime execution options"),
   "exec-root": text("Root directory for execution state files", { completes: "dir" }),
   "host": list("Daemon socket(s) to connect to", { short: "H" }),
   "insecure-registry": list("Enable insecure registry communication"),
@@ -43,6 +51,10 @@ export interface ServeOptions {
   registryMirrors?: string[];
   /** Flags about networks that were given, by their keys in daemon.json. */
   network?: Record<string, unknown>;
+  cgroupDriver?: string;
+  cgroupParent?: string;
+  cgroupnsMode?: string;
+  execOptions?: string[];
   /** Names of the flags that were given: the configuration file must not say the same. */
   flagsGiven: string[];
 }
@@ -70,9 +82,18 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
       return refuse(`invalid logging level: ${values["log-level"]}`, FLAG_ERROR_EXIT);
     }
     if (values["shim-pool"] < 0) return refuse("--shim-pool cannot be negative", FLAG_ERROR_EXIT);
-    const given = (name: "data-root" | "exec-root" | "storage-driver" | "pidfile" | "config-file") =>
-      values[name] === "" ? undefined : values[name];
-    const listGiven = (name: "insecure-registry" | "registry-mirror") =>
+    const given = (
+      name:
+        | "data-root"
+        | "exec-root"
+        | "storage-driver"
+        | "pidfile"
+        | "config-file"
+        | "cgroup-driver"
+        | "cgroup-parent"
+        | "default-cgroupns-mode",
+    ) => values[name] === "" ? undefined : values[name];
+    const listGiven = (name: "insecure-registry" | "registry-mirror" | "exec-opt") =>
       changed.has(name) ? values[name] : undefined;
     return {
       ok: true,
@@ -89,6 +110,10 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
         ...optional("insecureRegistries", listGiven("insecure-registry")),
         ...optional("registryMirrors", listGiven("registry-mirror")),
         ...optional("network", networkOptions(values, changed)),
+        ...optional("cgroupDriver", given("cgroup-driver")),
+        ...optional("cgroupParent", given("cgroup-parent")),
+        ...optional("cgroupnsMode", given("default-cgroupns-mode")),
+        ...optional("execOptions", listGiven("exec-opt")),
         ...optional("shimPool", changed.has("shim-pool") ? values["shim-pool"] : undefined),
       },
     };

@@ -11,6 +11,7 @@ export const FACTS: HostFacts = {
   ncpu: 2,
   memTotal: 8 * 1024 ** 3,
   cgroupControllers: [],
+  swapLimit: false,
   cgroups: { version: "2", driver: "none", controllers: [], path: "", reason: "not delegated" },
   kernel: "6.1.0-18-amd64",
   machine: "x86_64",

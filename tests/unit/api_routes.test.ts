@@ -122,8 +122,8 @@ describe("system", () => {
     for (
       const [method, path] of [
         ["POST", "/build"],
-        ["POST", "/containers/x/pause"],
-        ["GET", "/containers/x/stats"],
+        ["POST", "/containers/x/checkpoints"],
+        ["GET", "/containers/x/attach/ws"],
       ] as const
     ) {
       const { status, body } = await ask({}, method, path);

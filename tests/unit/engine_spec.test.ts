@@ -345,7 +345,7 @@ describe("validateCreate()", () => {
   });
 
   it("keeps limits where controllers are delegated", () => {
-    const facts = { ...FACTS, cgroupControllers: ["cpu", "memory", "pids", "cpuset", "io"] };
+    const facts = { ...FACTS, cgroupControllers: ["cpu", "memory", "pids", "cpuset", "io"], swapLimit: true };
     const { hostConfig, warnings } = validateCreate(
       createRequest({}, { Memory: 64 * MB, NanoCpus: 1.5e9, PidsLimit: 9, CpusetCpus: "0" }),
       facts,
