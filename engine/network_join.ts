@@ -1,4 +1,5 @@
 /** A container's way into its networks and out of them: what Docker calls allocateNetwork and releaseNetwork. */
+import { addressBytes, parseAddress } from "../base/address.ts";
 import { EngineError } from "../base/errors.ts";
 import type { ProcessIdentity } from "../base/process_identity.ts";
 import {
@@ -9,7 +10,7 @@ import {
   type NamedNetwork,
   planEndpoint,
 } from "../net/network_endpoint.ts";
-import { randomMac } from "../net/network_mac.ts";
+import { macOfAddress, randomMac } from "../net/network_mac.ts";
 import { OPTION } from "../net/network_options.ts";
 import type { SandboxState } from "../net/netd/protocol.ts";
 import type { PublishedPort } from "../net/network_host_ports.ts";
@@ -126,13 +127,21 @@ export function takePlace(
     dnsNames: endpointNames(record, network.name, plan.aliases),
     addresses,
     // An ipvlan has the address of its parent.
-    mac: plan.mac ?? (isLink && driver !== "ipvlan" ? randomMac() : ""),
+    mac: plan.mac ?? (isLink && driver !== "ipvlan" ? macFor(addresses.ipv4?.address) : ""),
     gatewayPriority: plan.gatewayPriority,
     interface: isLink ? wanted || interfaceName(taken, prefix) : "",
     ...gatewaysOf(network),
   };
   table.register(endpoint);
   return { networkId: network.id, settings, endpoint };
+}
+
+/**
+ * One address always has the same MAC: what bridge and neighbours remember of a container that had the address before stays true, and
+ * nobody waits seconds for their caches.
+ */
+function macFor(ipv4: string | undefined): string {
+  return ipv4 === undefined ? randomMac() : macOfAddress(addressBytes(parseAddress(ipv4)));
 }
 
 /** Names in DNS; none on the default bridge. */

@@ -7,7 +7,7 @@ export function randomMac(): string {
   return macText(bytes);
 }
 
-/** `02:42:` and the four bytes of an IPv4 address: endpoints of overlay networks, which is how hosts agree on them. */
+/** `02:42:` and the four bytes of an IPv4 address: who knows the address knows the MAC, other hosts of an overlay network too. */
 export function macOfAddress(ipv4: Uint8Array): string {
   if (ipv4.length !== 4) throw new RangeError(`No IPv4 address: ${ipv4.length} bytes`);
   return macText(Uint8Array.of(0x02, 0x42, ...ipv4));
