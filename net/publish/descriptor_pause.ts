@@ -1,7 +1,7 @@
 import { note } from "../../base/note.ts";
 import { RLIMIT_NOFILE } from "../../ffi/constants.ts";
 import { SysError } from "../../ffi/errno.ts";
-import { EventLoop } from "../../ffi/event_loop.ts";
+import type { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 
 /** Descriptors that clients cannot have: the engine's orders need some. */
@@ -29,7 +29,7 @@ export class DescriptorPause {
     return fd >= this.#highest;
   }
 
-  /** Stops watching `fd` for a moment. */
+  /** Stops watching `fd`, an open one, until there are descriptors again. */
   pause(fd: number, isOpen: () => boolean, events: number): void {
     const now = performance.now();
     if (now - this.#told > SILENCE_MS) {
@@ -37,9 +37,26 @@ export class DescriptorPause {
       note(`all ${this.#highest} descriptors are in use: new connections to published ports wait`);
     }
     this.#loop.change(fd, undefined);
+    this.#wait(fd, isOpen, events);
+  }
+
+  #wait(fd: number, isOpen: () => boolean, events: number): void {
     this.#loop.after(PAUSE_MS, () => {
-      if (isOpen()) this.#loop.change(fd, events);
+      if (!isOpen()) return;
+      if (this.#isFull(fd)) this.#wait(fd, isOpen, events);
+      else this.#loop.change(fd, events);
     });
+  }
+
+  #isFull(fd: number): boolean {
+    try {
+      const next = kernel.dupCloexec(fd);
+      kernel.close(next);
+      return this.isLate(next);
+    } catch (error) {
+      if (!isOutOfDescriptors(error)) throw error;
+      return true;
+    }
   }
 }
 

@@ -22,6 +22,7 @@ import type { PortRequest } from "../network_ports.ts";
 import type { Relay } from "../relay/relay.ts";
 import { DescriptorPause } from "./descriptor_pause.ts";
 import { bindFailed, type HostSocket, openHostSocket, type PortTarget } from "./host_socket.ts";
+import { reassembleFragments } from "./reassembly.ts";
 import { type PublishContext, TcpPort } from "./tcp_port.ts";
 import { type UDP_LIMITS, UdpFlows, UdpPort } from "./udp_port.ts";
 
@@ -63,8 +64,11 @@ export class Publisher implements SandboxPublisher, Disposable {
   constructor({ limits, ...deps }: PublisherDeps) {
     this.#context = { ...deps, descriptors: new DescriptorPause(deps.loop) };
     this.#udp = new UdpFlows(this.#context, new DatagramBuffer(), limits);
+    reassembleFragments(deps.host);
     // a client that comes again from the same port is not kept waiting by the end of its last connection
     deps.host.sysctl("ipv4.tcp_tw_reuse", "1");
+    // half a minute; nobody is asked on the way to a container but this kernel
+    deps.host.sysctl("ipv4.tcp_syn_retries", "4");
     // a container that is gone without a word: its kernel was this one
     deps.host.sysctl("ipv4.tcp_keepalive_time", "60");
     deps.host.sysctl("ipv4.tcp_keepalive_intvl", "10");

@@ -16,6 +16,7 @@ import type { PublishedPort } from "../../net/network_host_ports.ts";
 import type { PortRequest } from "../../net/network_ports.ts";
 import { socketAddress } from "../../net/publish/host_socket.ts";
 import { Publisher, type PublisherDeps } from "../../net/publish/publisher.ts";
+import { SpliceRelay } from "../../net/relay/splice_relay.ts";
 import { type Container, World } from "./outbound_world.ts";
 
 /** A network namespace, as sockets are made in it. */
@@ -36,9 +37,10 @@ export class PublishWorld extends World {
   readonly #home = k.open("/proc/thread-self/ns/net", 0);
   #lines = 0;
 
-  constructor(options: Pick<PublisherDeps, "limits"> = {}) {
+  constructor({ maxPipes, ...options }: Pick<PublisherDeps, "limits"> & { readonly maxPipes?: number } = {}) {
     super({ bare: true });
-    const { loop, host, relay, topology } = this;
+    const { loop, host, topology } = this;
+    const relay = maxPipes === undefined ? this.relay : new SpliceRelay(loop, { maxPipes });
     this.publisher = new Publisher({ loop, host, relay, calls: net, topology, ...options });
   }
 
@@ -139,6 +141,12 @@ export class PublishWorld extends World {
       return socket;
     });
     return new Datagrams(this.loop, fd);
+  }
+
+  /** Lets everything go on for so long, where the test is that nothing happens. */
+  turnFor(ms: number): void {
+    const end = performance.now() + ms;
+    while (performance.now() < end) this.loop.turn(Math.max(0, Math.ceil(end - performance.now())));
   }
 
   override [Symbol.dispose](): void {
@@ -313,7 +321,10 @@ export class Datagrams {
   /** Sends everything back, when it is set. */
   echoes = false;
 
+  readonly #loop: EventLoop;
+
   constructor(loop: EventLoop, fd: number) {
+    this.#loop = loop;
     this.fd = fd;
     const buffer = new Uint8Array(65536);
     loop.add(fd, EPOLLIN, () => {
@@ -333,6 +344,11 @@ export class Datagrams {
         if (this.echoes) net.sendto(fd, buffer.subarray(0, length), from);
       }
     });
+  }
+
+  close(): void {
+    this.#loop.remove(this.fd);
+    k.close(this.fd);
   }
 
   send(address: string, port: number, data: string | Uint8Array): void {
