@@ -5,9 +5,9 @@ import { addressBytes, parseAddress } from "../address.ts";
 import { masked, parsePrefix } from "../address_prefix.ts";
 import type { BridgeOptions } from "../network_options.ts";
 import * as nl from "../netlink/mod.ts";
-import type { DriverDeps, NetworkDriver, Plugged, Target } from "./driver.ts";
+import type { DriverDeps, NetworkDriver, OutsideRoute, Plugged, Target } from "./driver.ts";
 import { dispense, ensure, type Undo } from "./ensure.ts";
-import { anywhere, RULE_BRIDGE, RULE_TRANSPORT } from "./ground.ts";
+import { anywhere, RULE_BRIDGE, RULE_STRANGER, RULE_TRANSPORT } from "./ground.ts";
 import type { EndpointState, NetworkState } from "./protocol.ts";
 import { TUN_NAME } from "./rootless_host.ts";
 import { sameBytes } from "./topology.ts";
@@ -74,9 +74,9 @@ export class BridgeDriver implements NetworkDriver {
     });
     this.#addresses(index, subnets, options, found !== undefined);
     this.#routes(bridge, subnets, network, found !== undefined);
-    for (const family of new Set(subnets.map((subnet) => subnet.family))) {
-      for (const rule of rulesOf(name, bridge, family)) ensure(() => nl.addRule(route, rule));
-    }
+    const rules = rulesOf(name, bridge, subnets);
+    for (const rule of rules) ensure(() => nl.addRule(route, rule));
+    if (found !== undefined) this.#dropRules(name, rules);
     this.#bridges.set(network.id, bridge);
   }
 
@@ -208,12 +208,19 @@ export class BridgeDriver implements NetworkDriver {
 
   #tableOf(bridge: Bridge, subnets: readonly BridgeSubnet[], network: NetworkState): nl.Route[] {
     const { table } = bridge;
-    const tun = nl.getLink(this.#deps.host.route, TUN_NAME)?.index;
+    const { host, outside: way = () => ({ link: TUN_NAME }) } = this.#deps;
+    const to: OutsideRoute | undefined = way();
+    const device = to === undefined ? undefined : nl.getLink(host.route, to.link)?.index;
+    const gateway4 = to?.gateway4;
     const routes: nl.Route[] = [];
-    const outside = (destination: nl.Prefix): nl.Route =>
-      network.internal || tun === undefined
-        ? { destination, table, type: "unreachable" }
-        : { destination, table, link: tun };
+    const outside = (destination: nl.Prefix): nl.Route => {
+      const v6 = destination.address.length === 16;
+      if (network.internal || device === undefined || (v6 && gateway4 !== undefined)) {
+        return { destination, table, type: "unreachable" };
+      }
+      const hop = gateway4 === undefined ? {} : { gateway: gateway4, onlink: true };
+      return { destination, table, link: device, ...hop };
+    };
     for (const { family, prefix, gateway } of subnets) {
       // Without it containers that may not reach each other would, by way of the bridge's address.
       routes.push(
@@ -227,28 +234,60 @@ export class BridgeDriver implements NetworkDriver {
     return routes;
   }
 
+  /** The rules of a bridge, but for those that are to stay. */
+  #dropRules(name: string, kept: readonly nl.Rule[] = []): void {
+    const keys = new Set(kept.map(ruleKey));
+    const { route } = this.#deps.host;
+    for (const family of this.#deps.ipv6 ? ["inet", "inet6"] as const : ["inet"] as const) {
+      for (const rule of nl.listRules(route, family)) {
+        if (rule.iif === name && RULES_OF_BRIDGES.includes(rule.priority) && !keys.has(ruleKey(rule))) {
+          dispense(() => nl.deleteRule(route, rule));
+        }
+      }
+    }
+  }
+
   #takeDown(name: string, bridge: Bridge): void {
     const { route } = this.#deps.host;
-    for (const family of [4, 6] as const) {
-      for (const rule of rulesOf(name, bridge, family)) dispense(() => nl.deleteRule(route, rule));
-    }
+    this.#dropRules(name);
     dispense(() => nl.deleteLink(route, bridge.index));
     // those without an interface do not go with it
     for (const there of nl.listRoutes(route, bridge.table)) dispense(() => nl.deleteRoute(route, there));
   }
 }
 
+/** Priorities of the rules that bridges have. */
+export const RULES_OF_BRIDGES: readonly number[] = [RULE_TRANSPORT, RULE_BRIDGE, RULE_STRANGER];
+
 /**
  * TCP and UDP to a gateway's address goes to the TUN, where it means "the host", before the local table is asked; ARP, ping and
- * what the bridge's own address needs besides are for the kernel.
+ * what the bridge's own address needs besides are for the kernel. What has the address of another network as its source gets no answer: an
+ * error would go to that one.
  */
-function rulesOf(iif: string, { table }: Bridge, family: 4 | 6): nl.Rule[] {
-  const rule = { family: family === 4 ? "inet" as const : "inet6" as const, iif, table };
+function rulesOf(iif: string, { table }: Bridge, subnets: readonly BridgeSubnet[]): nl.Rule[] {
+  const kind = (family: 4 | 6) => family === 4 ? "inet" as const : "inet6" as const;
+  const rules = subnets.flatMap(({ family, prefix: from }): nl.Rule[] => {
+    const rule = { family: kind(family), iif, from, table };
+    return [
+      { ...rule, priority: RULE_TRANSPORT, protocol: IPPROTO_TCP },
+      { ...rule, priority: RULE_TRANSPORT, protocol: IPPROTO_UDP },
+      { ...rule, priority: RULE_BRIDGE },
+    ];
+  });
+  const families = new Set(subnets.map(({ family }) => kind(family)));
   return [
-    ...[IPPROTO_TCP, IPPROTO_UDP].map((protocol) => ({ ...rule, priority: RULE_TRANSPORT, protocol })),
-    { ...rule, priority: RULE_BRIDGE },
+    ...rules,
+    ...[...families].map((family) => ({
+      family,
+      iif,
+      priority: RULE_STRANGER,
+      action: "blackhole" as const,
+    })),
   ];
 }
+
+const ruleKey = ({ family, priority, protocol, from, table }: nl.Rule): string =>
+  [family, priority, protocol, from && nl.prefixText(from), table].join();
 
 function optionsOf(network: NetworkState): BridgeOptions {
   if (network.options.driver !== "bridge") throw new TypeError(`${network.name} is no bridge`);

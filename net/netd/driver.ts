@@ -5,10 +5,19 @@ import type { Undo } from "./ensure.ts";
 import type { EndpointState, NetworkState } from "./protocol.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
 
+/** Where the default routes of bridges lead. */
+export interface OutsideRoute {
+  readonly link: string;
+  /** Undefined: the link takes packets as they are, of both families. With it, those of IPv4 only. */
+  readonly gateway4?: Uint8Array;
+}
+
 /** What drivers work with. */
 export interface DriverDeps {
   readonly host: RootlessNamespace;
   readonly ipv6: boolean;
+  /** Undefined: nowhere, which containers are told at once. By default the TUN device. */
+  readonly outside?: () => OutsideRoute | undefined;
 }
 
 /** A container's network namespace. */

@@ -18,12 +18,15 @@ import {
   TUN_NAME,
 } from "./rootless_host.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
+import type { Subnet } from "./topology.ts";
 
 /** Priorities of rules, see docs/networking.md. */
 export const RULE_MARKED = 1;
 export const RULE_TRANSPORT = 5;
 export const RULE_LOCAL = 10;
 export const RULE_BRIDGE = 20;
+/** What a bridge brings with a source that is not its network's ends here. */
+export const RULE_STRANGER = 21;
 
 /** Of IPv6, whose length field has 16 bits without the header; the device would take 15 more. */
 const TUN_MTU = 65520;
@@ -118,12 +121,38 @@ function prepareRules(route: nl.Netlink, family: 4 | 6): void {
   dispense(() => nl.deleteRule(route, { family: kind, priority: 0, table: RT_TABLE_LOCAL }));
 }
 
+/** Drops packets of IPv6 with a source that their bridge does not have. IPv4 has rp_filter for that. */
+const SOURCES_CHAIN = "sources6";
+/** A host that looks for a free address has none yet; and each link has addresses of its own. */
+const LINK_SOURCES: readonly nl.Prefix[] = [
+  { address: new Uint8Array(16), length: 128 },
+  { address: Uint8Array.of(0xfe, 0x80, ...new Uint8Array(14)), length: 10 },
+];
+
+/** Says anew which sources of IPv6 each bridge may have. @throws {SysError} */
+export function guardSources(filter: nl.Netlink, subnets: readonly Subnet[]): void {
+  const bridges = Map.groupBy(subnets.filter(({ address }) => address.length === 16), ({ link }) => link);
+  nl.commit(filter, [
+    nl.flushChain(NFT_TABLE, SOURCES_CHAIN),
+    ...[...bridges].map(([link, own]) =>
+      nl.newRule(
+        NFT_TABLE,
+        SOURCES_CHAIN,
+        nl.inputIs(link),
+        ...[...own, ...LINK_SOURCES].map((prefix) => nl.sourceIs(prefix, { not: true })),
+        nl.verdict("drop"),
+      )
+    ),
+  ]);
+}
+
 const SYN = 2, RST = 4, ACK = 16;
 
 /**
  * - prerouting: packets for a transparent socket of netd's (answers of containers to netd's connections, errors that ICMP tells of them, and
  *   containers' own connections that netd has accepted) are marked, so that they are delivered here though the address is somebody else's. Not a bare SYN: a listener matches any
  *   address, and a container that knew its port would get at it.
+ * - sources6: see {@link guardSources}.
  * - input: no container reaches anything else of this host than ping.
  */
 function prepareFilter(filter: nl.Netlink): string | undefined {
@@ -136,8 +165,10 @@ function prepareFilter(filter: nl.Netlink): string | undefined {
       nl.deleteTable(table),
       nl.newTable(table),
       nl.newChain({ table, name: OUTBOUND_CHAIN }),
+      nl.newChain({ table, name: SOURCES_CHAIN }),
       nl.newChain({ table, name: "prerouting", hook: { at: "prerouting", priority: -150 } }),
       nl.newRule(table, "prerouting", nl.inputIs(TUN_NAME), nl.verdict({ jump: OUTBOUND_CHAIN })),
+      nl.newRule(table, "prerouting", nl.familyIs("ip6"), nl.verdict({ jump: SOURCES_CHAIN })),
       nl.newRule(table, "prerouting", nl.tcpFlagsAre(SYN, SYN | ACK | RST), nl.verdict("return")),
       ...[IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6].map((protocol) =>
         nl.newRule(table, "prerouting", nl.protocolIs(protocol), nl.socketIsTransparent(), ...marked)

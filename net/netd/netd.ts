@@ -5,6 +5,7 @@ import type { EventLoop } from "../../ffi/event_loop.ts";
 import type { Syscalls } from "../../ffi/syscalls.ts";
 import type { PublishedPort } from "../network_host_ports.ts";
 import * as nl from "../netlink/mod.ts";
+import type { OutsideRoute } from "./driver.ts";
 import { dispense } from "./ensure.ts";
 import { type Ground, prepareGround } from "./ground.ts";
 import { Networks } from "./networks.ts";
@@ -17,6 +18,7 @@ import {
   type NetdSettings,
   type PathReport,
 } from "./protocol.ts";
+import { TUN_NAME } from "./rootless_host.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import type { Relay } from "../relay/relay.ts";
@@ -26,6 +28,8 @@ import type { Topology } from "./topology.ts";
 export interface OutboundPart extends Disposable {
   /** `tproxy`, `pasta`, `slirp4netns`, `none`. */
   readonly name: string;
+  /** Undefined: the TUN device. */
+  readonly route?: OutsideRoute;
 }
 
 /** What the data path's parts are made from. */
@@ -79,7 +83,7 @@ export class Netd {
     const { kernel, loop, host, relay, parts } = options;
     this.ground = prepareGround(host);
     const { ipv6 } = this.ground;
-    this.#networks = new Networks({ host, ipv6 });
+    this.#networks = new Networks({ host, ipv6, outside: () => this.#outside() });
     this.#deps = {
       loop,
       host,
@@ -201,6 +205,12 @@ export class Netd {
     }
     attempt({}, () => this.#sweepVeths());
     return { problems, published };
+  }
+
+  /** Where bridges' default routes lead: nowhere while there is no way outside, so that containers hear of it. */
+  #outside(): OutsideRoute | undefined {
+    if (this.#options.parts.outbound === undefined) return { link: TUN_NAME };
+    return this.#outbound === undefined ? undefined : this.#outbound.route ?? { link: TUN_NAME };
   }
 
   #sweepBridges(kept: readonly string[]): void {

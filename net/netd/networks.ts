@@ -5,10 +5,10 @@ import { addressBytes, parseAddress } from "../address.ts";
 import { masked, parsePrefix } from "../address_prefix.ts";
 import * as nl from "../netlink/mod.ts";
 import type { DriverName } from "../network_types.ts";
-import { BridgeDriver } from "./bridge_driver.ts";
+import { BridgeDriver, RULES_OF_BRIDGES } from "./bridge_driver.ts";
 import type { DriverDeps, NetworkDriver } from "./driver.ts";
-import { Undo } from "./ensure.ts";
-import { RULE_BRIDGE, RULE_TRANSPORT } from "./ground.ts";
+import { Undo, unless } from "./ensure.ts";
+import { guardSources } from "./ground.ts";
 import type { NetworkState } from "./protocol.ts";
 import { NetworkTopology, type Subnet } from "./topology.ts";
 import { VlanDriver } from "./vlan_driver.ts";
@@ -46,16 +46,18 @@ export class Networks {
     const driver = this.driverOf(network.driver);
     const before = this.#states.get(network.id);
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(network)) return;
-    Undo.all((undo) => driver.ensure(network, undo), logFailure);
+    Undo.all((undo) => {
+      driver.ensure(network, undo);
+      this.#tell(new Map([...this.#states, [network.id, network]]).values());
+    }, logFailure);
     this.#states.set(network.id, network);
-    this.#tell();
   }
 
   remove(id: string): void {
     const network = this.#states.get(id);
     if (network === undefined) return;
     this.#states.delete(id);
-    this.#tell();
+    this.#tell(this.#states.values());
     this.driverOf(network.driver).remove(network);
   }
 
@@ -80,8 +82,9 @@ export class Networks {
     }
     for (const family of ["inet", "inet6"] as const) {
       for (const rule of nl.listRules(route, family)) {
-        const ours = rule.priority === RULE_TRANSPORT || rule.priority === RULE_BRIDGE;
-        if (ours && rule.iif !== undefined && !kept.has(rule.iif)) nl.deleteRule(route, rule);
+        if (RULES_OF_BRIDGES.includes(rule.priority) && rule.iif !== undefined && !kept.has(rule.iif)) {
+          nl.deleteRule(route, rule);
+        }
       }
     }
   }
@@ -108,10 +111,21 @@ export class Networks {
     }
   }
 
-  #tell(): void {
-    this.topology.set([...this.#states.values()].flatMap(subnetsOf));
+  /** The subnets of these networks are berth's from now on. @throws {SysError} */
+  #tell(networks: Iterable<NetworkState>): void {
+    const subnets = [...networks].flatMap(subnetsOf);
+    if (subnets.some(isV6) || this.topology.subnets().some(isV6)) {
+      // where the kernel has no such table, the doctor says so
+      unless(
+        ["ENOENT", "EINVAL", "EOPNOTSUPP", "EPERM"],
+        () => guardSources(this.#deps.host.filter, subnets),
+      );
+    }
+    this.topology.set(subnets);
   }
 }
+
+const isV6 = ({ address }: Subnet): boolean => address.length === 16;
 
 function subnetsOf({ id, link, subnets, internal }: NetworkState): Subnet[] {
   return subnets.map(({ subnet, gateway }) => {

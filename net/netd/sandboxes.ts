@@ -28,6 +28,9 @@ export interface SandboxDeps {
   readonly onEnded: (containerId: string) => void;
 }
 
+/** Some milliseconds: then the processors have other work than that. */
+const CARRIER_TRIES = 100;
+
 interface Sandbox {
   state: SandboxState;
   /** By endpoint. */
@@ -52,6 +55,7 @@ interface Equipment {
 export class Sandboxes {
   readonly #deps: SandboxDeps;
   readonly #all = new Map<string, Sandbox>();
+  readonly #links = new Set<string>();
 
   constructor(deps: SandboxDeps) {
     this.#deps = deps;
@@ -70,10 +74,9 @@ export class Sandboxes {
     return [...this.#all].filter(([, { ended }]) => ended).map(([id]) => id);
   }
 
-  /** Names of all veths in the rootless host. */
-  links(): Set<string> {
-    const links = [...this.#all.values()].flatMap(({ plugged }) => [...plugged.values()]);
-    return new Set(links.flatMap(({ link }) => link ?? []));
+  /** Names of all veths of sandboxes in the rootless host. */
+  links(): ReadonlySet<string> {
+    return this.#links;
   }
 
   /**
@@ -126,7 +129,11 @@ export class Sandboxes {
       );
       this.#equip({ state, endpoints: added, plugged, undo, adopt: false, fresh: false }, (inside) => {
         undo.push(() =>
-          this.#deps.host.enter(pathOf(state), (again) => this.#deps.names?.update(before, again))
+          this.#inNamespace(
+            state,
+            (target) =>
+              this.#deps.host.enter(handle(target), (again) => this.#deps.names?.update(before, again)),
+          )
         );
         this.#deps.names?.update(state, inside);
       });
@@ -160,6 +167,7 @@ export class Sandboxes {
     const lives = !sandbox.ended &&
       identify(sandbox.state.pid)?.startTime === sandbox.state.startTime;
     if (lives) attempt(() => this.#withdraw(sandbox));
+    else for (const one of sandbox.plugged.values()) this.#forget(one);
   }
 
   /**
@@ -170,6 +178,10 @@ export class Sandboxes {
   restore(state: SandboxState): readonly PublishedPort[] {
     const sandbox = this.#all.get(state.containerId);
     if (sandbox === undefined || !sameProcess(sandbox.state, state)) return this.add(state, true);
+    if (sandbox.ended) {
+      this.remove(state.containerId);
+      throw hasEnded(state);
+    }
     if (sameState(sandbox.state, state)) return sandbox.ports;
     return this.update(state);
   }
@@ -229,10 +241,10 @@ export class Sandboxes {
           target,
           this.#linkName(endpoint),
         );
-        plugged.set(endpoint.id, one);
+        this.#note(plugged, endpoint, one);
         undo.push(() => this.#unplugFrom(state, endpoint, one));
       }
-      using connection = host.enter(pathOf(state), (inside) => {
+      using connection = host.enter(handle(target), (inside) => {
         for (const endpoint of fresh) {
           for (const [name, value] of sysctlsOf(endpoint, this.#deps.ipv6)) setSysctl(inside, name, value);
         }
@@ -241,11 +253,23 @@ export class Sandboxes {
       });
       for (const endpoint of fresh) bringUp(connection, endpoint);
       setDefaultRoutes(connection, gatewaysOf(state.endpoints), work.fresh);
+      for (const { id } of fresh) this.#awaitCarrier(plugged.get(id)?.link);
     });
   }
 
+  /**
+   * The kernel hands the news that a veth's other end is up to a worker, and drops packets until that has run: the container's first
+   * question for an address would be asked again a second later. As a rule the worker is faster than we are.
+   */
+  #awaitCarrier(link: string | undefined): void {
+    if (link === undefined) return;
+    for (let tries = 0; tries < CARRIER_TRIES; tries++) {
+      if (nl.getLink(this.#deps.host.route, link)?.running !== false) return;
+    }
+  }
+
   /** Takes hold of what is there already; answers what is not. */
-  #adopt({ state, endpoints, plugged }: Equipment): EndpointState[] {
+  #adopt({ state, endpoints, plugged, undo }: Equipment): EndpointState[] {
     const { networks } = this.#deps;
     return this.#connected(state, (connection) =>
       endpoints.filter((endpoint) => {
@@ -253,7 +277,8 @@ export class Sandboxes {
         const found = networks.driverOf(network.driver)
           .adopt(network, endpoint, this.#linkName(endpoint), connection);
         if (found === undefined) return true;
-        plugged.set(endpoint.id, found);
+        this.#note(plugged, endpoint, found);
+        undo.push(() => this.#forget(found));
         complete(connection, endpoint);
         return false;
       }));
@@ -262,8 +287,10 @@ export class Sandboxes {
   /** Runs `use` with a netlink connection of the container's namespace. */
   #connected<T>(state: SandboxState, use: (connection: nl.Netlink) => T): T {
     const { host } = this.#deps;
-    using connection = host.enter(pathOf(state), (inside) => host.netlinkInside(inside));
-    return use(connection);
+    return this.#inNamespace(state, (target) => {
+      using connection = host.enter(handle(target), (inside) => host.netlinkInside(inside));
+      return use(connection);
+    });
   }
 
   /** Interfaces of a sandbox that goes on. */
@@ -272,14 +299,26 @@ export class Sandboxes {
       const one = sandbox.plugged.get(endpoint.id);
       if (one === undefined) continue;
       sandbox.plugged.delete(endpoint.id);
+      this.#forget(one);
       const { link } = one;
       if (link !== undefined) dispense(() => nl.deleteLink(this.#deps.host.route, link));
       else dispense(() => nl.deleteLink(connection, endpoint.interface));
     }
   }
 
-  #unplugFrom(state: SandboxState, endpoint: EndpointState, { link }: Plugged): void {
+  #note(plugged: Map<string, Plugged>, endpoint: EndpointState, one: Plugged): void {
+    plugged.set(endpoint.id, one);
+    if (one.link !== undefined) this.#links.add(one.link);
+  }
+
+  #forget({ link }: Plugged): void {
+    if (link !== undefined) this.#links.delete(link);
+  }
+
+  #unplugFrom(state: SandboxState, endpoint: EndpointState, one: Plugged): void {
     const { host } = this.#deps;
+    const { link } = one;
+    this.#forget(one);
     if (link !== undefined) {
       dispense(() => nl.deleteLink(host.route, link));
       return;
@@ -297,9 +336,8 @@ export class Sandboxes {
 
   /** Free in the rootless host: a namespace that is ending may have one of the same endpoint still. */
   #linkName({ id }: EndpointState): string {
-    const used = this.links();
-    const name = [`veth${id.slice(0, 7)}`, `veth${id.slice(7, 14)}`].find((one) => !used.has(one));
-    return name ?? `veth${id.slice(14, 21)}`;
+    const [first = "", second = "", third = ""] = [0, 7, 14].map((at) => `veth${id.slice(at, at + 7)}`);
+    return [first, second].find((name) => !this.#links.has(name)) ?? third;
   }
 
   /** Runs `use` with the namespace of a container that is certainly still this one. @throws {EngineError} conflict: it has ended. */
@@ -351,6 +389,9 @@ export class Sandboxes {
     this.#deps.kernel.close(pidfd);
   }
 }
+
+/** The namespace by netd's own descriptor of it, for the stub: the number of a process may have become another's. */
+const handle = ({ fd }: Target): string => `/proc/${Deno.pid}/fd/${fd}`;
 
 const pathOf = ({ pid }: SandboxState): string => `/proc/${pid}/ns/net`;
 

@@ -67,7 +67,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
     ).toEqual({
       problems: [[true, "the process of container c (pid N) has ended"]],
       links: ["berth0", "br-n17", "br-n19", "lo", "veth", "veth", "veth"],
-      rules: ["br-n17", "br-n17", "br-n17", "br-n19", "br-n19", "br-n19"],
+      rules: ["br-n17", "br-n17", "br-n17", "br-n17", "br-n19", "br-n19", "br-n19", "br-n19"],
       a: ["eth0", "lo"],
       b: [["eth0", "lo"], ["172.19.0.3"], "172.19.0.1"],
       reach: true,

@@ -142,18 +142,29 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
       await start();
       const six = await add(bridge(17, { ipv6: true, subnets: [{ subnet: "172.17.0.0/16", gateway: "172.17.0.1" }, { subnet: "fd00:17::/64", gateway: "fd00:17::1" }] }));
       const four = await add(bridge(18));
-      const [a, b, c] = [container(), container(), container()];
+      const other = await add(bridge(20, { ipv6: true, subnets: [{ subnet: "172.20.0.0/16", gateway: "172.20.0.1" }, { subnet: "fd00:20::/64", gateway: "fd00:20::1" }] }));
+      const [a, b, c, d] = [container(), container(), container(), container()];
+      await join(sandbox(d, endpoint(other, 2, { ipv6: "fd00:20::2/64", gateway6: "fd00:20::1" })));
       await join(sandbox(a, endpoint(six, 2, { ipv6: "fd00:17::2/64", gateway6: "fd00:17::1" })));
       await join(sandbox(b, endpoint(six, 3, { ipv6: "fd00:17::3/64", gateway6: "fd00:17::1" })));
       await join(sandbox(c, endpoint(four, 2)));
-      return { ping: [a.pings("fd00:17::3"), a.pings("fd00:17::1")],
+      // as somebody of another network, to the gateway
+      a.run("ip", "addr", "add", "fd00:20::77/128", "dev", "eth0", "nodad");
+      const as = (source: string) => a.succeeds("busybox", "ping", "-c1", "-W1", "-I", source, "fd00:17::1");
+      return { ping: [a.pings("fd00:17::3"), a.pings("fd00:17::1"), as("fd00:17::2"), as("fd00:20::77"), a.pings("fd00:20::2")],
         default: a.ip("-6", "route", "show", "default").map((route: any) => route.gateway),
         tentative: a.run("ip", "-6", "addr", "show", "tentative").trim(),
         none: c.ip("-6", "addr", "show", "eth0").length,
         hostLinkLocal: JSON.parse(host("ip", "-j", "-6", "addr", "show", "br-n18")).length };
     `,
       ),
-    ).toEqual({ ping: [true, true], default: ["fd00:17::1"], tentative: "", none: 0, hostLinkLocal: 0 });
+    ).toEqual({
+      ping: [true, true, true, false, false],
+      default: ["fd00:17::1"],
+      tentative: "",
+      none: 0,
+      hostLinkLocal: 0,
+    });
   });
 
   it("works with a /29, with /31 and other prefixes, and without gateway or bridge address", async () => {

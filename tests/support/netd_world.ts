@@ -54,7 +54,7 @@ export interface FakeContainer {
   /** Runs a program in its network namespace; answers what it has printed. @throws {Error} it failed */
   run(...argv: string[]): string;
   succeeds(...argv: string[]): boolean;
-  /** Whether an address answers a ping within a second. */
+  /** Whether an address answers one of two pings. */
   pings(address: string): boolean;
   /** `ip -j …` */
   // deno-lint-ignore no-explicit-any
@@ -81,7 +81,7 @@ export function container(): FakeContainer {
     startTime: identify(pid)?.startTime ?? "",
     run: (...argv) => inside(pid, ...argv),
     succeeds: (...argv) => output("nsenter", "-t", String(pid), "-n", ...argv).success,
-    pings: (address) => fake.succeeds("busybox", "ping", "-c1", "-W1", address),
+    pings: (address) => fake.succeeds("busybox", "ping", "-c2", "-W1", address),
     ip: (...args) => JSON.parse(inside(pid, "ip", "-j", ...args) || "[]"),
     end: () => {
       containers.delete(fake);
