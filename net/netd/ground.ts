@@ -7,7 +7,7 @@ import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP } from "../../ff
 import { addressBytes, parseAddress } from "../address.ts";
 import * as nl from "../netlink/mod.ts";
 import { RT_TABLE_LOCAL } from "../netlink/constants.ts";
-import { dispense, ensure } from "./ensure.ts";
+import { dispense, ensure, unless } from "./ensure.ts";
 import {
   LOCAL_MARK,
   LOCAL_TABLE,
@@ -53,6 +53,10 @@ export function prepareGround(host: RootlessNamespace): Ground {
     "ipv4.conf.all.send_redirects": "0",
     "ipv4.conf.default.send_redirects": "0",
   });
+  // where the machine has br_netfilter loaded: what stays on a bridge is nobody's business
+  for (const family of ["iptables", "ip6tables", "arptables"]) {
+    unless(["ENOENT", "EACCES", "EPERM"], () => host.sysctl(`bridge/bridge-nf-call-${family}`, "0"));
+  }
   const ipv6 = prepareIpv6(host);
   nl.setLink(host.route, "lo", { up: true });
   const tunMissing = prepareTun(host, ipv6);
