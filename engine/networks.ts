@@ -158,7 +158,9 @@ export class Networks {
     const before = this.#live.get(containerId);
     this.#live.set(containerId, sandbox);
     try {
-      return (await plane.request({ op, sandbox })).ports;
+      const { ports } = await plane.request({ op, sandbox });
+      if (this.#live.get(containerId) === sandbox) this.#assigned(containerId, ports);
+      return ports;
     } catch (error) {
       if (this.#live.get(containerId) === sandbox) {
         if (before === undefined) this.#live.delete(containerId);
@@ -206,7 +208,15 @@ export class Networks {
     for (const { message, ...where } of problems) {
       this.#options.log.warn(`networks: ${message}`, { ...where });
     }
+    for (const [id, ports] of Object.entries(published)) this.#assigned(id, ports);
     this.#options.onPublished?.(published);
+  }
+
+  /** A network process that is made anew is to publish at the same ports. */
+  #assigned(containerId: string, ports: readonly PublishedPort[]): void {
+    const sandbox = this.#live.get(containerId);
+    if (sandbox === undefined) return;
+    this.#live.set(containerId, { ...sandbox, publish: { ...sandbox.publish, assigned: ports } });
   }
 }
 

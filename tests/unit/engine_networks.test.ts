@@ -22,6 +22,7 @@ import { Store } from "../../engine/store.ts";
 import type { HostConfig } from "../../engine/types.ts";
 import { LOCAL_POOLS } from "../../net/ipam_pools.ts";
 import type { NetdOrder } from "../../net/netd/client.ts";
+import type { SandboxState } from "../../net/netd/protocol.ts";
 import type { EndpointSettings } from "../../net/network_types.ts";
 import { createdRecord } from "../support/engine_records.ts";
 
@@ -182,6 +183,48 @@ describe("networks", () => {
       "network prune",
       "network prune",
     ]);
+  });
+});
+
+describe("a network process that is made anew", () => {
+  it("is told of all networks and of running containers, with the ports that they have", async () => {
+    const store = new Store(`${dir}/berth.db`);
+    const table = new NetworkTable(new NetworkStore(store.db), [], () => {});
+    ensurePredefined(table, settings, LOCAL_POOLS, log);
+    const orders: NetdOrder[] = [];
+    let restart = () => Promise.resolve();
+    const networks = new Networks({
+      open: async (onRestart) => {
+        const plane = await paperPlane((order) => orders.push(order))(onRestart);
+        restart = () => onRestart(plane);
+        return plane;
+      },
+      log,
+      table,
+      settings: () => settings,
+      pools: LOCAL_POOLS,
+    });
+    const sandbox = (containerId: string): SandboxState => ({
+      containerId,
+      name: containerId,
+      pid: 1,
+      startTime: "1",
+      endpoints: [],
+      publish: {
+        ports: [{ port: 80, protocol: "tcp", hostAddresses: ["0.0.0.0"], first: 0, last: 0 }],
+        assigned: [],
+      },
+    });
+    await networks.join(sandbox("a"));
+    const [port] = await networks.join(sandbox("b"));
+    await networks.leave("a");
+    await restart();
+    expect(orders.at(-1)).toMatchObject({
+      op: "sync",
+      networks: [{ name: "bridge" }],
+      sandboxes: [{ containerId: "b", publish: { assigned: [port] } }],
+    });
+    store.close();
   });
 });
 
