@@ -59,13 +59,17 @@ export const streamError = (error: unknown): Record<string, unknown> => {
   return { errorDetail: { message }, error: message };
 };
 
+/** Every command line shows the message and nothing else: what to type now belongs to it. */
+const withHint = ({ message, hint }: EngineError): string =>
+  hint === undefined ? message : `${message}\n\n${hint}`;
+
 /** The answer to a failed request: Docker's status for the kind of error, and {"message"}. Never a stack trace. */
 export function errorReply(error: unknown, log: (message: string, error?: unknown) => void): Response {
   if (error instanceof EngineError) {
     const status = HTTP_STATUS[error.kind];
     if (status === 304) return bare(status);
     if (status === 500) log(error.message, error.cause);
-    return json({ message: error.message }, status);
+    return json({ message: withHint(error) }, status);
   }
   if (error instanceof HttpError) return json({ message: error.message }, error.status);
   if (error instanceof BodyInterrupted) return json({ message: error.message }, 400);

@@ -7,6 +7,9 @@ import { networkPaths } from "../network/paths.ts";
 const NOT_FOUND_EXIT = 127;
 const SIGNAL_EXIT = 128;
 
+/** Another mount namespace starts at its root directory: goes where the user is, and becomes the command. */
+const HERE = ["sh", "-c", 'cd "$1"; shift; exec "$@"', "berth"];
+
 export const command = defineCommand({
   flags: {},
   usage: "[COMMAND] [ARG...]",
@@ -30,7 +33,18 @@ export const command = defineCommand({
 
 /** Enters the namespaces of `pid` as their root, and runs a command there. */
 async function runInside(pid: number, words: readonly string[]): Promise<number> {
-  const args = ["-t", String(pid), "-U", "-m", "-n", "--preserve-credentials", "--", ...words];
+  const args = [
+    "-t",
+    String(pid),
+    "-U",
+    "-m",
+    "-n",
+    "--preserve-credentials",
+    "--",
+    ...HERE,
+    Deno.cwd(),
+    ...words,
+  ];
   // The terminal sends these to the command as well; it decides.
   const signals = ["SIGINT", "SIGQUIT"] as const;
   const ignore = () => {};

@@ -81,6 +81,7 @@ describe("every response", () => {
     [new EngineError("forbidden", "no"), 403, "no"],
     [new EngineError("unauthorized", "who"), 401, "who"],
     [new EngineError("unavailable", "later"), 503, "later"],
+    [new EngineError("system", "port taken", { hint: "Take another." }), 500, "port taken\n\nTake another."],
     [new EngineError("system", "broken", { cause: new Error("secret") }), 500, "broken"],
     [new SysError("mkdir", ERRNO.ENOSPC, "/x"), 500, "mkdir /x: no space left on device"],
     [new Error("plain"), 500, "plain"],

@@ -268,7 +268,7 @@ network create
 network create -d bridge x1
 network create --driver macvlan -o parent=eth0 --opt a=b --opt c --internal --attachable --label a=b --label c x
 network create --subnet 10.0.0.0/24 --gateway 10.0.0.1 --ip-range 10.0.0.128/25 --aux-address a=10.0.0.5 x
-network create --subnet 10.0.0.0/24,2001:db8::/64 --gateway 2001:db8::1 --gateway 10.0.0.1 --ipv6 x
+network create --subnet 2001:db8::/64 --gateway 2001:db8::1 --ipv6 x
 network create --subnet 10.0.0.0/24 --aux-address a x
 network create --subnet 10.0.0.0/24 --ip-range zz x
 network create --subnet zz --gateway 10.0.0.1 x
