@@ -63,6 +63,36 @@ describe.each(usersToTest())("published TCP ports as $name", (user) => {
     });
   });
 
+  it("containers reach the host's published ports by their gateway, their own as well, over TCP and UDP", async () => {
+    expect(
+      await inNetwork(
+        user,
+        `
+        const { PublishWorld } = await import(${world});
+        using world = new PublishWorld({ outbound: true });
+        const one = world.container(world.network()), two = world.container(world.network());
+        world.publish(one, ["0.0.0.0:8080:80/tcp", "0.0.0.0:8080:80/udp"]);
+        const listener = world.listen(world.placeOf(one), 80);
+        const echo = world.datagrams(world.placeOf(one), "0.0.0.0", 80);
+        echo.echoes = true;
+        return [[one, "172.20.0.1"], [two, "172.21.0.1"]].map(([from, gateway]) => {
+          const count = listener.streams.length;
+          const stream = world.connect(world.placeOf(from), gateway, 8080);
+          world.until(() => listener.streams.length > count || stream.error !== "");
+          const socket = world.datagrams(world.placeOf(from), "0.0.0.0", 4000);
+          socket.send(gateway, 8080, "x");
+          world.until(() => socket.received.length > 0);
+          socket.close();
+          return [listener.last.peer.split(" ")[0], socket.received[0].from, echo.received.at(-1).from.split(" ")[0]];
+        });
+        `,
+      ),
+    ).toEqual([
+      ["192.168.77.1", "172.20.0.1 8080", "192.168.77.1"],
+      ["192.168.77.1", "172.21.0.1 8080", "192.168.77.1"],
+    ]);
+  });
+
   it("half-close, end and reset go through both ways, with all bytes that were before them", async () => {
     expect(
       await inWorld(

@@ -32,13 +32,19 @@ export interface ClientPlace extends Place {
   readonly host6: string;
 }
 
+export interface PublishWorldOptions extends Pick<PublisherDeps, "limits"> {
+  readonly maxPipes?: number;
+  /** Containers have a way outside, and to the host by their gateways. */
+  readonly outbound?: boolean;
+}
+
 export class PublishWorld extends World {
   readonly publisher: Publisher;
   readonly #home = k.open("/proc/thread-self/ns/net", 0);
   #lines = 0;
 
-  constructor({ maxPipes, ...options }: Pick<PublisherDeps, "limits"> & { readonly maxPipes?: number } = {}) {
-    super({ bare: true });
+  constructor({ maxPipes, outbound = false, ...options }: PublishWorldOptions = {}) {
+    super({ bare: !outbound });
     const { loop, host, topology } = this;
     const relay = maxPipes === undefined ? this.relay : new SpliceRelay(loop, { maxPipes });
     this.publisher = new Publisher({ loop, host, relay, calls: net, topology, ...options });

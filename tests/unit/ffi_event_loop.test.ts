@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from "vitest";
-import { EPOLLIN } from "../../ffi/constants.ts";
+import { EPOLLET, EPOLLIN } from "../../ffi/constants.ts";
 import { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 
@@ -29,4 +29,59 @@ it("EventLoop does not give the event of a closed descriptor to the next one wit
   loop.turn(1000);
   loop.turn(0);
   expect(heard).toEqual(["first"]);
+});
+
+it("EventLoop runs timers in the order of their times, and none that was cancelled", () => {
+  using loop = new EventLoop(kernel);
+  const heard: number[] = [];
+  const ids: number[] = [];
+  for (let i = 0; i < 500; i++) ids.push(loop.after(20 * ((i * 7919) % 13), () => heard.push((i * 7919) % 13)));
+  for (let i = 0; i < 500; i++) if (i % 3 !== 0) loop.cancel(ids[i]);
+  loop.after(300, () => {
+    heard.push(14);
+    // added while timers run: the next turn's
+    loop.after(0, () => {
+      heard.push(15);
+      loop.stop();
+    });
+  });
+  loop.run();
+  expect(heard).toEqual(heard.toSorted((a, b) => a - b));
+  expect(heard.length).toBe(167 + 2);
+});
+
+it("EventLoop runs what is for soon after other descriptors' events, without sleeping", () => {
+  using loop = new EventLoop(kernel);
+  const heard: string[] = [];
+  const [read, write] = kernel.pipe2(0);
+  onTestFinished(() => kernel.close(write));
+  loop.add(read, EPOLLIN, () => heard.push("event"));
+  loop.soon(() => {
+    heard.push("soon");
+    loop.soon(() => heard.push("later"));
+  });
+  kernel.write(write, new Uint8Array(1));
+  // would sleep for ever if it did
+  loop.turn(-1);
+  expect(heard).toEqual(["event", "soon"]);
+  kernel.read(read, new Uint8Array(1));
+  loop.turn(-1);
+  expect(heard).toEqual(["event", "soon", "later"]);
+});
+
+it("EventLoop loses no edge-triggered event when a handler takes a turn itself", () => {
+  using loop = new EventLoop(kernel);
+  const heard: number[] = [];
+  for (let index = 0; index < 4; index++) {
+    const [read, write] = kernel.pipe2(0);
+    onTestFinished(() => kernel.close(write));
+    loop.add(read, EPOLLIN | EPOLLET, () => {
+      heard.push(index);
+      if (index === 0) loop.turn(0);
+    });
+    kernel.write(write, new Uint8Array(1));
+  }
+  loop.turn(0);
+  loop.turn(0);
+  expect(heard.toSorted()).toEqual([0, 1, 2, 3]);
 });
