@@ -1,8 +1,8 @@
 /** Networks of the driver `bridge`: a bridge of the kernel's in the rootless host, and a veth pair for each container. */
 import { EngineError } from "../../base/errors.ts";
 import { IPPROTO_TCP, IPPROTO_UDP } from "../../ffi/network_constants.ts";
-import { addressBytes, parseAddress } from "../address.ts";
-import { masked, parsePrefix } from "../address_prefix.ts";
+import { addressBytes, parseAddress } from "../../base/address.ts";
+import { masked, parsePrefix } from "../../base/address_prefix.ts";
 import type { BridgeOptions } from "../network_options.ts";
 import * as nl from "../netlink/mod.ts";
 import type { DriverDeps, NetworkDriver, OutsideRoute, Plugged, Target } from "./driver.ts";

@@ -4,7 +4,7 @@
  */
 import { SysError } from "../../ffi/errno.ts";
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP } from "../../ffi/network_constants.ts";
-import { addressBytes, parseAddress } from "../address.ts";
+import { addressBytes, parseAddress } from "../../base/address.ts";
 import * as nl from "../netlink/mod.ts";
 import { RT_TABLE_LOCAL } from "../netlink/constants.ts";
 import { dispense, ensure, unless } from "./ensure.ts";

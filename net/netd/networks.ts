@@ -1,8 +1,8 @@
 /** The networks of the rootless host, and which driver each one is of. */
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { note } from "../../base/note.ts";
-import { addressBytes, parseAddress } from "../address.ts";
-import { masked, parsePrefix } from "../address_prefix.ts";
+import { addressBytes, parseAddress } from "../../base/address.ts";
+import { masked, parsePrefix } from "../../base/address_prefix.ts";
 import * as nl from "../netlink/mod.ts";
 import type { DriverName } from "../network_types.ts";
 import { BridgeDriver, RULES_OF_BRIDGES } from "./bridge_driver.ts";

@@ -1,6 +1,6 @@
 /** Addresses and routes of a container's interfaces, made over a connection of its namespace. */
-import { addressBytes, isLinkLocal, parseAddress } from "../address.ts";
-import { parsePrefix } from "../address_prefix.ts";
+import { addressBytes, isLinkLocal, parseAddress } from "../../base/address.ts";
+import { parsePrefix } from "../../base/address_prefix.ts";
 import * as nl from "../netlink/mod.ts";
 import { broadcastOf } from "./bridge_driver.ts";
 import { dispense, ensure } from "./ensure.ts";

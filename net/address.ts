@@ -1,2 +1,0 @@
-/** Where addresses were before the command line needed them as well. */
-export * from "../base/address.ts";
