@@ -13,6 +13,8 @@ import type { Measurement, Result } from "./traffic.ts";
 
 export const HOST = "198.18.0.1";
 export const FAR = "198.18.0.2";
+/** The default gateway, another address of the same machine: pasta takes the gateway's for the host's loopback. */
+const ROUTER = "198.18.0.3";
 /** Where every server listens, inside. */
 export const SERVER_PORT = 5000;
 /** A container that the kernel alone leads to, as Docker's run by root are. */
@@ -119,8 +121,9 @@ export class World implements AsyncDisposable {
     await this.#ip(undefined, `address add ${HOST}/24 dev up0`);
     await this.#ip(undefined, "link set up0 up");
     await this.#ip(this.#far, `address add ${FAR}/24 dev up0`);
+    await this.#ip(this.#far, `address add ${ROUTER}/24 dev up0`);
     await this.#ip(this.#far, "link set up0 up");
-    await this.#ip(undefined, `route add default via ${FAR}`);
+    await this.#ip(undefined, `route add default via ${ROUTER}`);
     await this.#ip(undefined, `link add routed0 type veth peer name eth0 netns ${this.#routed}`);
     await this.#ip(undefined, `address add ${ROUTED_GATEWAY}/24 dev routed0`);
     await this.#ip(undefined, "link set routed0 up");

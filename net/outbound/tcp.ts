@@ -93,6 +93,9 @@ export class TcpOutbound implements Disposable {
     this.#limits = limits;
     // what comes back with a cookie would not find the listener; the limits here keep its queue short enough
     host.sysctl("ipv4.tcp_syncookies", "0");
+    // early demultiplexing gives a container's SYN to the TIME_WAIT of our earlier connection with the same ports, and a packet that has
+    // a socket is not forwarded: that port would be silent for a minute
+    host.sysctl("ipv4.tcp_early_demux", "0");
     host.sysctl("ipv4.tcp_max_syn_backlog", String(4 * BACKLOG));
     this.#listen(host, TPROXY_ADDRESS);
     try {

@@ -52,6 +52,22 @@ describe.each(usersToTest())("outbound as $name", (user) => {
     ]);
   });
 
+  it("a port that has just had a connection to the same server can have the next one", async () => {
+    expect(
+      await inWorld(
+        user,
+        "",
+        `
+        const one = world.container(world.network());
+        world.serve("203.0.113.9:80", "[2001:db8:9::9]:80");
+        // the server closes first: what waits for late segments then is netd's end
+        const again = (to: string) => Array.from({ length: 3 }, () => ({ op: "connect", to, port: 80, from: 40000, ms: 1_000 }));
+        return world.take(one, ...again(OUTSIDE4), ...again(OUTSIDE6));
+        `,
+      ),
+    ).toEqual([...Array(3).fill("203.0.113.9"), ...Array(3).fill("2001:db8:9::9")]);
+  });
+
   it("UDP echoes every size, refuses closed ports, and says where a datagram is too large or has too far to go", async () => {
     expect(
       await inWorld(

@@ -24,8 +24,14 @@ const isPatterned = (bytes: Uint8Array, start = 0): boolean =>
   bytes.every((byte, index) => byte === pattern(start + index));
 
 export type Step =
-  /** Connects and tells who the server says that we are; the errno's name otherwise, "timeout" after `ms`. */
-  | { readonly op: "connect"; readonly to: string; readonly port: number; readonly ms?: number }
+  /** Connects and tells who the server says that we are; the errno's name otherwise, "timeout" after `ms`. `from` is a port. */
+  | {
+    readonly op: "connect";
+    readonly to: string;
+    readonly port: number;
+    readonly from?: number;
+    readonly ms?: number;
+  }
   | { readonly op: "upload" | "download"; readonly to: string; readonly port: number; readonly bytes: number }
   /** Datagrams of these sizes, each echoed. */
   | {
@@ -74,10 +80,11 @@ function patience(fd: number, ms: number): void {
   for (const option of [SO_RCVTIMEO, SO_SNDTIMEO]) net.setsockopt(fd, c.SOL_SOCKET, option, time);
 }
 
-function connected(to: string, port: number, ms = 5_000): number {
+function connected(to: string, port: number, ms = 5_000, from?: number): number {
   const fd = net.socket(domain(to), c.SOCK_STREAM);
   patience(fd, ms);
   try {
+    if (from !== undefined) net.bind(fd, at(to.includes(":") ? "::" : "0.0.0.0", from));
     if (!net.connect(fd, at(to, port))) throw new Error("timeout");
     return fd;
   } catch (error) {
@@ -116,7 +123,7 @@ const SHUT_WR = 1;
 function take(step: Step): unknown {
   switch (step.op) {
     case "connect": {
-      const fd = connected(step.to, step.port, step.ms);
+      const fd = connected(step.to, step.port, step.ms, step.from);
       try {
         writeAll(fd, new TextEncoder().encode("W"));
         return readText(fd);
