@@ -15,10 +15,12 @@ const FAMILIES = ["ip", "ip6"] as const;
 export function reassembleFragments({ filter }: RootlessHost): void {
   const table = NFT_TABLE;
   for (const family of FAMILIES) {
+    // one for each family: a kernel may have tproxy for the one only
+    const chain = `${CHAIN}-${family}`;
     try {
       nl.commit(filter, [
-        nl.newChain({ table, name: CHAIN }),
-        nl.newRule(table, CHAIN, nl.familyIs(family), nl.protocolIs(IPPROTO_UDP), nl.tproxy(family, 1)),
+        nl.newChain({ table, name: chain }),
+        nl.newRule(table, chain, nl.familyIs(family), nl.protocolIs(IPPROTO_UDP), nl.tproxy(family, 1)),
       ]);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
