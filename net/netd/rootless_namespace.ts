@@ -68,6 +68,7 @@ export class RootlessNamespace implements RootlessHost, Disposable {
   #stub: Stub;
   readonly #pools: Record<SocketKind, number[]> = { tcp4: [], tcp6: [], udp4: [], udp6: [] };
   #waitingSince = 0;
+  #disposed = false;
   readonly route: Netlink;
   readonly filter: Netlink;
   /** It was there already: a netd before this one has made it. */
@@ -88,6 +89,11 @@ export class RootlessNamespace implements RootlessHost, Disposable {
 
   get pid(): number {
     return this.#stub.process.pid;
+  }
+
+  /** Where the namespace is mounted, if it is. */
+  get path(): string | undefined {
+    return this.#options.mountPoint;
   }
 
   make(make: (calls: NetworkSyscalls) => number): number {
@@ -160,6 +166,8 @@ export class RootlessNamespace implements RootlessHost, Disposable {
 
   /** Closes what is netd's. The namespace stays as long as it is mounted. */
   [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
     for (const pool of Object.values(this.#pools)) {
       for (const fd of pool.splice(0)) this.#kernel.close(fd);
     }
