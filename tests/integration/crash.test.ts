@@ -21,6 +21,15 @@ describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (use
   const state = async (name: string) =>
     (await engine.berth(["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name])).stdout.trim();
 
+  /** Each network that a running container is said to be in has its interface, with its address. */
+  const expectNetworksToBe = async (id: string) => {
+    const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+    const said = (await engine.berth(["inspect", "-f", format, id])).stdout.trim().split(" ");
+    const there = (await engine.berth(["exec", id, "ip", "-o", "-4", "address"])).stdout;
+    const found = [...there.matchAll(/ eth\d+ +inet ([0-9.]+)/g)].map(([, address]) => address);
+    expect(found.sort()).toEqual(said.filter((address) => address !== "").sort());
+  };
+
   it("loses no line of a container that writes 1,000 lines a second, and no exit code", async () => {
     const write =
       "i=0; while [ $i -lt 4000 ]; do i=$((i+1)); echo line $i; [ $((i % 10)) = 0 ] && usleep 10000; done; exec sh";
@@ -58,17 +67,22 @@ describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (use
     for (let round = 0; round < ROUNDS; round++) {
       const name = `r${round}`;
       const lives = `${engine.host}`;
+      const port = 21_000 + round;
       const script = `
         berth="$0 -H ${lives}"
         $berth create --name ${name} busybox sleep 1000 && $berth start ${name} && $berth exec ${name} true
         $berth run --rm --name ${name}x busybox true
+        $berth network create ${name}n
         $berth run -d --name ${name}y busybox sh -c 'exit 3'
+        $berth run -d --name ${name}z --network ${name}n -p ${port}:80 busybox sleep 1000
+        $berth network connect bridge ${name}z; $berth network disconnect ${name}n ${name}z
+        $berth stop -t 0 ${name}z; $berth rm ${name}z; $berth network rm ${name}n
         $berth stop -t 0 ${name}; $berth rm ${name}; $berth rm -f ${name}y`;
       const client = spawnAs(user, ["sh", "-c", script, `${testDir()}/berth`], {
         stdout: "null",
         stderr: "null",
       });
-      const delay = 5 + random(700);
+      const delay = 5 + random(1200);
       await new Promise((resolve) => setTimeout(resolve, delay));
       await engine.kill9();
       await client.status;
@@ -95,6 +109,7 @@ describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (use
           code: 0,
           stdout: "alive\n",
         });
+        await expectNetworksToBe(id);
       }
       if (rows.length > 0) {
         const removed = await engine.berth(["rm", "-f", ...rows.map(([id = ""]) => id)]);
@@ -110,6 +125,20 @@ describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (use
         [...Deno.readDirSync(`${engine.dataRoot}/containers`)].map((entry) => entry.name),
         `round ${round}`,
       ).toEqual([]);
+      // And none of their networks: no link, no address that is given out, no port that is taken.
+      await engine.berth(["network", "prune", "-f"]);
+      const links = async () => (await engine.berth(["netns", "ip", "-o", "link"])).stdout;
+      let left = "";
+      await waitFor(
+        async () => /docker0/.test(left = await links()) && !/veth|br-/.test(left),
+        10_000,
+        () => `round ${round}: ${left}`,
+      );
+      const address = "{{.NetworkSettings.IPAddress}} {{.State.Status}}";
+      const probe = ["run", "-d", "--name", "probe", "-p", `${port}:80`, "busybox", "sleep", "1000"];
+      expect((await engine.berth(probe)).stderr, `round ${round}`).toBe("");
+      expect((await engine.berth(["inspect", "-f", address, "probe"])).stdout).toMatch(/\.0\.2 running\n$/);
+      await engine.berth(["rm", "-f", "probe"]);
     }
     await waitFor(
       () => [...Deno.readDirSync(`${engine.execRoot}/shims`)].length <= 1,
