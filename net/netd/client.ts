@@ -79,8 +79,12 @@ class Connection implements NetdRequester {
   /** @throws {Error} Deno's own: nobody listens there; EngineError. */
   static async open(path: string, onClose: () => void): Promise<Connection> {
     const connection = new Connection(await Deno.connect({ transport: "unix", path }), onClose);
-    connection.#hello = (await connection.request({ op: "hello" })).hello;
+    await connection.refresh();
     return connection;
+  }
+
+  async refresh(): Promise<void> {
+    this.#hello = (await this.request({ op: "hello" })).hello;
   }
 
   get closed(): boolean {
@@ -180,7 +184,7 @@ export class NetdClient implements NetdRequester, Disposable {
     return client;
   }
 
-  /** Of the netd that is there now. */
+  /** Of the netd that is there now, as it was when the connection was made: `hostPid` may be another one meanwhile. */
   get hello(): NetdHello {
     if (this.#connection === undefined) throw gone();
     return this.#connection.hello;
@@ -256,6 +260,8 @@ export class NetdClient implements NetdRequester, Disposable {
         await this.#options.onRestart(connection).catch((error: unknown) =>
           this.#log(`the networks could not be restored: ${messageOf(error)}`)
         );
+        // which way outside was taken is known only now
+        await connection.refresh();
         if (!connection.closed) return connection;
         failure = gone();
       } catch (error) {

@@ -219,7 +219,7 @@ describe("NetdClient", () => {
     });
     await client.request({ op: "sandbox.remove", containerId: "c" });
     expect([started.length, restored, client.starts]).toEqual([2, 2, 2]);
-    expect(started[1]?.requests).toEqual(["hello", "network.remove", "sandbox.remove"]);
+    expect(started[1]?.requests).toEqual(["hello", "network.remove", "hello", "sandbox.remove"]);
     started.forEach((netd) => netd.end());
   });
 
