@@ -128,7 +128,13 @@ describeWith(BUSYBOX, DOCKER, POOLS_FREE, program("ip", "iproute2")).each(cases)
       expect(stdout).toMatch(/^br-[0-9a-f]{12} +UP +172\.18\.0\.1\/16/m);
       const links = await engine.berth(["netns", "ip", "-br", "link", "show", "type", "veth"]);
       expect(links.stdout).toMatch(/^veth[0-9a-f]{7}@/m);
-      expect(await engine.berth(["netns", "sh", "-c", "exit 7"])).toMatchObject({ code: 7 });
+      expect(await engine.berth(["netns", "sh", "-c", "pwd; exit 7"], { cwd: "/usr/bin" })).toMatchObject({
+        code: 7,
+        stdout: "/usr/bin\n",
+      });
+      const doctor = await engine.berth(["network", "doctor", "--format", "{{.Name}} {{.Works}}"]);
+      expect(doctor.stdout).toMatch(/^tun (yes|no)$/m);
+      expect(doctor.stdout).toMatch(/^low-ports (yes|no)$/m);
     });
 
     it("gives .2 and .3 to two containers on the default bridge, which find each other by address only", async () => {
@@ -202,6 +208,22 @@ describeWith(BUSYBOX, DOCKER, POOLS_FREE, program("ip", "iproute2")).each(cases)
         }
       };
       await waitFor(async () => await published() === "page of pub\n", 20_000);
+    });
+
+    it("says of a port that cannot be had what to type", async () => {
+      const port = (await said("port", "pub", "80")).replace("127.0.0.1:", "");
+      const second = await type("run", "--rm", "-p", `127.0.0.1:${port}:80`, "busybox", "true");
+      expect(second.code).toBe(125);
+      expect(second.stderr).toContain(`Bind for 127.0.0.1:${port} failed: port is already allocated`);
+      using foreign = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+      const taken = foreign.addr.port;
+      const third = await type("run", "--rm", "-p", `127.0.0.1:${taken}:80`, "busybox", "true");
+      expect(third.stderr).toContain("address already in use");
+      expect(third.stderr).toContain(`ss -tlnp 'sport = :${taken}'`);
+      if (Number(Deno.readTextFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start")) <= 81) return;
+      const low = await type("run", "--rm", "-p", "81:80", "busybox", "true");
+      expect(low.stderr).toContain("permission denied");
+      expect(low.stderr).toContain("sudo sysctl -w net.ipv4.ip_unprivileged_port_start=81");
     });
 
     it("leaves nothing behind", async () => {
