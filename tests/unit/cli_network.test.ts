@@ -314,4 +314,41 @@ describeWith(DOCKER_28)("compared with docker 28", () => {
     const { docker, berth } = await compare(words(line), engine);
     expect(berth).toEqual(docker);
   });
+
+  test("berth ps shows ports of all kinds, 300 containers", async () => {
+    const containers = Array.from({ length: 300 }, (_, i) => ({
+      Id: i.toString(16).padStart(64, "0"),
+      Names: [`/c${i}`],
+      Image: "x",
+      Created: 1700000000,
+      Ports: randomPorts(i),
+      NetworkSettings: { Networks: {} },
+    }));
+    const { docker, berth } = await compare(
+      ["ps", "--format", "{{.Names}} {{.Ports}}"],
+      (request, connection) =>
+        connection.answer(200, request.target === "/_ping" ? "OK" : containers, {
+          "Content-Type": "application/json",
+          "Api-Version": "1.51",
+        }),
+    );
+    expect(berth.stdout.split("\n")).toEqual(docker.stdout.split("\n"));
+  });
 });
+
+/** Neighbouring ports, published and not, under the same number and another one; the same for each `seed`. */
+function randomPorts(seed: number): object[] {
+  let state = seed * 2654435761 % 4294967296;
+  const below = (n: number) => {
+    state = (state * 1664525 + 1013904223) % 4294967296;
+    return Math.floor(state / 65536) % n;
+  };
+  const ports = Array.from({ length: below(9) }, () => {
+    const PrivatePort = 80 + below(6);
+    const Type = ["tcp", "udp", "sctp"][below(3)];
+    if (below(4) === 0) return { PrivatePort, Type };
+    const IP = ["0.0.0.0", "::", "127.0.0.1", "192.0.2.1"][below(4)];
+    return { PrivatePort, PublicPort: below(2) === 0 ? PrivatePort : 90 + below(5), Type, IP };
+  });
+  return [...new Map(ports.map((port) => [JSON.stringify(port), port])).values()];
+}
