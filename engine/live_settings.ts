@@ -40,7 +40,9 @@ export class LiveSettings {
     const next = mergeSettings(options);
     const later = AT_START.filter((key) => JSON.stringify(next[key]) !== JSON.stringify(before[key]));
     this.#current = next;
-    return later;
+    const made = ({ network }: EngineSettings) =>
+      JSON.stringify([network.hasBridge, network.bridge, network.pools, network.netd]);
+    return made(next) === made(before) ? later : [...later, "networks"];
   }
 
   /** Attributes of the event `reload`, as dockerd gives them: the values in force, lists and objects as JSON. */

@@ -137,12 +137,12 @@ export function parseLink(text: string): { name: string; alias: string } {
   return { name: name.replace(/^\//, ""), alias: last };
 }
 
-/** `net.ipv4.conf.IFNAME.log_martians=1,…` */
+/** `net.ipv4.conf.IFNAME.log_martians=1,…`; docker's command line writes all of it small. */
 function endpointSysctls(text: string): Record<string, string> {
   const entries = text.split(",").filter((entry) => entry.includes("="));
   return Object.fromEntries(entries.map((entry) => {
     const at = entry.indexOf("=");
-    return [entry.slice(0, at), entry.slice(at + 1)];
+    return [entry.slice(0, at).replace(".ifname.", ".IFNAME."), entry.slice(at + 1)];
   }));
 }
 
