@@ -36,6 +36,18 @@ export interface PublisherDeps {
   readonly limits?: { readonly [name in keyof typeof UDP_LIMITS]: number };
 }
 
+/** Of TCP in the rootless host. */
+const TUNING = {
+  // a client that comes again from the same port is not kept waiting by the end of its last connection
+  "ipv4.tcp_tw_reuse": "1",
+  // half a minute; nobody is asked on the way to a container but this kernel
+  "ipv4.tcp_syn_retries": "4",
+  // two minutes for a container that is gone without a word: its kernel was this one
+  "ipv4.tcp_keepalive_time": "60",
+  "ipv4.tcp_keepalive_intvl": "10",
+  "ipv4.tcp_keepalive_probes": "6",
+};
+
 interface Served {
   readonly port: PublishedPort;
   readonly socket: HostSocket;
@@ -65,14 +77,7 @@ export class Publisher implements SandboxPublisher, Disposable {
     this.#context = { ...deps, descriptors: new DescriptorPause(deps.loop) };
     this.#udp = new UdpFlows(this.#context, new DatagramBuffer(), limits);
     reassembleFragments(deps.host);
-    // a client that comes again from the same port is not kept waiting by the end of its last connection
-    deps.host.sysctl("ipv4.tcp_tw_reuse", "1");
-    // half a minute; nobody is asked on the way to a container but this kernel
-    deps.host.sysctl("ipv4.tcp_syn_retries", "4");
-    // a container that is gone without a word: its kernel was this one
-    deps.host.sysctl("ipv4.tcp_keepalive_time", "60");
-    deps.host.sysctl("ipv4.tcp_keepalive_intvl", "10");
-    deps.host.sysctl("ipv4.tcp_keepalive_probes", "6");
+    for (const [name, value] of Object.entries(TUNING)) tune(deps.host, name, value);
   }
 
   /** Clients of UDP ports that are remembered. */
@@ -223,6 +228,15 @@ export class Publisher implements SandboxPublisher, Disposable {
     }
     const fd = openHostSocket(context.calls, "udp", host, hostPort);
     return new UdpPort(context, this.#udp, fd, host.length === 4, target);
+  }
+}
+
+function tune(host: RootlessHost, name: string, value: string): void {
+  try {
+    host.sysctl(name, value);
+  } catch (error) {
+    // a kernel that has it for all namespaces together: its own value does as well
+    if (!(error instanceof SysError && error.is("ENOENT", "EACCES", "EPERM", "EROFS"))) throw error;
   }
 }
 
