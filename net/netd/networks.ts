@@ -7,7 +7,7 @@ import * as nl from "../netlink/mod.ts";
 import type { DriverName } from "../network_types.ts";
 import { BridgeDriver, RULES_OF_BRIDGES } from "./bridge_driver.ts";
 import type { DriverDeps, NetworkDriver } from "./driver.ts";
-import { Undo, unless } from "./ensure.ts";
+import { dispense, Undo, unless } from "./ensure.ts";
 import { guardSources } from "./ground.ts";
 import type { NetworkState } from "./protocol.ts";
 import { NetworkTopology, type Subnet } from "./topology.ts";
@@ -74,18 +74,20 @@ export class Networks {
 
   /** Takes down bridges and parents, and the rules of such, that are an earlier netd's and not to be `kept`. */
   sweep(kept: ReadonlySet<string>): void {
-    const { route } = this.#deps.host;
+    const { host: { route }, ipv6 } = this.#deps;
+    const families = ipv6 ? ["inet", "inet6"] as const : ["inet"] as const;
+    const rules = families.flatMap((family) => nl.listRules(route, family))
+      .filter(({ priority, iif }) => RULES_OF_BRIDGES.includes(priority) && iif !== undefined);
+    // a bridge that somebody has made by hand has neither
+    const isOurs = (name: string): boolean =>
+      /^(docker0|br-[0-9a-f]{12})$/.test(name) || rules.some(({ iif }) => iif === name);
     for (const link of nl.listLinks(route)) {
       if (kept.has(link.name)) continue;
-      if (link.kind === "bridge") this.#bridge.removeStray(link);
-      else if (link.name.startsWith("dm-") && !link.name.endsWith("-p")) nl.deleteLink(route, link.index);
+      if (link.kind === "bridge" && isOurs(link.name)) this.#bridge.removeStray(link);
+      else if (/^dm-[0-9a-f]{12}$/.test(link.name)) nl.deleteLink(route, link.index);
     }
-    for (const family of ["inet", "inet6"] as const) {
-      for (const rule of nl.listRules(route, family)) {
-        if (RULES_OF_BRIDGES.includes(rule.priority) && rule.iif !== undefined && !kept.has(rule.iif)) {
-          nl.deleteRule(route, rule);
-        }
-      }
+    for (const rule of rules) {
+      if (rule.iif !== undefined && !kept.has(rule.iif)) dispense(() => nl.deleteRule(route, rule));
     }
   }
 

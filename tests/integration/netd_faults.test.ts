@@ -46,7 +46,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
         `
       await start();
       const [x, y, z] = [await add(bridge(17)), await add(bridge(18)), bridge(19)];
-      const vlan = await add({ ...bridge(40), driver: "macvlan", link: "dm-left", options: { driver: "macvlan", parent: "", mode: "bridge", interfacePrefix: "" } });
+      const vlan = await add({ ...bridge(40), driver: "macvlan", link: "dm-0123456789ab", options: { driver: "macvlan", parent: "", mode: "bridge", interfacePrefix: "" } });
       const [a, b, c, d] = [container(), container(), container(), container()];
       await join(sandbox(a, endpoint(x, 2), endpoint(y, 2, { interface: "eth1", gateway4: undefined })));
       await join(sandbox(b, endpoint(y, 3)));
@@ -87,16 +87,17 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       a.run("ip", "route", "del", "default");
       a.run("ip", "addr", "flush", "dev", "eth0");
       host("ip", "addr", "add", "172.17.0.99/16", "dev", "br-n17");
+      host("ip", "link", "add", "mine", "type", "bridge");
       host("ip", "route", "flush", "table", String(1000 + JSON.parse(host("ip", "-j", "link", "show", "br-n17"))[0].ifindex));
       const [veth] = links().filter((name: string) => name.startsWith("veth"));
       host("ip", "link", "set", veth, "nomaster");
       Deno.kill(client.hello.pid, "SIGKILL");
       await client.request({ op: "hello" });
-      return { ping: a.pings("172.17.0.3"), default: a.ip("route", "show", "default")[0].gateway, addresses: JSON.parse(host("ip", "-j", "-4", "addr", "show", "br-n17"))[0].addr_info.map((one: any) => one.local),
+      return { mine: links().includes("mine"), ping: a.pings("172.17.0.3"), default: a.ip("route", "show", "default")[0].gateway, addresses: JSON.parse(host("ip", "-j", "-4", "addr", "show", "br-n17"))[0].addr_info.map((one: any) => one.local),
         table: JSON.parse(host("ip", "-j", "route", "show", "table", String(1000 + JSON.parse(host("ip", "-j", "link", "show", "br-n17"))[0].ifindex))).length };
     `,
       ),
-    ).toEqual({ ping: true, default: "172.17.0.1", addresses: ["172.17.0.1"], table: 3 });
+    ).toEqual({ mine: true, ping: true, default: "172.17.0.1", addresses: ["172.17.0.1"], table: 3 });
   });
 
   it("leaves nothing behind, whichever call to the kernel fails", async () => {
