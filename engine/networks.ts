@@ -205,6 +205,8 @@ export class Networks {
       sandboxes: [...this.#live.values()],
     });
     this.#problem = undefined;
+    // The way outside is chosen by the settings, which it has only just got.
+    this.#hello = (await netd.request({ op: "hello" })).hello;
     for (const { message, ...where } of problems) {
       this.#options.log.warn(`networks: ${message}`, { ...where });
     }

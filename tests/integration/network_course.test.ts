@@ -135,6 +135,11 @@ describeWith(BUSYBOX, DOCKER, POOLS_FREE, program("ip", "iproute2")).each(cases)
       const doctor = await engine.berth(["network", "doctor", "--format", "{{.Name}} {{.Works}}"]);
       expect(doctor.stdout).toMatch(/^tun (yes|no)$/m);
       expect(doctor.stdout).toMatch(/^low-ports (yes|no)$/m);
+      const way = /^Connections to the outside: (.*)$/m.exec(
+        (await engine.berth(["network", "doctor"])).stdout,
+      )?.[1];
+      const warned = (await type("info")).stderr.includes("cannot connect to the outside");
+      expect({ way, warned }).toEqual({ way, warned: way === "none" });
     });
 
     it("gives .2 and .3 to two containers on the default bridge, which find each other by address only", async () => {

@@ -57,7 +57,7 @@ function stage(given = settings): Stage {
   ensurePredefined(table, given, LOCAL_POOLS, log);
   const orders: NetdOrder[] = [];
   const open = paperPlane((order) => {
-    orders.push(order);
+    if (order.op !== "hello") orders.push(order);
     const { refuse } = self;
     self.refuse = undefined;
     if (refuse) throw refuse;
@@ -195,7 +195,9 @@ describe("a network process that is made anew", () => {
     let restart = () => Promise.resolve();
     const networks = new Networks({
       open: async (onRestart) => {
-        const plane = await paperPlane((order) => orders.push(order))(onRestart);
+        const plane = await paperPlane((order) => {
+          if (order.op !== "hello") orders.push(order);
+        })(onRestart);
         restart = () => onRestart(plane);
         return plane;
       },
