@@ -3,7 +3,7 @@ import { addressBytes, parseAddress } from "../../base/address.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
 import { Destinations } from "../outbound/destinations.ts";
-import { Outbound } from "../outbound/outbound.ts";
+import { openWayOut } from "../outbound/way_out.ts";
 import { Publisher } from "../publish/publisher.ts";
 import type { NetdParts } from "./netd.ts";
 import { probePaths } from "./paths.ts";
@@ -34,10 +34,7 @@ export const parts: NetdParts = {
       wayOutside: () => settings()?.outbound !== "none",
     });
   },
-  outbound: ({ loop, host, relay, topology }, settings) => {
-    if (settings.outbound === "none") return undefined;
-    const outbound = new Outbound({ loop, host, relay, calls: network, topology, settings });
-    return { name: "tproxy", [Symbol.dispose]: () => outbound[Symbol.dispose]() };
-  },
+  outbound: ({ loop, host, relay, topology }, settings) =>
+    openWayOut({ loop, host, relay, calls: network, topology, namespace: host.path }, settings),
   paths: ({ host, ground }) => probePaths({ kernel, host, ground }),
 };

@@ -11,10 +11,12 @@ import { addressBytes, parseAddress } from "../../base/address.ts";
 import { BridgeDriver } from "../../net/netd/bridge_driver.ts";
 import { Undo } from "../../net/netd/ensure.ts";
 import { prepareGround } from "../../net/netd/ground.ts";
-import type { EndpointState, NetworkState } from "../../net/netd/protocol.ts";
+import type { EndpointState, NetdSettings, NetworkState } from "../../net/netd/protocol.ts";
+import { TUN_NAME } from "../../net/netd/rootless_host.ts";
 import { RootlessNamespace } from "../../net/netd/rootless_namespace.ts";
 import { NetworkTopology, type Subnet } from "../../net/netd/topology.ts";
 import { Outbound, type OutboundDeps } from "../../net/outbound/outbound.ts";
+import { openWayOut, type WayOut } from "../../net/outbound/way_out.ts";
 import { SpliceRelay } from "../../net/relay/splice_relay.ts";
 import type { Step } from "./outbound_peer.ts";
 
@@ -72,6 +74,8 @@ export interface WorldOptions extends Partial<Pick<OutboundDeps, "limits" | "ups
   readonly ping?: boolean;
   /** No outbound part: what is tried is another. */
   readonly bare?: boolean;
+  /** Not netd's own way, but this one. */
+  readonly way?: NetdSettings["outbound"];
 }
 
 export class World implements Disposable {
@@ -80,6 +84,7 @@ export class World implements Disposable {
   readonly topology = new NetworkTopology();
   readonly relay: SpliceRelay;
   readonly bridges: BridgeDriver;
+  readonly way: WayOut | undefined;
   #outbound: Outbound | undefined;
   readonly #children: number[] = [];
   #networks = 0;
@@ -109,20 +114,24 @@ export class World implements Disposable {
     this.host = new RootlessNamespace({ kernel: k });
     const ground = prepareGround(this.host);
     if (ground.tunMissing ?? ground.rulesMissing) throw new Error(JSON.stringify(ground));
-    this.bridges = new BridgeDriver({ host: this.host, ipv6: true });
     this.relay = new SpliceRelay(this.loop);
-    if (options.bare) return;
-    const { limits, upstreams } = options;
-    this.#outbound = new Outbound({
+    const { limits, upstreams, settings = { hostLoopback: false }, way } = options;
+    const deps = {
       loop: this.loop,
       host: this.host,
       relay: this.relay,
       calls: network,
       topology: this.topology,
-      settings: options.settings ?? { hostLoopback: false },
       ...(limits === undefined ? {} : { limits }),
       ...(upstreams === undefined ? {} : { upstreams }),
+    };
+    this.bridges = new BridgeDriver({
+      host: this.host,
+      ipv6: true,
+      outside: () => way === undefined ? { link: TUN_NAME } : this.way?.route,
     });
+    if (way !== undefined) this.way = openWayOut(deps, { ...settings, outbound: way });
+    else if (!options.bare) this.#outbound = new Outbound({ ...deps, settings });
   }
 
   get outbound(): Outbound {
@@ -169,7 +178,7 @@ export class World implements Disposable {
   }
 
   /** A network namespace with an interface in the network. */
-  container(network: number): Container {
+  container(network: number, mtu = 1500): Container {
     const number = ++this.#containers + 1;
     const [r, w] = k.pipe2(0);
     const pid = k.spawn({
@@ -190,7 +199,7 @@ export class World implements Disposable {
       mac: `02:42:ac:11:00:${number.toString(16).padStart(2, "0")}`,
     };
     this.bridges.plug(
-      { ...state, options: { driver: "bridge", mtu: 1500, enableIcc: true } } as unknown as NetworkState,
+      { ...state, options: { driver: "bridge", mtu, enableIcc: true } } as unknown as NetworkState,
       endpoint as unknown as EndpointState,
       { process: { pid, startTime: "" } as never, fd },
       `veth${number}`,
@@ -282,6 +291,7 @@ export class World implements Disposable {
       k.wait(pid, false);
     }
     this.#outbound?.[Symbol.dispose]();
+    this.way?.[Symbol.dispose]();
     this.relay[Symbol.dispose]();
     this.loop[Symbol.dispose]();
     this.host[Symbol.dispose]();

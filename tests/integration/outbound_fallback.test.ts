@@ -1,0 +1,80 @@
+/** The way outside by slirp4netns or pasta, for kernels without tproxy, and none at all. */
+import { expect, it } from "vitest";
+import { describeWith, itWith, program } from "../support/needs.ts";
+import { inNetwork } from "../support/network_child.ts";
+import { usersToTest } from "../support/users.ts";
+
+const world = JSON.stringify(new URL("../support/outbound_world.ts", import.meta.url).href);
+
+describeWith().each(usersToTest())("outbound by other programs as $name", (user) => {
+  const inWorld = (options: string, body: string): Promise<unknown> =>
+    inNetwork(
+      user,
+      `const { World, OUTSIDE4, OUTSIDE6 } = await import(${world});
+       using world = new World(${options});
+       void [OUTSIDE4, OUTSIDE6];
+       const number = world.network();
+       const [one, two] = [world.container(number), world.container(number)];
+       ${body}`,
+    );
+
+  itWith(program("slirp4netns", "slirp4netns"))(
+    "slirp4netns serves all containers, and comes back when it is killed",
+    async () => {
+      const body = `
+      world.serve("203.0.113.9:80", "udp:203.0.113.9:7", "127.0.0.1:80");
+      const both = [one, two].map((container) => world.take(container, { op: "connect", to: OUTSIDE4, port: 80 },
+        { op: "upload", to: OUTSIDE4, port: 80, bytes: 2_000_000 }, { op: "udp", to: OUTSIDE4, port: 7, sizes: [1, 9000] }));
+      const rest = world.take(one, { op: "connect", to: OUTSIDE4, port: 81 }, { op: "connect", to: OUTSIDE6, port: 80 }, { op: "connect", to: "10.0.2.2", port: 80 });
+      const [slirp] = run("/bin/sh", "-c", "pgrep -P " + Deno.pid + " -x slirp4netns").split("\\n").map(Number);
+      k.kill(slirp ?? 0, 9);
+      world.until(() => String(world.take(one, { op: "connect", to: OUTSIDE4, port: 80, ms: 200 })[0]) === OUTSIDE4);
+      return [...both, rest, world.way.name];`;
+      const served = ["203.0.113.9", "2000000 true", [1, 9000]];
+      expect(await inWorld('{ way: "slirp4netns" }', body)).toEqual([
+        ...[served, served],
+        ["ECONNREFUSED", "ENETUNREACH", "ENETUNREACH"],
+        "slirp4netns",
+      ]);
+      expect(await inWorld('{ way: "slirp4netns", settings: { hostLoopback: true } }', body)).toMatchObject([
+        ...[served, served],
+        ["ECONNREFUSED", "ENETUNREACH", "127.0.0.1"],
+        "slirp4netns",
+      ]);
+    },
+  );
+
+  itWith(program("pasta", "passt"))("pasta serves all containers by one address", async () => {
+    expect(
+      await inWorld(
+        '{ way: "pasta" }',
+        `
+        world.serve("203.0.113.9:80");
+        const both = [one, two].map((container) => world.take(container, { op: "connect", to: OUTSIDE4, port: 80 }, { op: "download", to: OUTSIDE4, port: 80, bytes: 200_000 }));
+        return [...both, world.way.name];`,
+      ),
+    ).toEqual([["203.0.113.9", "200000 true"], ["203.0.113.9", "200000 true"], "pasta"]);
+  });
+
+  it("none is told at once", async () => {
+    expect(
+      await inWorld(
+        '{ way: "none" }',
+        `return [world.take(one, { op: "connect", to: OUTSIDE4, port: 80 }, { op: "connect", to: OUTSIDE6, port: 80 }), world.way ?? "none"];`,
+      ),
+    ).toEqual([["EHOSTUNREACH", "ENETUNREACH"], "none"]);
+  });
+
+  it("nothing that works is said with every reason", async () => {
+    expect(
+      await inNetwork(
+        user,
+        `
+        const { World } = await import(${world});
+        Deno.env.set("PATH", "/nowhere");
+        try { new World({ way: "pasta" }); return "works"; } catch (error) { return error instanceof Error ? error.message : ""; }
+        `,
+      ),
+    ).toBe("pasta: not installed");
+  });
+});
