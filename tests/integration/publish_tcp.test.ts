@@ -287,6 +287,47 @@ describe.each(usersToTest())("published TCP ports as $name", (user) => {
     ).toEqual([40_000_000, false, 0]);
   });
 
+  it("with a few pipes for many that stop and go at random, all bytes come whole and in order", async () => {
+    const [sent, ...rest] = await inNetwork(
+      user,
+      `
+      const { PublishWorld } = await import(${world});
+      using world = new PublishWorld({ maxPipes: 3 });
+      const one = world.container(world.network());
+      world.publish(one, ["127.0.0.1:8080:80/tcp"]);
+      const listener = world.listen(world.placeOf(one), 80);
+      const clients = Array.from({ length: 60 }, () => world.connect(world.self, "127.0.0.1", 8080));
+      world.until(() => listener.streams.length === 60);
+      const all = [...clients, ...listener.streams];
+      let seed = 7, wanted = 0;
+      const random = (below: number) => (seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff) % below;
+      const sizes = [1, 100, 8191, 8192, 8193, 70_000, 1_500_000];
+      for (let round = 0; round < 300; round++) {
+        for (let i = 0; i < 15; i++) {
+          const stream = all[random(all.length)], what = random(10);
+          if (what < 5) {
+            const size = sizes[random(sizes.length)];
+            stream.sendPattern(size);
+            wanted += size;
+          } else if (what < 7) stream.pause();
+          else stream.resume();
+        }
+        world.loop.turn(1);
+      }
+      for (const stream of all) stream.resume();
+      const sum = (count: (stream: unknown) => number) => all.reduce((total, stream) => total + count(stream), 0);
+      world.until(() => sum(({ received }) => received) === wanted);
+      for (const stream of clients) stream.shutdown();
+      world.until(() => listener.streams.every(({ ended }) => ended));
+      for (const stream of listener.streams) stream.shutdown();
+      world.until(() => clients.every(({ ended }) => ended));
+      return [wanted, sum(({ sent }) => sent), all.some(({ damaged, error }) => damaged || error !== "")];
+      `,
+    ) as [number, number, boolean];
+    expect(sent).toBeGreaterThan(100_000_000);
+    expect(rest).toEqual([sent, false]);
+  });
+
   it("10,000 connections at once take no pipe and each works", async () => {
     const most = await raiseOpenFiles();
     const count = most >= 70_000 ? 10_000 : Math.floor(most / 4.5);
