@@ -7,6 +7,7 @@ import { containerDir, containerEvent, type EngineContext } from "./context.ts";
 import { goArch } from "./host_facts.ts";
 import { withLayers } from "./image_layers.ts";
 import { populateVolumes, type ResolvedMounts, resolveMounts } from "./container_volumes.ts";
+import { logFile } from "./log_options.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
 import { resolveLinks } from "./links.ts";
@@ -88,7 +89,7 @@ export async function createContainer(
       platform: "linux",
       state: CREATED_STATE,
       dir,
-      logPath: hostConfig.LogConfig?.Type === "none" ? "" : `${dir}/${id}-json.log`,
+      logPath: hostConfig.LogConfig?.Type === "json-file" ? logFile({ hostConfig, dir, id }) : "",
       ...files,
       exitFile: "",
       shim: null,

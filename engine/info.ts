@@ -76,7 +76,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       Volume: ["local"],
       Network: ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
       Authorization: null,
-      Log: ["json-file", "none"],
+      Log: ["json-file", "local", "none"],
     },
     MemoryLimit: limits("memory"),
     SwapLimit: facts.swapLimit,

@@ -4,18 +4,20 @@ import type { LogSpec } from "../runtime/spec.ts";
 import type { ContainerRecord } from "./container_record.ts";
 
 /** Drivers that Docker has and berth has not yet. */
-const LATER = "local syslog journald gelf fluentd awslogs splunk gcplogs etwlogs logentries".split(" ");
+const LATER = "syslog journald gelf fluentd awslogs splunk gcplogs etwlogs logentries".split(" ");
 
-const JSON_FILE_OPTIONS = [
-  "max-file",
-  "max-size",
-  "compress",
-  "labels",
-  "labels-regex",
-  "env",
-  "env-regex",
-  "tag",
-];
+const OPTIONS = {
+  "json-file": ["max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"],
+  local: ["max-file", "max-size", "compress"],
+} as const;
+
+/** What the options default to (moby: daemon/logger/local for the second). */
+const DEFAULTS = {
+  "json-file": { "max-file": "1", compress: "false" },
+  local: { "max-size": "20m", "max-file": "5", compress: "true" },
+} as const;
+type FileDriver = keyof typeof OPTIONS;
+
 /** Options that every driver takes (moby: ValidateLogOpts removes them before it asks the driver). */
 const COMMON_OPTIONS = [
   "mode",
@@ -41,23 +43,26 @@ function isBool(text: string): boolean {
   return ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"].includes(text);
 }
 
-interface JsonFileOptions {
+interface FileOptions {
   readonly maxSize: number;
   readonly maxFile: number;
   readonly compress: boolean;
 }
 
-function jsonFileOptions(options: Readonly<Record<string, string>>): JsonFileOptions {
+function fileOptions(driver: FileDriver, given: Readonly<Record<string, string>>): FileOptions {
+  const options: Readonly<Record<string, string>> = { ...DEFAULTS[driver], ...given };
   const size = options["max-size"];
   const maxSize = size === undefined ? 0 : fromHumanSize(size);
   if (maxSize === undefined) throw invalid(`invalid size: '${size}'`);
-  const file = options["max-file"] ?? "1";
+  const file = options["max-file"] ?? "";
   if (!/^[+-]?\d+$/.test(file)) throw invalid(`strconv.Atoi: parsing "${file}": invalid syntax`);
   const maxFile = Number(file);
   if (maxFile < 1) throw invalid("max-file cannot be less than 1");
-  const compress = options["compress"] ?? "false";
+  const compress = options["compress"] ?? "";
   if (!isBool(compress)) throw invalid(`strconv.ParseBool: parsing "${compress}": invalid syntax`);
-  const on = /^(1|t|true)$/i.test(compress);
+  // a single file of `local` has nothing to compress: only who asks for it is told
+  const single = driver === "local" && maxFile === 1 && given["compress"] === undefined;
+  const on = /^(1|t|true)$/i.test(compress) && !single;
   if (on && (maxFile < 2 || maxSize === 0)) {
     throw invalid("compress cannot be true when max-file is less than 2 or max-size is not set");
   }
@@ -72,10 +77,10 @@ function jsonFileOptions(options: Readonly<Record<string, string>>): JsonFileOpt
 export function checkLogConfig(type: string, options: Readonly<Record<string, string>>): void {
   if (LATER.includes(type)) {
     throw invalid(
-      `log driver '${type}' is not available yet in this version of berth: use json-file or none`,
+      `log driver '${type}' is not available yet in this version of berth: use json-file, local or none`,
     );
   }
-  if (type !== "json-file" && type !== "none") {
+  if (!["json-file", "local", "none"].includes(type)) {
     throw invalid(`logger: no log driver named '${type}' is registered`);
   }
   const mode = options["mode"] ?? "";
@@ -94,12 +99,12 @@ export function checkLogConfig(type: string, options: Readonly<Record<string, st
     }
   }
   if (type === "none") return;
+  const driver: FileDriver = type === "local" ? "local" : "json-file";
+  const known: readonly string[] = [...OPTIONS[driver], ...COMMON_OPTIONS];
   for (const key of Object.keys(options)) {
-    if (!JSON_FILE_OPTIONS.includes(key) && !COMMON_OPTIONS.includes(key)) {
-      throw invalid(`unknown log opt '${key}' for json-file log driver`);
-    }
+    if (!known.includes(key)) throw invalid(`unknown log opt '${key}' for ${driver} log driver`);
   }
-  jsonFileOptions(options);
+  fileOptions(driver, options);
 }
 
 /** Environment of a container by name. */
@@ -150,16 +155,36 @@ function logAttributes(
   return attrs;
 }
 
+/**
+ * The file that a container's output goes to; "" for none. Both drivers write the same lines: the format of `local` is nobody's but the
+ * engine's own, also in Docker, whose clients see no path of it.
+ */
+export function logFile({ hostConfig, dir, id }: Pick<ContainerRecord, "hostConfig" | "dir" | "id">): string {
+  switch (hostConfig.LogConfig?.Type) {
+    case "none":
+      return "";
+    case "local":
+      return `${dir}/local-logs/container.log`;
+    default:
+      return `${dir}/${id}-json.log`;
+  }
+}
+
 /** How the shim has to log for this container. */
 export function buildLogSpec(record: ContainerRecord): LogSpec {
   const { Type: type, Config: config } = record.hostConfig.LogConfig ?? {};
   if (type === "none") return { driver: "none", path: "", maxSize: 0, maxFile: 1, compress: false };
   const options = config ?? {};
-  const attrs = logAttributes(record, options);
+  const driver: FileDriver = type === "local" ? "local" : "json-file";
+  const attrs = driver === "local" ? {} : logAttributes(record, options);
+  const path = logFile(record);
+  if (driver === "local") {
+    Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true, mode: 0o700 });
+  }
   return {
     driver: "json-file",
-    path: record.logPath,
-    ...jsonFileOptions(options),
+    path,
+    ...fileOptions(driver, options),
     ...(Object.keys(attrs).length > 0 ? { attrs } : {}),
   };
 }

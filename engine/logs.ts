@@ -1,3 +1,4 @@
+import { logFile } from "./log_options.ts";
 import { invalid } from "../base/errors.ts";
 import type { Container } from "./container.ts";
 import { readLogs } from "./log_reader.ts";
@@ -16,7 +17,7 @@ export function containerLogs(
   if (!options.stdout && !options.stderr) {
     throw invalid("Bad parameters: you must choose at least one stream");
   }
-  if (container.record.logPath === "") {
+  if (logFile(container.record) === "") {
     throw invalid("configured logging driver does not support reading");
   }
   const tty = container.record.config.Tty ?? false;
@@ -25,7 +26,7 @@ export function containerLogs(
     running: () => container.running,
     onChange: (callback: () => void) => container.watch(callback),
   };
-  return { tty, chunks: readLogs({ path: container.record.logPath }, options, source, signal) };
+  return { tty, chunks: readLogs({ path: logFile(container.record) }, options, source, signal) };
 }
 
 /** The log so far, for `attach` with `logs`. */
@@ -34,7 +35,7 @@ export async function replayLogs(
   options: AttachOptions,
   client: ClientStream,
 ): Promise<void> {
-  if (container.record.logPath === "" || !(options.stdout || options.stderr)) return;
+  if (logFile(container.record) === "" || !(options.stdout || options.stderr)) return;
   const all: LogsOptions = {
     stdout: options.stdout,
     stderr: options.stderr,
