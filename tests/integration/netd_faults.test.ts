@@ -39,6 +39,60 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
     });
   });
 
+  it("is consistent after kills at random moments of everything it is asked", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      let seed = 20261122;
+      const random = (below: number) => ((seed = (seed * 48271) % 0x7fffffff) >> 4) % below;
+      const networks = [await add(bridge(17)), await add(bridge(18, { bridge: { enableIcc: false } }))];
+      const all = Array.from({ length: 4 }, container);
+      const joined = new Map<any, any>();
+      const record = () => { state.sandboxes = [...joined.values()]; };
+      const wrong: string[] = [];
+      let kills = 0;
+      for (let round = 0; round < 24; round++) {
+        const one = all[random(4)];
+        const place = (network: any, index: number) => { const { gateway4, ...rest } = endpoint(network, 2 + all.indexOf(one), { interface: "eth" + index }); return index === 0 ? { ...rest, gateway4 } : rest; };
+        const before = joined.get(one);
+        const after = [[networks[0]], [networks[1]], [networks[0], networks[1]], []][random(4)]!.map((network: any, index: number) =>
+          before?.endpoints.find((old: any) => old.networkId === network.id && old.interface === "eth" + index) ?? place(network, index));
+        const wanted = sandbox(one, ...after);
+        // the engine writes down what it wants, then asks for it
+        if (after.length === 0) joined.delete(one);
+        else joined.set(one, wanted);
+        record();
+        const order = after.length === 0 ? { op: "sandbox.remove", containerId: wanted.containerId } : before === undefined ? { op: "sandbox.add", sandbox: wanted } : { op: "sandbox.update", sandbox: wanted };
+        const { pid } = client.hello;
+        const asked = failure(client.request(order));
+        await new Promise((resolve) => setTimeout(resolve, random(8)));
+        try { Deno.kill(pid, "SIGKILL"); kills++; } catch { /* it is another by now */ }
+        const said = await asked;
+        if (said !== "ok") wrong.push(round + ": " + said);
+        await client.request({ op: "hello" });
+        for (const each of all) {
+          const expected = ["lo", ...(joined.get(each)?.endpoints ?? []).map((end: any) => end.interface)].sort().join();
+          const real = links(each.pid).join();
+          if (real !== expected) wrong.push(round + ": " + real + " for " + expected);
+          const addresses = each.ip("-4", "addr").flatMap((link: any) => link.addr_info.map((info: any) => info.local + "/" + info.prefixlen)).filter((text: string) => !text.startsWith("127."));
+          const right = (joined.get(each)?.endpoints ?? []).map((end: any) => end.ipv4);
+          if (addresses.join() !== right.join()) wrong.push(round + ": " + addresses + " for " + right);
+          const gateway = each.ip("route", "show", "default").map((route: any) => route.gateway).join();
+          const rightGateway = (joined.get(each)?.endpoints ?? []).flatMap((end: any) => end.gateway4 ?? []).join();
+          if (gateway !== rightGateway) wrong.push(round + ": default " + gateway + " for " + rightGateway);
+        }
+        const veths = links().filter((name: string) => name.startsWith("veth")).length;
+        const rightVeths = [...joined.values()].flatMap((each) => each.endpoints).length;
+        if (veths !== rightVeths) wrong.push(round + ": " + veths + " veths for " + rightVeths);
+      }
+      return { wrong, kills: kills > 12, problems: state.syncs.flatMap((sync) => sync.problems) };
+    `,
+      ),
+    ).toEqual({ wrong: [], kills: true, problems: [] });
+  });
+
   it("makes what is missing, takes away what is too much, and reports containers that have gone", async () => {
     expect(
       await inNetd(
