@@ -43,8 +43,8 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
   };
   const shims = () => [...Deno.readDirSync(`${engine.execRoot}/shims`)].map(({ name }) => name);
 
-  const others = () => leftovers(engine.dir).filter(({ pid }) => pid !== engine.pid);
-  /** The pool has its shim, and nothing else is left. */
+  const others = () => leftovers(engine.dir).filter(({ what }) => what.includes(" @shim "));
+  /** The pool has its shim, and no other is left. */
   const idle = async () => {
     await waitFor(
       () => shims().length === 1 && others().length === 1,
