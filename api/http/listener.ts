@@ -120,7 +120,7 @@ function listenTcp(hostname: string, port: number): BoundListener {
     const inUse = error instanceof Deno.errors.AddrInUse;
     throw new EngineError(
       inUse ? "conflict" : "system",
-      `listen tcp ${hostname}:${port}: ${messageOf(error)}`,
+      `listen tcp ${hostname}:${port}: ${inUse ? "bind: address already in use" : messageOf(error)}`,
       {
         cause: error,
       },
