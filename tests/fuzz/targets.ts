@@ -10,7 +10,11 @@ import { SpooledArchive } from "../../image/archive_spool.ts";
 import { planDockerArchive } from "../../image/docker_archive.ts";
 import { planOciLayout } from "../../image/oci_layout.ts";
 import { file, HOST_ARCHITECTURE, type Item, sha256, streamOf, text } from "../support/image_archive.ts";
+import { Reassembly } from "../../net/outbound/fragments.ts";
+import { PacketMaker } from "../../net/outbound/packet_maker.ts";
+import { Packet } from "../../net/outbound/packet.ts";
 import { compressed, image, tars } from "./corpus.ts";
+import { packets, repairPacket } from "./packets.ts";
 import { mutate, mutateJson, type Random, repairChecksums } from "./random.ts";
 
 export interface Target {
@@ -269,6 +273,41 @@ const unpacking: Target = {
   },
 };
 
+const packetSamples = packets(Uint8Array.of(172, 17, 0, 2));
+
+/** Reads a damaged packet, parts as well, and answers it as netd would: every number that is read must lie in the packet. */
+const packetReader: Target = {
+  name: "packets",
+  run(random) {
+    const reassembly = new Reassembly();
+    const maker = new PacketMaker();
+    const packet = new Packet();
+    const answer = new Packet();
+    for (let turn = 0; turn < 50; turn++) {
+      const bytes = mutate(random, pickOf(random, packetSamples), packetSamples).slice(0, 0xffff);
+      if (!random.chance(4)) repairPacket(bytes);
+      packet.bytes.set(bytes);
+      if (packet.parse(bytes.length) !== undefined) continue;
+      if (packet.isFragment && !reassembly.add(packet, turn)) continue;
+      const { end, transport, payload, family, tcpFlags } = packet;
+      if (!(20 <= transport && transport <= payload && payload <= end && end <= 40 + 0xffff)) {
+        throw new Error(`${transport} ${payload} ${end}`);
+      }
+      const ends = { source: packet.destination, destination: packet.source };
+      const made = [
+        () => maker.error(ends, { type: family === 4 ? 3 : 1, code: 1 }, packet.bytes.subarray(0, end)),
+      ];
+      if (packet.protocol === 6 && (tcpFlags & 4) === 0) made.push(() => maker.reset(packet));
+      for (const make of made) {
+        const length = make();
+        answer.bytes.set(maker.bytes.subarray(0, length));
+        const damage = answer.parse(length);
+        if (damage !== undefined) throw new Error(`an answer that is damaged: ${damage}`);
+      }
+    }
+  },
+};
+
 /** Unpacking needs chroot. */
 export const targets: readonly Target[] = [
   tarReader,
@@ -276,5 +315,6 @@ export const targets: readonly Target[] = [
   decompressors,
   dockerManifests,
   ociIndexes,
+  packetReader,
   ...(Deno.uid() === 0 ? [unpacking] : []),
 ];
