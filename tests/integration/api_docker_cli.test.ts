@@ -201,6 +201,6 @@ describeWith(program("docker", "docker.io"))("docker's command line", () => {
       stderr: "Error response from daemon: cannot remove container: it is running\n",
     });
     expect((await run(["swarm", "leave"])).stderr).toContain("This node is not a swarm manager");
-    expect((await run(["pause", "x"])).stderr).toContain("docker pause is not available yet");
+    expect((await run(["plugin", "disable", "x"])).stderr).toContain("docker plugin is not available yet");
   });
 });
