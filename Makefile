@@ -1,14 +1,14 @@
 # berth: `make help` lists what there is to do. Every recipe is one script that can be called by hand as well.
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test fuzz bench lint fmt check layers clean setup
+.PHONY: help run build test test-vm fuzz bench lint fmt check layers clean setup
 
 DENO := scripts/deno
 # How dist/berth is made: compiled, self-extracting, or empty for the best that is possible here.
 PACKAGE ?=
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build berth and run a first container, step by step
 	@scripts/first_run
@@ -18,6 +18,9 @@ build: setup ## make dist/berth, one executable file (PACKAGE=compiled or self-e
 
 test: ## run every check and every test (FILTER=words for some test files)
 	@scripts/test $(FILTER)
+
+test-vm: ## test limits in a virtual machine with systemd and cgroup v2 (PARTS="drivers delegation systemd cgroupfs")
+	@scripts/test_vm $(PARTS)
 
 fuzz: setup ## feed the readers of archives with damage (SECONDS=600 SEED=1)
 	@BERTH_FUZZ_SECONDS=$(or $(SECONDS),600) BERTH_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(DENO) run -A npm:vitest run tests/fuzz

@@ -115,8 +115,12 @@ export class SystemdManager implements CgroupManager {
     cgroup.kill();
     // systemd sees for itself that the scope is empty, and removes it.
     if (await poll(() => !cgroup.exists, NOTICE_MS)) return;
-    await this.#stop(scopeName(id));
-    await cgroup.remove();
+    try {
+      await this.#stop(scopeName(id));
+    } finally {
+      // Also when systemd is gone: nothing of the container stays.
+      await cgroup.remove();
+    }
   }
 
   close(): void {

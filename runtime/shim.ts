@@ -1,5 +1,6 @@
 /** One container's shim: its namespaces, its first process, its streams and log, its execs, its exit record. */
 import { ERRNO, SysError } from "../ffi/errno.ts";
+import { SIGKILL } from "../ffi/signals.ts";
 import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { timestamp } from "./clock.ts";
 import { processStartTime, replaceFile } from "./files.ts";
@@ -59,6 +60,8 @@ export class Shim {
   #used = false;
   #container: Container | undefined;
   #exit: ExitRecord | undefined;
+  /** The engine has ended the container by SIGKILL. */
+  #killed = false;
   /** What has been said to a start with `hold`. */
   #word: { readonly refusal?: string } | undefined;
   readonly #unsent: ShimMessage[] = [];
@@ -180,6 +183,7 @@ export class Shim {
           return this.#exec(request);
         case "signal":
           this.#process(request.execId).signal(request.signal);
+          if (request.execId === undefined && request.signal === SIGKILL) this.#killed = true;
           break;
         case "resize":
           this.#resize(request.execId, request.rows, request.cols);
@@ -256,7 +260,7 @@ export class Shim {
     }
     const finishedAt = timestamp();
     // At once: a cgroup without processes may be removed.
-    const oomKilled = container.oom.finish();
+    const oomKilled = container.oom.finish(exit.signal === SIGKILL && !this.#killed);
     if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel, childReaped);
     whenDrained(
       this.#loop,

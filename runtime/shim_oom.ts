@@ -10,14 +10,19 @@ const BUFFER_SIZE = 512;
 /**
  * Watches memory.events: the kernel wakes whoever polls the file when a count in it changes. Without the file (no cgroup,
  * no memory controller) nothing is ever seen.
+ *
+ * systemd removes a cgroup as soon as its last process has ended, which may be before anybody has read why. The kernel counts a kill
+ * in all cgroups above as well, and those stay: what has been counted there tells the reason of a SIGKILL that nobody has sent.
  */
 export class OomWatch {
   readonly #kernel: Syscalls;
   readonly #loop: EventLoop;
-  readonly #file: string;
+  readonly #cgroup: string;
   readonly #onKill: () => void;
   #fd: number | undefined;
   #kills = 0;
+  /** Kills in the cgroup above, this one's among them, when this one was last seen. */
+  #above = 0;
 
   /**
    * @param cgroup the container's cgroup; undefined: it has none.
@@ -26,28 +31,38 @@ export class OomWatch {
   constructor(kernel: Syscalls, loop: EventLoop, cgroup: string | undefined, onKill: () => void) {
     this.#kernel = kernel;
     this.#loop = loop;
-    this.#file = `${cgroup}/memory.events`;
+    this.#cgroup = cgroup ?? "";
     this.#onKill = onKill;
     if (cgroup !== undefined) this.#look();
   }
 
-  /** Ends the watch. Answers whether anything was killed since its beginning. */
-  finish(): boolean {
-    if (this.#fd !== undefined) this.#look();
+  /**
+   * Ends the watch. Answers whether anything was killed since its beginning.
+   *
+   * @param unexplained the container has ended by a SIGKILL that did not come from berth
+   */
+  finish(unexplained: boolean): boolean {
+    const watched = this.#fd !== undefined;
+    if (watched) this.#look();
+    const gone = watched && this.#fd === undefined;
     this.#close();
+    if (gone && unexplained && this.#kills === 0 && this.#readAbove() > this.#above) {
+      this.#kills = 1;
+      this.#onKill();
+    }
     return this.#kills > 0;
   }
 
   /** Reads the counts through a new descriptor: the kernel takes what that has seen as known, and wakes for what is new. */
   #look(): void {
     this.#close();
-    const kernel = this.#kernel;
     try {
-      const fd = kernel.open(this.#file, 0);
+      const fd = this.#kernel.open(`${this.#cgroup}/memory.events`, 0);
       this.#fd = fd;
-      const buffer = new Uint8Array(BUFFER_SIZE);
-      const text = new TextDecoder().decode(buffer.subarray(0, kernel.read(fd, buffer)));
-      const kills = Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
+      // Before the own count: what happens in between is seen as new.
+      const above = this.#readAbove();
+      const kills = this.#readKills(fd);
+      this.#above = above;
       // No events asked for but this: a control file is always readable.
       this.#loop.add(fd, EPOLLPRI, () => this.#look());
       if (kills > this.#kills) {
@@ -59,6 +74,27 @@ export class OomWatch {
       // The cgroup is gone, which wakes as well.
       this.#close();
     }
+  }
+
+  #readAbove(): number {
+    const above = this.#cgroup.slice(0, this.#cgroup.lastIndexOf("/"));
+    try {
+      const fd = this.#kernel.open(`${above}/memory.events`, 0);
+      try {
+        return this.#readKills(fd);
+      } finally {
+        this.#kernel.close(fd);
+      }
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      return 0;
+    }
+  }
+
+  #readKills(fd: number): number {
+    const buffer = new Uint8Array(BUFFER_SIZE);
+    const text = new TextDecoder().decode(buffer.subarray(0, this.#kernel.read(fd, buffer)));
+    return Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
   }
 
   #close(): void {
