@@ -45,7 +45,10 @@ interface Context {
 const READY = 15_000;
 const OWN_NETWORK = ["unshare", "--user", "--map-root-user", "--net"];
 
-/** Starts a program that runs until the end. It must be able to say why it does not. */
+/**
+ * Starts a program that runs until the end. It must be able to say why it does not. A session of its own, as berth's netd has: the kernel
+ * shares the processors out by sessions (autogroups) first, so that programs of one would be quicker together on a busy machine.
+ */
 function background(
   stack: AsyncDisposableStack,
   user: User,
@@ -53,6 +56,7 @@ function background(
   log: string,
 ): Background {
   const child = spawnAs(user, [
+    "setsid",
     "sh",
     "-c",
     'log=$1; shift; exec "$@" >"$log" 2>&1 3>/dev/null',

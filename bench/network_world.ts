@@ -178,7 +178,8 @@ export class World implements AsyncDisposable {
 }
 
 function startTraffic(place: Place, args: readonly string[]): Deno.ChildProcess {
-  const argv = [Deno.execPath(), "run", "--quiet", "--allow-all", TRAFFIC, ...args];
+  // sessions: see background() in network_peers.ts
+  const argv = ["setsid", Deno.execPath(), "run", "--quiet", "--allow-all", TRAFFIC, ...args];
   const [command = "", ...rest] = inside(place, argv);
   return new Deno.Command(command, { args: rest, stdin: "piped", stdout: "piped", stderr: "inherit" })
     .spawn();
