@@ -93,7 +93,7 @@ const CONTROL = 512;
  * Errors of a connection that accept(2) reports although the listener is all right ("Error handling" there). The next
  * connection in the queue is no worse for it.
  */
-const LOST_CONNECTION: ReadonlySet<number> = new Set([
+export const LOST_CONNECTION: ReadonlySet<number> = new Set([
   ERRNO.ECONNABORTED,
   ERRNO.ENETDOWN,
   ERRNO.EPROTO,

@@ -1,6 +1,6 @@
 import { note } from "../../base/note.ts";
 import { RLIMIT_NOFILE } from "../../ffi/constants.ts";
-import { SysError } from "../../ffi/errno.ts";
+import { ERRNO, SysError } from "../../ffi/errno.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 
@@ -60,5 +60,13 @@ export class DescriptorPause {
   }
 }
 
+const OUT_OF_DESCRIPTORS: ReadonlySet<number> = new Set([
+  ERRNO.EMFILE,
+  ERRNO.ENFILE,
+  ERRNO.ENOBUFS,
+  ERRNO.ENOMEM,
+]);
+
+/** @param error what was thrown, or an errno */
 export const isOutOfDescriptors = (error: unknown): boolean =>
-  error instanceof SysError && error.is("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM");
+  OUT_OF_DESCRIPTORS.has(error instanceof SysError ? error.errno : Number(error));

@@ -19,7 +19,8 @@ import type { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
 import { SO_LINGER, SOL_TCP, TCP_NODELAY } from "../../ffi/network_constants.ts";
-import { discard, shutdownWriting, spliceOnce, StreamBuffer } from "../../ffi/stream_calls.ts";
+import { check } from "../../ffi/libc.ts";
+import { discard, setOption, shutdownWriting, spliceOnce, StreamBuffer } from "../../ffi/stream_calls.ts";
 import { LARGE_PIPE, type Pipe, PipePool } from "./pipe_pool.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 
@@ -115,7 +116,7 @@ export class SpliceRelay implements Relay {
     const { there, back } = connection;
     this.#connections.add(connection);
     try {
-      for (const fd of [a, b]) network.setsockopt(fd, SOL_TCP, TCP_NODELAY, 1);
+      for (const fd of [a, b]) check(setOption(fd, SOL_TCP, TCP_NODELAY, 1), "setsockopt");
       // the first event comes at once and says how they are
       this.#loop.add(a, WATCHED, (events) => this.#onEvents(connection, there, back, events));
       this.#loop.add(b, WATCHED, (events) => this.#onEvents(connection, back, there, events));
@@ -139,7 +140,7 @@ export class SpliceRelay implements Relay {
     if ((events & EPOLLOUT) !== 0) into.writable = true;
     if ((events & EPOLLERR) !== 0) {
       // What came before the reset is still there to read.
-      while (this.#move(out) === MORE);
+      while (this.#move(connection, out) === MORE);
       this.#close(connection, true);
       return;
     }
@@ -150,7 +151,7 @@ export class SpliceRelay implements Relay {
   /** Moves what can be moved, and does what is to be done then. */
   #go(connection: Connection, direction: Direction): void {
     if (direction.done || direction.waiting) return;
-    const outcome = this.#move(direction);
+    const outcome = this.#move(connection, direction);
     if (outcome === MORE) {
       direction.waiting = true;
       if (this.#waiting.length === 0) this.#loop.soon(this.#runWaiting);
@@ -177,7 +178,7 @@ export class SpliceRelay implements Relay {
     if (!other.done) {
       other.readable = true;
       other.ending = true;
-      while (this.#move(other) === MORE);
+      while (this.#move(connection, other) === MORE);
     }
     this.#close(connection, true);
   }
@@ -198,14 +199,13 @@ export class SpliceRelay implements Relay {
       try {
         if (reset) network.setsockopt(fd, SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE);
       } finally {
-        this.#loop.remove(fd);
-        kernel.close(fd);
+        this.#loop.close(fd);
       }
     }
     onClose?.();
   }
 
-  #move(direction: Direction): Outcome {
+  #move(connection: Connection, direction: Direction): Outcome {
     let budget = BUDGET;
     while (!direction.done) {
       if (direction.held > 0) {
@@ -222,6 +222,8 @@ export class SpliceRelay implements Relay {
       if (moved > 0) budget -= moved;
       else if (moved === 0) {
         direction.done = true;
+        // the second end: both sockets are closed at once, which tells as much
+        if (connection.there.done && connection.back.done) return IDLE;
         // fails when the receiver has been reset
         return shutdownWriting(direction.to) === 0 ? IDLE : FAILED;
       } else if (moved === -ERRNO.EAGAIN) direction.readable = false;
