@@ -1,3 +1,4 @@
+import { bareEnvironment, firstLine } from "../base/role_process.ts";
 import { selfCommand } from "../base/self.ts";
 import { EngineError } from "../base/errors.ts";
 import type { NamespaceMode, ShimOptions } from "../runtime/spec.ts";
@@ -279,38 +280,8 @@ export function makeShimDir(shimsDir: string): string {
   return dir;
 }
 
-/** Deno needs to find its code cache (HOME, DENO_DIR), and the shim programs like tini (PATH). Nothing of it reaches a container. */
-function bareEnvironment(): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const name of ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME"]) {
-    const value = Deno.env.get(name);
-    if (value !== undefined) env[name] = value;
-  }
-  return env;
-}
-
 async function readReady(child: Deno.ChildProcess, dir: string): Promise<void> {
-  const reader = child.stdout.getReader();
-  const timer = setTimeout(() => {
-    try {
-      child.kill("SIGKILL");
-    } catch {
-      // Ended meanwhile.
-    }
-  }, BOOT_DEADLINE_MS);
-  let text = "";
-  try {
-    while (!text.includes("\n")) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += new TextDecoder().decode(value);
-    }
-  } finally {
-    clearTimeout(timer);
-    // Closes our end of the pipe: one descriptor for each shim would add up.
-    await reader.cancel().catch(() => {});
-  }
-  if (text.startsWith("ready\n")) return;
+  if (await firstLine(child, BOOT_DEADLINE_MS) === "ready") return;
   let detail = "";
   try {
     detail = Deno.readTextFileSync(`${dir}/shim.log`).trim().split("\n").slice(-3).join("; ");

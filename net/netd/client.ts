@@ -3,6 +3,7 @@
  * engine, on promises; nothing of it is loaded by netd.
  */
 import { EngineError, messageOf } from "../../base/errors.ts";
+import { bareEnvironment, firstLine } from "../../base/role_process.ts";
 import { selfCommand } from "../../base/self.ts";
 import { NETD_PROTOCOL, type NetdAnswer, type NetdHello, type NetdRequest } from "./protocol.ts";
 
@@ -354,42 +355,7 @@ async function spawnNetd(dir: string, version: string): Promise<void> {
   }).spawn();
   child.unref();
   void child.status.catch(() => {});
-  const text = await firstLine(child);
+  const text = await firstLine(child, BOOT_DEADLINE_MS);
   if (text === "ready") return;
   throw new EngineError("unavailable", text === "" ? `it did not start; see ${dir}/log` : text);
-}
-
-async function firstLine(
-  child: Deno.ChildProcess & { readonly stdout: ReadableStream<Uint8Array> },
-): Promise<string> {
-  const reader = child.stdout.getReader();
-  const timer = setTimeout(() => {
-    try {
-      child.kill("SIGKILL");
-    } catch {
-      // ended meanwhile
-    }
-  }, BOOT_DEADLINE_MS);
-  let text = "";
-  try {
-    while (!text.includes("\n")) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += new TextDecoder().decode(value);
-    }
-  } finally {
-    clearTimeout(timer);
-    await reader.cancel().catch(() => {});
-  }
-  return text.trim();
-}
-
-/** Deno needs to find its code cache, and netd programs like pasta. */
-function bareEnvironment(): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const name of ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME"]) {
-    const value = Deno.env.get(name);
-    if (value !== undefined) env[name] = value;
-  }
-  return env;
 }

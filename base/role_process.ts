@@ -1,0 +1,39 @@
+/** What the engine's other processes (shims, netd) are started with, and how they say that they are ready. */
+
+/** Deno needs to find its code cache (HOME, DENO_DIR), and the process its programs (PATH). Nothing of it reaches a container. */
+export function bareEnvironment(): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME"]) {
+    const value = Deno.env.get(name);
+    if (value !== undefined) env[name] = value;
+  }
+  return env;
+}
+
+/**
+ * The first line of a process's piped stdout, without its end; "" when it ends without one. A process that says nothing for `deadlineMs` is
+ * killed.
+ */
+export async function firstLine(child: Deno.ChildProcess, deadlineMs: number): Promise<string> {
+  const reader = child.stdout.getReader();
+  const timer = setTimeout(() => {
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // Ended meanwhile.
+    }
+  }, deadlineMs);
+  let text = "";
+  try {
+    while (!text.includes("\n")) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      text += new TextDecoder().decode(value);
+    }
+  } finally {
+    clearTimeout(timer);
+    // Closes our end of the pipe: one descriptor for each process would add up.
+    await reader.cancel().catch(() => {});
+  }
+  return text.split("\n", 1)[0]?.trim() ?? "";
+}
