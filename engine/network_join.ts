@@ -10,6 +10,7 @@ import {
   type NamedNetwork,
   planEndpoint,
 } from "../net/network_endpoint.ts";
+import type { EndpointAddresses } from "../net/ipam_network.ts";
 import { macOfAddress, randomMac } from "../net/network_mac.ts";
 import { OPTION } from "../net/network_options.ts";
 import type { SandboxState } from "../net/netd/protocol.ts";
@@ -127,7 +128,7 @@ export function takePlace(
     dnsNames: endpointNames(record, network.name, plan.aliases),
     addresses,
     // An ipvlan has the address of its parent.
-    mac: plan.mac ?? (isLink && driver !== "ipvlan" ? macFor(addresses.ipv4?.address) : ""),
+    mac: plan.mac ?? (isLink && driver !== "ipvlan" ? macFor(addresses) : ""),
     gatewayPriority: plan.gatewayPriority,
     interface: isLink ? wanted || interfaceName(taken, prefix) : "",
     ...gatewaysOf(network),
@@ -140,8 +141,10 @@ export function takePlace(
  * One address always has the same MAC: what bridge and neighbours remember of a container that had the address before stays true, and
  * nobody waits seconds for their caches.
  */
-function macFor(ipv4: string | undefined): string {
-  return ipv4 === undefined ? randomMac() : macOfAddress(addressBytes(parseAddress(ipv4)));
+function macFor({ ipv4, ipv6 }: EndpointAddresses): string {
+  const own = ipv4 ?? ipv6;
+  // Of an IPv6 address the last four bytes: IPAM counts there.
+  return own === undefined ? randomMac() : macOfAddress(addressBytes(parseAddress(own.address)).slice(-4));
 }
 
 /** Names in DNS; none on the default bridge. */

@@ -289,6 +289,20 @@ describe("a container", () => {
     expect(sandbox.publish.ports).toMatchObject([{ port: 80, protocol: "tcp", first: 8080, last: 8080 }]);
   });
 
+  it("has the MAC of its address, so that neighbours of its predecessor find it", async () => {
+    using s = stage();
+    const IPAM = { Config: [{ Subnet: "fd00:7::/64" }] };
+    await s.operations.networkCreate({ Name: "six", EnableIPv4: false, EnableIPv6: true, IPAM });
+    const macs = async (n: number, mode: string) => {
+      const container = s.add(n, { NetworkMode: mode });
+      const record = await s.run(container);
+      s.end(container);
+      return record.network.attachments[mode]?.endpoint?.mac;
+    };
+    expect([await macs(1, "bridge"), await macs(2, "bridge")]).toEqual(Array(2).fill("02:42:ac:11:00:02"));
+    expect([await macs(3, "six"), await macs(4, "six")]).toEqual(Array(2).fill("02:42:00:00:00:02"));
+  });
+
   it("takes nothing when one of its networks is missing or full", async () => {
     using s = stage();
     await s.operations.networkCreate({ Name: "tiny", IPAM: { Config: [{ Subnet: "10.5.0.0/30" }] } });
