@@ -6,6 +6,7 @@
 import {
   EPOLLIN,
   EPOLLOUT,
+  RLIMIT_NOFILE,
   SO_REUSEADDR,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -41,9 +42,14 @@ export interface TcpLimits {
   /** Connections that are being made: of one container, and of all. Further SYNs are lost, and sent again by whoever means it. */
   readonly perSource: number;
   readonly total: number;
+  /** Connections that one container has open. By default they take half of the descriptors. */
+  readonly established?: number;
 }
 
 export const TCP_LIMITS: TcpLimits = { perSource: 1024, total: 4096 };
+
+/** Each connection has two descriptors. */
+const establishedLimit = (): number => Math.floor(Number(kernel.getrlimit(RLIMIT_NOFILE).soft) / 4);
 
 /** After this a connection that is being made yields to a new one of the same container, when that has no more to spend. */
 const YIELD_MS = 3_000;
@@ -73,7 +79,9 @@ export class TcpOutbound implements Disposable {
   readonly #context: OutboundContext;
   readonly #relay: Relay;
   readonly #serveDns: (fd: number, source: Uint8Array) => void;
-  readonly #limits: TcpLimits;
+  readonly #limits: Required<TcpLimits>;
+  /** Open connections, by their container's address. */
+  readonly #established = new Map<string, number>();
   readonly #pending = new FlowTable<Pending>();
   readonly #listeners: number[] = [];
   /** For a SYN that is looked at again. */
@@ -90,13 +98,8 @@ export class TcpOutbound implements Disposable {
     this.#context = context;
     this.#relay = relay;
     this.#serveDns = serveDns;
-    this.#limits = limits;
-    // what comes back with a cookie would not find the listener; the limits here keep its queue short enough
-    host.sysctl("ipv4.tcp_syncookies", "0");
-    // early demultiplexing gives a container's SYN to the TIME_WAIT of our earlier connection with the same ports, and a packet that has
-    // a socket is not forwarded: that port would be silent for a minute
-    host.sysctl("ipv4.tcp_early_demux", "0");
-    host.sysctl("ipv4.tcp_max_syn_backlog", String(4 * BACKLOG));
+    this.#limits = { established: establishedLimit(), ...limits };
+    prepareNamespace(host);
     this.#listen(host, TPROXY_ADDRESS);
     try {
       this.#listen(host, TPROXY_ADDRESS6);
@@ -191,6 +194,8 @@ export class TcpOutbound implements Disposable {
   }
 
   #mayAdd(packet: Packet, now: number): boolean {
+    const open = this.#established.get(String.fromCharCode(...packet.source)) ?? 0;
+    if (open >= this.#limits.established) return false;
     if (this.#pending.countOf(packet) >= this.#limits.perSource) return this.#yield(packet, now);
     return this.#pending.size < this.#limits.total || this.#yield(undefined, now);
   }
@@ -328,7 +333,38 @@ export class TcpOutbound implements Disposable {
     }
     this.#pending.delete(pending);
     if (pending.fd < 0) this.#serveDns(fd, pending.key.source);
-    else this.#relay.join(pending.fd, fd);
+    else this.#establish(pending.fd, fd, pending.key.source);
+  }
+
+  #establish(outside: number, inside: number, source: Uint8Array): void {
+    const name = String.fromCharCode(...source);
+    this.#established.set(name, (this.#established.get(name) ?? 0) + 1);
+    this.#relay.join(outside, inside, {
+      onClose: () => {
+        const left = (this.#established.get(name) ?? 1) - 1;
+        if (left > 0) this.#established.set(name, left);
+        else this.#established.delete(name);
+      },
+    });
+  }
+}
+
+function prepareNamespace(host: RootlessHost): void {
+  const settings = {
+    // what comes back with a cookie would not find the listener; the limits here keep its queue short enough
+    tcp_syncookies: 0,
+    tcp_max_syn_backlog: 4 * BACKLOG,
+    // early demultiplexing gives a container's SYN to the TIME_WAIT of our earlier connection with the same ports, and a packet that has
+    // a socket is not forwarded: that port would be silent for a minute
+    tcp_early_demux: 0,
+  };
+  for (const [name, value] of Object.entries(settings)) {
+    try {
+      host.sysctl(`ipv4.${name}`, String(value));
+    } catch (error) {
+      // some kernels keep TCP's settings for the machine's own namespace
+      if (!(error instanceof SysError)) throw error;
+    }
   }
 }
 

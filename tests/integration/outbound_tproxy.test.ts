@@ -68,6 +68,50 @@ describe.each(usersToTest())("outbound as $name", (user) => {
     ).toEqual([...Array(3).fill("203.0.113.9"), ...Array(3).fill("2001:db8:9::9")]);
   });
 
+  it("a port is used again at once, by whoever has closed it last; open connections outlive new settings", async () => {
+    expect(
+      await inWorld(
+        user,
+        "",
+        `
+        const one = world.container(world.network());
+        world.serve("203.0.113.9:80", "[2001:db8:9::9]:80", "127.0.0.1:90");
+        // the server closes first: what waits for its end then is netd's socket
+        const again = world.take(one, ...[OUTSIDE4, OUTSIDE4, OUTSIDE4, OUTSIDE6, OUTSIDE6].map((to) => ({ op: "connect", to, port: 80, from: 5555, ms: 2000 }) as const));
+        const waiting = world.run("ss -tan state time-wait | grep -c 5555", { pid: world.host.pid });
+        const running = world.begin(one, { op: "upload", to: OUTSIDE4, port: 80, bytes: 30_000_000 });
+        world.until(() => world.relay.connections > 0);
+        world.reopen({ hostLoopback: true });
+        const after = world.take(one, { op: "connect", to: OUTSIDE4, port: 80 }, { op: "connect", to: "10.0.2.2", port: 90 });
+        world.until(() => running.ended);
+        return [again, Number(waiting) > 0, after, running.output.trim()];
+        `,
+      ),
+    ).toEqual([
+      [...Array(3).fill("203.0.113.9"), ...Array(2).fill("2001:db8:9::9")],
+      true,
+      ["203.0.113.9", "127.0.0.1"],
+      '["30000000 true"]',
+    ]);
+  });
+
+  it("one container has no more than its share of open connections", async () => {
+    expect(
+      await inWorld(
+        user,
+        "{ limits: { tcp: { perSource: 100, total: 200, established: 30 } } }",
+        `
+        const number = world.network();
+        const [bad, good] = [world.container(number), world.container(number)];
+        world.serve("203.0.113.9:80");
+        const held = world.take(bad, { op: "many", to: OUTSIDE4, port: 80, count: 40, ms: 300 });
+        world.until(() => world.relay.connections === 0);
+        return [held, world.take(bad, { op: "many", to: OUTSIDE4, port: 80, count: 20, ms: 3000 }), world.take(good, { op: "connect", to: OUTSIDE4, port: 80 })];
+        `,
+      ),
+    ).toEqual([[30], [20], ["203.0.113.9"]]);
+  });
+
   it("UDP echoes every size, refuses closed ports, and says where a datagram is too large or has too far to go", async () => {
     expect(
       await inWorld(

@@ -32,6 +32,14 @@ export type Step =
     readonly from?: number;
     readonly ms?: number;
   }
+  /** Opens so many connections and answers how many came. */
+  | {
+    readonly op: "many";
+    readonly to: string;
+    readonly port: number;
+    readonly count: number;
+    readonly ms: number;
+  }
   | { readonly op: "upload" | "download"; readonly to: string; readonly port: number; readonly bytes: number }
   /** Datagrams of these sizes, each echoed. */
   | {
@@ -130,6 +138,17 @@ function take(step: Step): unknown {
       } finally {
         k.close(fd);
       }
+    }
+    case "many": {
+      const fds: number[] = [];
+      try {
+        while (fds.length < step.count) fds.push(connected(step.to, step.port, step.ms));
+      } catch (error) {
+        if (!(error instanceof Error && error.message === "timeout")) throw error;
+      }
+      const open = fds.length;
+      for (const fd of fds) k.close(fd);
+      return open;
     }
     case "upload": {
       const fd = connected(step.to, step.port, 20_000);

@@ -85,6 +85,7 @@ export class World implements Disposable {
   readonly relay: SpliceRelay;
   readonly bridges: BridgeDriver;
   readonly way: WayOut | undefined;
+  readonly #deps: Omit<OutboundDeps, "settings">;
   #outbound: Outbound | undefined;
   readonly #children: number[] = [];
   #networks = 0;
@@ -116,7 +117,7 @@ export class World implements Disposable {
     if (ground.tunMissing ?? ground.rulesMissing) throw new Error(JSON.stringify(ground));
     this.relay = new SpliceRelay(this.loop);
     const { limits, upstreams, settings = { hostLoopback: false }, way } = options;
-    const deps = {
+    const deps = this.#deps = {
       loop: this.loop,
       host: this.host,
       relay: this.relay,
@@ -137,6 +138,12 @@ export class World implements Disposable {
   get outbound(): Outbound {
     if (this.#outbound === undefined) throw new Error("a bare world");
     return this.#outbound;
+  }
+
+  /** As netd does when settings change. */
+  reopen(settings: OutboundDeps["settings"]): void {
+    this.outbound[Symbol.dispose]();
+    this.#outbound = new Outbound({ ...this.#deps, settings });
   }
 
   /** `172.(20+n).0.0/16` and `fd00:n::/64`, with gateways at .1. */
