@@ -93,9 +93,12 @@ export class HealthMonitor {
   }
 
   async #round(): Promise<void> {
-    const result = await this.#check();
-    if (this.#stopped) return;
     const container = this.#container;
+    // One that is paused answers nobody, and is not ill for that: also when it was paused in the middle of a check.
+    const paused = () => container.record.state.paused === true;
+    const result = paused() ? undefined : await this.#check();
+    if (this.#stopped) return;
+    if (result === undefined || paused()) return this.#schedule();
     const { health, startedAt } = container.record.state;
     if (health !== undefined) {
       const after = afterResult(health, result, this.#probe, startedAt);
