@@ -44,6 +44,18 @@ describeWith().each(usersToTest())("outbound by other programs as $name", (user)
     },
   );
 
+  itWith(program("slirp4netns", "slirp4netns"))("auto takes it where the kernel lacks tproxy", async () => {
+    expect(
+      await inWorld(
+        '{ way: "auto", withoutRules: true }',
+        `
+        world.serve("203.0.113.9:80");
+        return [world.way.name, ...world.take(one, { op: "connect", to: OUTSIDE4, port: 80 })];`,
+      ),
+    ).toEqual(["slirp4netns", "203.0.113.9"]);
+    expect(await inWorld('{ way: "auto" }', "return world.way.name;")).toBe("tproxy");
+  });
+
   itWith(program("pasta", "passt"))("pasta serves all containers by one address", async () => {
     expect(
       await inWorld(
@@ -72,9 +84,9 @@ describeWith().each(usersToTest())("outbound by other programs as $name", (user)
         `
         const { World } = await import(${world});
         Deno.env.set("PATH", "/nowhere");
-        try { new World({ way: "pasta" }); return "works"; } catch (error) { return error instanceof Error ? error.message : ""; }
+        try { new World({ way: "auto", withoutRules: true }); return "works"; } catch (error) { return error instanceof Error ? error.message : ""; }
         `,
       ),
-    ).toBe("pasta: not installed");
+    ).toMatch(/^tproxy: .*no such file or directory; slirp4netns: not installed; pasta: not installed$/);
   });
 });

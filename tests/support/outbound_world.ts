@@ -12,7 +12,8 @@ import { BridgeDriver } from "../../net/netd/bridge_driver.ts";
 import { Undo } from "../../net/netd/ensure.ts";
 import { prepareGround } from "../../net/netd/ground.ts";
 import type { EndpointState, NetdSettings, NetworkState } from "../../net/netd/protocol.ts";
-import { TUN_NAME } from "../../net/netd/rootless_host.ts";
+import { NFT_TABLE, TUN_NAME } from "../../net/netd/rootless_host.ts";
+import { commit, deleteTable } from "../../net/netlink/mod.ts";
 import { RootlessNamespace } from "../../net/netd/rootless_namespace.ts";
 import { NetworkTopology, type Subnet } from "../../net/netd/topology.ts";
 import { Outbound, type OutboundDeps } from "../../net/outbound/outbound.ts";
@@ -76,6 +77,8 @@ export interface WorldOptions extends Partial<Pick<OutboundDeps, "limits" | "ups
   readonly bare?: boolean;
   /** Not netd's own way, but this one. */
   readonly way?: NetdSettings["outbound"];
+  /** As with a kernel without tproxy: there is no table for its rule. */
+  readonly withoutRules?: boolean;
 }
 
 export class World implements Disposable {
@@ -115,6 +118,7 @@ export class World implements Disposable {
     this.host = new RootlessNamespace({ kernel: k });
     const ground = prepareGround(this.host);
     if (ground.tunMissing ?? ground.rulesMissing) throw new Error(JSON.stringify(ground));
+    if (options.withoutRules) commit(this.host.filter, [deleteTable(NFT_TABLE)]);
     this.relay = new SpliceRelay(this.loop);
     const { limits, upstreams, settings = { hostLoopback: false }, way } = options;
     const deps = this.#deps = {
