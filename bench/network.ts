@@ -14,6 +14,7 @@ import {
   type Peer,
   programVersions,
   type Route,
+  ROUTED,
   SLIRP_1500,
   SLIRP_65520,
 } from "./network_peers.ts";
@@ -211,62 +212,58 @@ function printTable(title: string, lines: readonly Line[]): void {
     console.log(`  ${name.padEnd(width)}${cells.map((cell) => cell.padStart(17)).join("")}`);
     if (problem !== undefined) console.log(`  ${"".padEnd(width)}  ${problem}`);
   }
-  console.log(`  (medians; in parentheses how good that is beside ${DIRECT}: 1 is equal, more is better)`);
-}
-
-/** Lowest of the ratios of berth to `other` in some columns, with the column's name. */
-function worst(
-  lines: readonly Line[],
-  columns: readonly number[],
-  other: (column: number) => number,
-  own = BERTH,
-): { times: number; title: string } | undefined {
-  let found: { times: number; title: string } | undefined;
-  for (const i of columns) {
-    const column = COLUMNS[i];
-    if (column === undefined) continue;
-    const times = ratio(column, valueOf(lines, own, i), other(i));
-    if (!Number.isNaN(times) && (found === undefined || times < found.times)) {
-      found = { times, title: column.title };
-    }
-  }
-  return found;
-}
-
-function printGoal(what: string, found: { times: number; title: string } | undefined, goal: number): void {
-  if (found === undefined) return;
-  const verdict = found.times >= goal ? "reached" : "MISSED";
+  const load = Deno.readTextFileSync("/proc/loadavg").split(" ")[0];
   console.log(
-    `  ${what}: ${found.times.toFixed(2)}, at "${found.title}" (goal: at least ${goal}: ${verdict})`,
+    `  (medians; in parentheses how good that is beside ${DIRECT}: 1 is equal, more is better; the machine's load is ${load} now)`,
   );
 }
 
-/** The names of berth's rows and of those that no user can have without root. */
-const NO_PEERS: ReadonlySet<string> = new Set([DIRECT, "routed by the kernel (root)", BERTH, BERTH_65520]);
+/** A row of the comparison: one of berth's ways beside one of another's. The goal is for all throughputs. */
+interface Comparison {
+  readonly own: string;
+  readonly other: string;
+  readonly goal: number;
+}
+
+function printComparisons(lines: readonly Line[], comparisons: readonly Comparison[]): void {
+  const there = comparisons.filter(({ own, other }) =>
+    [own, other].every((name) => lines.some((line) => line.name === name))
+  );
+  if (there.length === 0) return;
+  const labels = there.map(({ own, other }) => `${own} : ${other}`);
+  const width = Math.max(...labels.map((label) => label.length));
+  console.log(
+    `\n  ${"how many times better".padEnd(width)}${COLUMNS.map(({ title }) => title.padStart(15)).join("")}`,
+  );
+  for (const [index, { own, other, goal }] of there.entries()) {
+    const ratios = COLUMNS.map((column, i) =>
+      ratio(column, valueOf(lines, own, i), valueOf(lines, other, i))
+    );
+    const cells = ratios.map((times) => (Number.isNaN(times) ? "-" : times.toFixed(2)).padStart(15));
+    const worst = Math.min(...THROUGHPUT.map((i) => ratios[i] ?? Number.NaN).filter((n) => !Number.isNaN(n)));
+    const verdict = worst >= goal ? "reached" : "MISSED";
+    console.log(
+      `  ${labels[index]?.padEnd(width)}${cells.join("")}   goal for throughput: ${goal}, ${verdict}`,
+    );
+  }
+}
+
+/** Rows that are no peers: nothing stands between the ends, or it takes root. */
+const NO_PEERS: ReadonlySet<string> = new Set([DIRECT, ROUTED, BERTH, BERTH_65520]);
 
 function printPublishedGoals(lines: readonly Line[]): void {
-  if (lines.every(({ name }) => name !== BERTH)) return;
-  console.log();
-  printGoal(
-    "berth to direct, worst throughput",
-    worst(lines, THROUGHPUT, (i) => valueOf(lines, DIRECT, i)),
-    0.75,
-  );
-  for (const { name } of lines.filter((line) => !NO_PEERS.has(line.name))) {
-    printGoal(`berth to ${name}, worst of all`, worst(lines, ALL, (i) => valueOf(lines, name, i)), 1);
-  }
+  const peers = lines.map(({ name }) => name).filter((name) => !NO_PEERS.has(name));
+  printComparisons(lines, [
+    { own: BERTH, other: DIRECT, goal: 0.75 },
+    ...peers.map((other) => ({ own: BERTH, other, goal: 1 })),
+  ]);
 }
 
 function printOutboundGoals(lines: readonly Line[]): void {
-  if (lines.every(({ name }) => name !== BERTH)) return;
-  console.log();
-  const to = (name: string) => (i: number) => valueOf(lines, name, i);
-  printGoal(`berth to ${SLIRP_1500}, worst throughput`, worst(lines, THROUGHPUT, to(SLIRP_1500)), 5);
-  printGoal(
-    `${BERTH_65520} to ${SLIRP_65520}, worst throughput`,
-    worst(lines, THROUGHPUT, to(SLIRP_65520), BERTH_65520),
-    1.3,
-  );
+  printComparisons(lines, [
+    { own: BERTH, other: SLIRP_1500, goal: 5 },
+    { own: BERTH_65520, other: SLIRP_65520, goal: 1.3 },
+  ]);
 }
 
 if (import.meta.main) {

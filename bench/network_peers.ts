@@ -109,6 +109,7 @@ function listens(port: number): boolean {
 
 /** The row that all others are compared with: both ends on one veth pair, nothing between them. */
 export const DIRECT = "direct";
+export const ROUTED = "routed by the kernel (root)";
 export const SLIRP_1500 = "slirp4netns, MTU 1500";
 export const SLIRP_65520 = "slirp4netns, MTU 65520";
 export const BERTH = "berth";
@@ -178,7 +179,7 @@ export function networkPeers(context: Context): Peer[] {
         Promise.resolve({ place: undefined, published: { host: HOST, port: SERVER_PORT }, outbound: true }),
     },
     {
-      name: "routed by the kernel (root)",
+      name: ROUTED,
       start() {
         const { place, address } = world.routed;
         return Promise.resolve({ place, published: { host: address, port: SERVER_PORT }, outbound: true });
