@@ -25,7 +25,7 @@ test-vm: ## test limits in a virtual machine with systemd and cgroup v2 (PARTS="
 fuzz: setup ## feed the readers of archives with damage (SECONDS=600 SEED=1)
 	@BERTH_FUZZ_SECONDS=$(or $(SECONDS),600) BERTH_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(DENO) run -A npm:vitest run tests/fuzz
 
-bench: build ## measure start-up and memory beside podman, crun and runc
+bench: build ## measure berth beside its peers (BENCH="network" for one part)
 	@$(DENO) run -A bench/run.ts $(BENCH)
 
 check: setup ## type-check every file
