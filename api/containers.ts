@@ -18,6 +18,7 @@ import { adaptCreate } from "./create_versions.ts";
 import { checkConsoleSize } from "./exec.ts";
 import { bare, json, stream } from "./reply.ts";
 import { createBody, splitCreateBody } from "./schemas/container.ts";
+import { webSocketTakeover } from "./websocket.ts";
 import { filters, flag, integer, tail, terminalSize, timestamp, word } from "./schemas/query.ts";
 
 const createQuery = z.object({ name: word, platform: word });
@@ -154,6 +155,17 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
       log(`attach to ${id} failed`, error);
       return Promise.resolve();
     });
+  });
+
+  app.get("/containers/:name/attach/ws", async (c) => {
+    const id = pathName(c);
+    const options = readQuery(c, attachQuery);
+    const as = await webSocketTakeover(c);
+    if (as instanceof Response) return as;
+    return await hijack(c, (ready) => engine.attach(id, options, ready), (error) => {
+      log(`attach to ${id} failed`, error);
+      return Promise.resolve();
+    }, as);
   });
 
   app.delete("/containers/:name", async (c) => {

@@ -103,14 +103,25 @@ async function readText(body: ReadableStream<Uint8Array> | null): Promise<string
   return text + decoder.decode();
 }
 
+/** Another way of taking a connection over than Docker's own. */
+export interface Takeover {
+  /** The whole response head, blank line included. */
+  head(): string;
+  /** What the handler reads and writes, on top of the bare connection. */
+  dress(raw: ClientStream, tty: boolean): ClientStream;
+}
+
 /**
  * Takes the connection over once `start` has found its target and calls `ready`; until then its errors are ordinary
  * responses. `failed` is told of errors after that, with the stream to say so on; the connection closes either way.
+ *
+ * @param as default: raw bytes, as Docker's clients expect.
  */
 export function hijack(
   c: AppContext,
   start: (ready: (info: { tty: boolean }) => Promise<ClientStream>) => Promise<void>,
   failed: (error: unknown, stream: ClientStream, tty: boolean) => Promise<void>,
+  as?: Takeover,
 ): Promise<Response> {
   const { takeOver, upgrade = false } = c.env ?? {};
   if (takeOver === undefined) throw new EngineError("invalid", "hijack connection missing");
@@ -118,8 +129,9 @@ export function hijack(
   return new Promise((resolve, reject) => {
     const finished = start(({ tty }) =>
       new Promise((give) => {
-        const head = hijackHead(upgrade, multiplexing && !tty);
-        const response = takeOver.call(c.env, head, async (stream) => {
+        const head = as?.head() ?? hijackHead(upgrade, multiplexing && !tty);
+        const response = takeOver.call(c.env, head, async (raw) => {
+          const stream = as?.dress(raw, tty) ?? raw;
           give(stream);
           try {
             await finished;

@@ -3,7 +3,6 @@ import { EngineError, notFound } from "../base/errors.ts";
 import { type App } from "./context.ts";
 
 const LATER: readonly [method: string, path: string, what: string][] = [
-  ["GET", "/containers/:name/attach/ws", "attaching by WebSocket"],
   ["GET", "/containers/:name/checkpoints", "docker checkpoint"],
   ["POST", "/containers/:name/checkpoints", "docker checkpoint"],
   ["DELETE", "/containers/:name/checkpoints/:checkpoint", "docker checkpoint"],

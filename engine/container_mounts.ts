@@ -9,6 +9,9 @@ import { mergeTmpfsOptions, type MountPoint } from "./mount_points.ts";
 /** Since 5.12 mount_setattr(2) can make a whole tree of mounts read-only. */
 const RECURSIVE_READ_ONLY_KERNEL = [5, 12] as const;
 
+/** Where programs in containers look for their engine, and users bind it from (clients probe both). */
+const DOCKER_SOCKETS = ["/var/run/docker.sock", "/run/docker.sock"];
+
 /** Host paths of the files made for the container; "" = leave the image's. */
 export interface GeneratedFiles {
   readonly hostname: string;
@@ -131,7 +134,9 @@ function userMount(point: MountPoint, source: string, facts: HostFacts): MountSp
       ...(propagation === undefined ? {} : { propagation }),
     };
   }
-  if (point.type === "bind") ensureSource(point);
+  // Who binds Docker's socket wants the engine that runs the container, not a Docker beside it.
+  const engine = point.type === "bind" && DOCKER_SOCKETS.includes(source) ? facts.apiSocket : undefined;
+  if (point.type === "bind" && engine === undefined) ensureSource(point);
   const [major, minor] = kernelVersion(facts.kernel);
   const [wantMajor, wantMinor] = RECURSIVE_READ_ONLY_KERNEL;
   const able = major > wantMajor || (major === wantMajor && minor >= wantMinor);
@@ -146,7 +151,7 @@ function userMount(point: MountPoint, source: string, facts: HostFacts): MountSp
   }
   return {
     type: "bind",
-    source,
+    source: engine ?? source,
     target: point.target,
     flags: [point.rbind ? "rbind" : "bind", ...(point.readOnly ? ["ro"] : [])],
     propagation: point.propagation || "rprivate",

@@ -21,6 +21,8 @@ export interface HostFacts {
   readonly isRootless: boolean;
   /** Only the user's own id is mapped: containers have root and nobody else. */
   readonly singleId: boolean;
+  /** Where this engine's API listens, for containers that talk to it; undefined: on TCP only. */
+  readonly apiSocket?: string | undefined;
 }
 
 /** Architecture in Docker's (Go's) words. */

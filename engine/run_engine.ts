@@ -106,6 +106,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   });
   const id = engineId(settings.dataRoot);
   const networks = await openNetworks({ settings, live, store, containers, engineId: id, log });
+  const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
+  const apiSocket = hosts.find((host) => host.startsWith("unix://"))?.slice("unix://".length);
   const ctx: EngineContext = {
     dataRoot: settings.dataRoot,
     execRoot: settings.execRoot,
@@ -125,7 +127,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     networks,
     volumes: new VolumeTable(store.db, settings.dataRoot, kernel),
     trees: new TreeThreads(),
-    facts: readHostFacts(options, await cgroups),
+    facts: { ...readHostFacts(options, await cgroups), apiSocket },
     get defaults() {
       return live.current.defaults;
     },
@@ -135,7 +137,6 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   const reconciled = reconcile(ctx);
   networks.start(reconciled);
   const wanted = await reconciled;
-  const hosts = settings.hosts.length > 0 ? settings.hosts : [`unix://${options.socket}`];
   const description: EngineDescription = {
     id,
     get labels() {

@@ -124,7 +124,6 @@ describe("system", () => {
       const [method, path] of [
         ["POST", "/build"],
         ["POST", "/containers/x/checkpoints"],
-        ["GET", "/containers/x/attach/ws"],
       ] as const
     ) {
       const { status, body } = await ask({}, method, path);
