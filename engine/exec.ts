@@ -1,4 +1,4 @@
-import { conflict, invalid } from "../base/errors.ts";
+import { conflict, EngineError, invalid } from "../base/errors.ts";
 import { newContainerId } from "./names.ts";
 import type { Container } from "./container.ts";
 import { buildExecProcess } from "./container_spec.ts";
@@ -14,6 +14,8 @@ import type { ClientStream, ExecCreateRequest } from "./types.ts";
 
 /** How long the exit of an exec may take to be known after its output has ended. */
 const EXIT_WAIT_MS = 5_000;
+/** How long a change of size waits for the start that comes with it (moby: ContainerExecResize). */
+const START_WAIT_MS = 10_000;
 
 /** @throws {EngineError} conflict when the container does not run, invalid without a command. */
 export function createExec(ctx: EngineContext, container: Container, request: ExecCreateRequest): Exec {
@@ -139,8 +141,7 @@ export async function launchExec(
     const shim = container.shim;
     if (shim === null) throw conflict(`container ${container.id} is not running`);
     const answer = await shim.request({ op: "exec", execId: exec.id, process, openStdin });
-    exec.pid = answer.pid ?? 0;
-    if (exec.status === "starting") exec.status = "running";
+    exec.run(answer.pid ?? 0);
   } catch (cause) {
     const { error, exitCode } = explainStartFailure(cause, "exec");
     exec.end(exitCode);
@@ -148,13 +149,20 @@ export async function launchExec(
   }
 }
 
-/** @throws {EngineError} conflict when it does not run. */
+/**
+ * Changes the size of an exec's terminal. Clients ask for it as soon as they have asked for the start, so it waits for that.
+ *
+ * @throws {EngineError} conflict when it runs no more; invalid when it never did.
+ */
 export async function resizeExec(
   ctx: EngineContext,
   exec: Exec,
   size: { rows: number; cols: number },
 ): Promise<void> {
+  await deadline(exec.started, START_WAIT_MS);
   const shim = ctx.containers.get(exec.container.id)?.shim;
+  if (exec.status === "ended" && exec.pid === 0) throw invalid("exec process is not started");
+  if (exec.status === "created") throw new EngineError("system", "timeout waiting for exec session ready");
   if (exec.status !== "running" || !shim) throw conflict(`Exec ${exec.id} is not running`);
   await shim.request({ op: "resize", ...size, execId: exec.id });
 }

@@ -16,13 +16,23 @@ export class Exec {
   endedAt = 0;
   /** Settles when it has ended, or will never start. */
   readonly ended: Promise<void>;
+  /** Settles when it runs, or will never run. */
+  readonly started: Promise<void>;
   #settle: () => void = () => {};
+  #settleStart: () => void = () => {};
 
   constructor(id: string, container: ContainerRecord, request: ExecCreateRequest) {
     this.id = id;
     this.container = container;
     this.request = request;
     this.ended = new Promise((resolve) => this.#settle = resolve);
+    this.started = new Promise((resolve) => this.#settleStart = resolve);
+  }
+
+  run(pid: number): void {
+    this.pid = pid;
+    if (this.status === "starting") this.status = "running";
+    this.#settleStart();
   }
 
   end(exitCode: number): void {
@@ -30,6 +40,7 @@ export class Exec {
     this.status = "ended";
     this.exitCode = exitCode;
     this.endedAt = Date.now();
+    this.#settleStart();
     this.#settle();
   }
 }

@@ -35,7 +35,9 @@ it("EventLoop runs timers in the order of their times, and none that was cancell
   using loop = new EventLoop(kernel);
   const heard: number[] = [];
   const ids: number[] = [];
-  for (let i = 0; i < 500; i++) ids.push(loop.after(20 * ((i * 7919) % 13), () => heard.push((i * 7919) % 13)));
+  for (let i = 0; i < 500; i++) {
+    ids.push(loop.after(20 * ((i * 7919) % 13), () => heard.push((i * 7919) % 13)));
+  }
   for (let i = 0; i < 500; i++) if (i % 3 !== 0) loop.cancel(ids[i]);
   loop.after(300, () => {
     heard.push(14);

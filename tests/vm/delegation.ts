@@ -84,7 +84,8 @@ async function checkLack(engine: Engine, missing: readonly string[]): Promise<vo
   const { Warnings: told } = await engine.ask("GET", "/info") as { Warnings: string[] };
   const hint = told.find((text) => text.includes("Not delegated to you"));
   assert(
-    hint?.includes(missing.toSorted().join(", ")) === true && hint.includes("Delegate=cpu cpuset io memory pids"),
+    hint?.includes(missing.toSorted().join(", ")) === true &&
+      hint.includes("Delegate=cpu cpuset io memory pids"),
     told.join("\n"),
   );
   const stats = await engine.request("GET", `/containers/${Id}/stats?stream=false&one-shot=true`);
