@@ -88,11 +88,13 @@ class Line {
 
 /** Runs the benchmark in a network namespace of its own; the process that calls stays where it is. */
 export async function printNetwork(options: NetworkOptions): Promise<void> {
-  const user = currentUser();
-  const own = user.uid === 0 ? ["--net"] : ["--user", "--map-root-user", "--map-auto", "--net"];
+  const privileged = currentUser().uid === 0;
+  const own = privileged ? ["--net"] : ["--user", "--map-root-user", "--map-auto", "--net"];
+  // an ordinary user is root there, of namespaces only
+  const user = privileged ? options.user : { name: "root", uid: 0, gid: 0 };
   const program = [Deno.execPath(), "run", "--quiet", "--allow-all", new URL(import.meta.url).pathname];
   const { code } = await new Deno.Command("unshare", {
-    args: [...own, "--", ...program, JSON.stringify(options)],
+    args: [...own, "--", ...program, JSON.stringify({ ...options, user })],
     stdin: "null",
     stdout: "inherit",
     stderr: "inherit",
