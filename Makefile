@@ -22,7 +22,7 @@ test: ## run every check and every test (FILTER=words for some test files)
 test-vm: ## test limits in a virtual machine with systemd and cgroup v2 (PARTS="drivers delegation systemd cgroupfs")
 	@scripts/test_vm $(PARTS)
 
-fuzz: setup ## feed the readers of archives with damage (SECONDS=600 SEED=1)
+fuzz: setup ## feed the readers of archives and the API with damage (SECONDS=600 SEED=1)
 	@BERTH_FUZZ_SECONDS=$(or $(SECONDS),600) BERTH_FUZZ_SEED=$(or $(SEED),$(shell date +%s)) $(DENO) run -A npm:vitest run tests/fuzz
 
 bench: build ## measure berth beside its peers (BENCH="network" for one part)

@@ -1,5 +1,5 @@
 /**
- * Measures start-up, memory, images, copies, storage drivers and networks of dist/berth beside its peers, in one run and on one machine.
+ * Measures start-up, memory, images, copies, storage drivers, the API with logs and networks of dist/berth beside its peers, in one run and on one machine.
  *
  *     make bench                      all of it
  *     make bench BENCH="--runs=10 --containers=10 start memory"
@@ -10,8 +10,9 @@
 
 import setup from "../tests/support/global_setup.ts";
 import { busyboxRootfs, hasBusybox } from "../tests/support/busybox_image.ts";
-import { startEngine } from "../tests/support/engine.ts";
+import { berthExecutable, startEngine } from "../tests/support/engine.ts";
 import { currentUser, runAs, testDir, type User, usersToTest } from "../tests/support/users.ts";
+import { printApi } from "./api.ts";
 import { printCopies } from "./copies.ts";
 import { printDrivers } from "./drivers.ts";
 import { printTransfers } from "./images.ts";
@@ -22,7 +23,7 @@ import { apiStarts, coldStarts, warmStarts } from "./start.ts";
 import { median, printTimes, type Row } from "./stats.ts";
 
 const IMAGE = "localhost/bench";
-const PARTS = ["start", "runtime", "memory", "images", "copies", "drivers", "network"] as const;
+const PARTS = ["start", "runtime", "memory", "images", "copies", "drivers", "api", "network"] as const;
 
 interface Options {
   runs: number;
@@ -149,6 +150,9 @@ async function benchEngine(
     await printCopies(user, dir, tar, { megabytes: options.megabytes, files: options.files * 2 / 5, rounds });
   }
   if (options.parts.includes("drivers")) await printDrivers(user, dir, tar, rounds);
+  if (options.parts.includes("api")) {
+    await printApi(engine, berthExecutable(), { ...options, user, dir, tar, image: IMAGE, rounds });
+  }
 }
 
 async function runtimeRows(
