@@ -30,14 +30,22 @@ export function adaptListed(version: string, image: View): View {
   };
 }
 
-/** `GET /images/{name}/json` as a version of the API has it. */
-export function adaptInspect(version: string, image: View): View {
+/**
+ * docker-compose 1.x asks in the newest version that there is, and reads from images what 1.45 has no more: with Docker's engine it
+ * cannot make a container anew.
+ */
+const OLD_COMPOSE = /^docker-compose\/1\./;
+
+/** `GET /images/{name}/json` as a version of the API has it, and one client that does not keep to its version. */
+export function adaptInspect(version: string, image: View, userAgent = ""): View {
+  const isOldCompose = OLD_COMPOSE.test(userAgent);
   const before = (other: string) => compareVersions(version, other) < 0;
   const { VirtualSize, ...rest } = image;
   return {
     ...rest,
     ...(before("1.44") ? { VirtualSize } : {}),
     ...(before("1.45") ? { Container: "" } : {}),
+    ...(before("1.45") || isOldCompose ? { ContainerConfig: image["Config"] ?? {} } : {}),
     ...(before("1.50") ? {} : { Config: withoutDefaults(image["Config"]) }),
   };
 }

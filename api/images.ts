@@ -88,7 +88,8 @@ export function imageRoutes(app: App, { engine }: Services): void {
     if (platform !== undefined && readQuery(c, inspectQuery).manifests) {
       throw invalid("conflicting options: manifests and platform options cannot both be set");
     }
-    return json(adaptInspect(c.var.apiVersion, await engine.imageInspect(imageName(c), platform)));
+    const image = await engine.imageInspect(imageName(c), platform);
+    return json(adaptInspect(c.var.apiVersion, image, c.req.header("user-agent")));
   });
   app.get(
     "/images/:name/history",
