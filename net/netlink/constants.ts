@@ -66,6 +66,7 @@ export const IFLA_STATS64 = 23;
 export const IFLA_EXT_MASK = 29;
 export const IFLA_NET_NS_FD = 28;
 export const IFLA_LINK_NETNSID = 37;
+export const IFLA_GSO_IPV4_MAX_SIZE = 63;
 export const IFLA_INFO_KIND = 1;
 export const IFLA_INFO_DATA = 2;
 export const IFLA_INFO_SLAVE_KIND = 4;

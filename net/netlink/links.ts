@@ -15,6 +15,8 @@ interface CommonLink {
   readonly name: string;
   /** Of a bridge it is that of the smallest port all the same, until {@link setLink} sets it. */
   readonly mtu?: number;
+  /** Bytes of IPv4 that TCP hands to the interface at a time (Linux 6.3; earlier kernels overlook it). Default 65,536. */
+  readonly gsoMax4?: number;
   /** `02:42:ac:11:00:02` */
   readonly mac?: string;
   /** Index of the bridge that it becomes a port of. */
@@ -83,6 +85,7 @@ export interface LinkChange {
   readonly name?: string;
   readonly up?: boolean;
   readonly mtu?: number;
+  readonly gsoMax4?: number;
   readonly mac?: string;
   /** Index of a bridge; 0: none any more. */
   readonly master?: number;
@@ -182,6 +185,7 @@ function writeNamespace(payload: Payload, namespace: NamespaceRef | undefined): 
 function writeCommon(payload: Payload, link: Omit<LinkChange, "up">): void {
   if (link.name !== undefined) payload.string(c.IFLA_IFNAME, requireName(link.name));
   if (link.mtu !== undefined) payload.u32(c.IFLA_MTU, link.mtu);
+  if (link.gsoMax4 !== undefined) payload.u32(c.IFLA_GSO_IPV4_MAX_SIZE, link.gsoMax4);
   if (link.mac !== undefined) payload.attribute(c.IFLA_ADDRESS, macBytes(link.mac));
   if (link.master !== undefined) payload.u32(c.IFLA_MASTER, link.master);
   writeNamespace(payload, link.namespace);
