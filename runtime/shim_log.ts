@@ -4,18 +4,24 @@ import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { timestamp } from "./clock.ts";
 import { escapeInto, jsonString, MAX_EXPANSION } from "./json_text.ts";
+import { encodeLines } from "./log_text.ts";
 import { rotate } from "./log_rotation.ts";
 import { note } from "../base/note.ts";
 import type { LogSpec } from "./spec.ts";
 
 /** Longest line in one entry: the copier of Docker's daemon reads into a buffer of this size. */
 const MAX_LINE = 16 * 1024;
-/** Room for the longest entry with every byte escaped. */
-const BUFFER = 128 * 1024;
+/** Room for the longest entry with every byte escaped, and for many usual ones. What is not used takes no memory. */
+const BUFFER = 512 * 1024;
+/** From this size on a piece of output is worth a string, see {@link encodeLines}. */
+const MANY = 2 * 1024;
+/** What is encoded at once; less where lines are so short that their entries would not fit. */
+const MOST_AT_ONCE = 64 * 1024;
 const NEWLINE = 0x0a;
 
 const encoder = new TextEncoder();
-const PREFIX = encoder.encode('{"log":"');
+const PREFIX_TEXT = '{"log":"';
+const PREFIX = encoder.encode(PREFIX_TEXT);
 const ESCAPED_NEWLINE = encoder.encode("\\n");
 
 /** What is left of a line whose end has not come yet. */
@@ -26,6 +32,7 @@ interface Pending {
   since: Uint8Array | undefined;
   /** After the text: stream, attributes, up to the time. */
   readonly middle: Uint8Array;
+  readonly middleText: string;
 }
 
 /** Writes entries; each write(2) holds whole entries, as many as one call of {@link write} has completed. */
@@ -39,6 +46,7 @@ export class LogWriter {
   #fd: number;
   #size: number;
   #failing = false;
+  #atOnce = MOST_AT_ONCE;
 
   /** @throws {SysError} when the file cannot be opened. */
   constructor(kernel: Syscalls, spec: LogSpec) {
@@ -58,9 +66,21 @@ export class LogWriter {
   /** @param stream 1 stdout, 2 stderr */
   write(stream: number, data: Uint8Array): void {
     const pending = this.#pendingOf(stream);
-    const now = encoder.encode(timestamp());
+    const time = timestamp();
+    const now = encoder.encode(time);
     let start = 0;
+    let singly = 0;
     while (start < data.length) {
+      if (
+        start >= singly && pending.length === 0 && pending.since === undefined && data.length - start >= MANY
+      ) {
+        const next = this.#many(pending, data, start, time);
+        if (next > start) {
+          start = next;
+          continue;
+        }
+        singly = -next;
+      }
       const newline = data.indexOf(NEWLINE, start);
       const end = newline < 0 ? data.length : newline;
       const room = MAX_LINE - pending.length;
@@ -81,6 +101,31 @@ export class LogWriter {
     this.#flush();
   }
 
+  /** Writes the lines that come next, all at once. Answers the position after them, negated when they are to be written one by one. */
+  #many(pending: Pending, data: Uint8Array, start: number, time: string): number {
+    let end = start;
+    while (end - start < this.#atOnce && end < data.length) {
+      // The last end of a line that is near enough for all lines up to there to be short.
+      const newline = data.lastIndexOf(NEWLINE, end + MAX_LINE - 1);
+      if (newline < end) break;
+      end = newline + 1;
+    }
+    if (end - start < MANY) return -data.length;
+    const buffer = this.#buffer ??= new Uint8Array(BUFFER);
+    if (this.#filled > 0) this.#flush();
+    const after = `${pending.middleText}${time}"}\n`;
+    const filled = encodeLines(buffer, 0, data.subarray(start, end), PREFIX_TEXT, after);
+    if (filled < 0) {
+      this.#atOnce = Math.max(MANY, this.#atOnce >> 1);
+      return -end;
+    }
+    // Another file begins within these: entry by entry, then.
+    if (this.#spec.maxSize > 0 && this.#size + filled >= this.#spec.maxSize) return -end;
+    this.#atOnce = Math.min(MOST_AT_ONCE, this.#atOnce * 2);
+    this.#filled = filled;
+    return end;
+  }
+
   /** The streams have ended: a last line without its end is written as it is. */
   end(): void {
     const now = encoder.encode(timestamp());
@@ -95,11 +140,13 @@ export class LogWriter {
     let pending = this.#pending.get(stream);
     if (pending === undefined) {
       const name = stream === 2 ? "stderr" : "stdout";
+      const middleText = `","stream":"${name}"${this.#attrs},"time":"`;
       pending = {
         bytes: new Uint8Array(MAX_LINE),
         length: 0,
         since: undefined,
-        middle: encoder.encode(`","stream":"${name}"${this.#attrs},"time":"`),
+        middle: encoder.encode(middleText),
+        middleText,
       };
       this.#pending.set(stream, pending);
     }
@@ -122,8 +169,12 @@ export class LogWriter {
     if (full && this.#size >= this.#spec.maxSize) this.#rotate();
     const out = most > buffer.length ? this.#grow(most) : buffer;
     let at = copy(out, this.#filled, PREFIX);
-    if (pending.length > 0) at = escapeInto(out, at, pending.bytes, 0, pending.length);
-    at = escapeInto(out, at, data, from, to);
+    if (pending.length > 0 && to > from) {
+      // put together first: a character may have come in two pieces
+      pending.bytes.set(data.subarray(from, to), pending.length);
+      at = escapeInto(out, at, pending.bytes, 0, pending.length + to - from);
+    } else if (pending.length > 0) at = escapeInto(out, at, pending.bytes, 0, pending.length);
+    else at = escapeInto(out, at, data, from, to);
     pending.length = 0;
     if (complete) at = copy(out, at, ESCAPED_NEWLINE);
     at = copy(out, at, pending.middle);

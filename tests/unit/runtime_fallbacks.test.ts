@@ -236,6 +236,56 @@ describe("LogWriter", () => {
   });
 });
 
+describe("LogWriter, much at once", () => {
+  const ATTRIBUTES = { label: 'a$&"b' };
+  const logged = (data: Uint8Array, piece: number, maxSize: number): string => {
+    const recorder = new Recorder();
+    let text = "";
+    recorder.answer("write", (_, bytes) => {
+      text += new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+      return bytes.length;
+    });
+    // each rotation opens another file
+    recorder.answer("open", () => (text += "|", 100));
+    const spec = { driver: "json-file", path: "/l", maxSize, maxFile: 1, compress: false } as const;
+    const writer = new LogWriter(recorder.syscalls, { ...spec, attrs: ATTRIBUTES });
+    for (let at = 0; at < data.length; at += piece) writer.write(1, data.subarray(at, at + piece));
+    writer.end();
+    return text.replaceAll(/"time":"[^"]*"/g, '"time":""');
+  };
+  const encoder = new TextEncoder();
+  const repeated = (line: string, bytes = 150_000) =>
+    encoder.encode(line.repeat(Math.ceil(bytes / line.length)));
+
+  it.each<[string, Uint8Array]>([
+    ["plain lines", repeated("an ordinary line with $1 and $$ and \x7f\n")],
+    ["JSON", repeated('{"level":"info","msg":"a \\"quoted\\" word","path":"C:\\\\x"}\n')],
+    ["backslashes, tabs and DEL", repeated("a\\tb\tc\x7f\\n\n")],
+    ["tabs, bells and markup", repeated("\t<a href=&>\b\f\v\x1b[31m\u0007\r\n")],
+    ["markup and tabs", repeated("\t<a href=&>\x1b[31m\u0007\r\n")],
+    ["other scripts", repeated("Grüße, 日本語, 😀 und \ufeff\n")],
+    ["separators that Go escapes", repeated("a\u2028b\u2029c\n")],
+    ["a replacement character", repeated("a\ufffdb\n")],
+    ["no UTF-8", repeated("plain text\n").map((byte, i) => i % 997 === 0 ? 0xff : byte)],
+    ["empty lines", repeated("\n", 30_000)],
+    ["very short lines", repeated("y\n", 70_000)],
+    ["lines that are too long", repeated(`${"x".repeat(40_000)}\nshort\n`)],
+    ["lines that are just not too long", repeated(`${"x".repeat(16_383)}\n`)],
+    ["lines that are just too long", repeated(`${"x".repeat(16_384)}\n`)],
+    ["no end of a line", repeated("x")],
+  ])("%s: the same entries as in small pieces", (_, data) => {
+    const small = logged(data, 1000, 0);
+    expect(logged(data, 65_536, 0) === small).toBe(true);
+    expect(logged(data, data.length, 0) === small).toBe(true);
+    expect(small.length).toBeGreaterThan(data.length);
+    const rotated = logged(data, 1000, 50_000);
+    expect(rotated.split("|").length).toBeGreaterThan(3);
+    // times have changing lengths, so files may end one entry earlier or later
+    expect(logged(data, 65_536, 50_000).replaceAll("|", "") === small.replaceAll("|", "")).toBe(true);
+    expect(rotated.replaceAll("|", "") === small.replaceAll("|", "")).toBe(true);
+  });
+});
+
 describe("enterNamespaces()", () => {
   it("opens all that it joins before it leaves the first one", () => {
     const recorder = new Recorder();
