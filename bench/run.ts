@@ -16,6 +16,7 @@ import { printApi } from "./api.ts";
 import { printCopies } from "./copies.ts";
 import { printDrivers } from "./drivers.ts";
 import { printTransfers } from "./images.ts";
+import { printLimits } from "./limits.ts";
 import { printMemory } from "./memory.ts";
 import { printNetwork } from "./network.ts";
 import { preparePodman, removePodman, timeRuntimes, versionOf, writeBundle } from "./peers.ts";
@@ -23,7 +24,17 @@ import { apiStarts, coldStarts, warmStarts } from "./start.ts";
 import { median, printTimes, type Row } from "./stats.ts";
 
 const IMAGE = "localhost/bench";
-const PARTS = ["start", "runtime", "memory", "images", "copies", "drivers", "api", "network"] as const;
+const PARTS = [
+  "start",
+  "runtime",
+  "memory",
+  "images",
+  "copies",
+  "drivers",
+  "limits",
+  "api",
+  "network",
+] as const;
 
 interface Options {
   runs: number;
@@ -149,6 +160,7 @@ async function benchEngine(
   if (options.parts.includes("copies")) {
     await printCopies(user, dir, tar, { megabytes: options.megabytes, files: options.files * 2 / 5, rounds });
   }
+  if (options.parts.includes("limits")) await printLimits(user, tar, IMAGE, options);
   if (options.parts.includes("drivers")) await printDrivers(user, dir, tar, rounds);
   if (options.parts.includes("api")) {
     await printApi(engine, berthExecutable(), { ...options, user, dir, tar, image: IMAGE, rounds });

@@ -68,6 +68,7 @@ export async function apiStarts(
   image: string,
   runs: number,
   warm: boolean,
+  limits: Readonly<Record<string, unknown>> = {},
 ): Promise<number[]> {
   using api = new Api(engine);
   const times: number[] = [];
@@ -75,7 +76,7 @@ export async function apiStarts(
     const made = await api.call("POST", "/containers/create", {
       Image: image,
       Cmd: ["true"],
-      HostConfig: { NetworkMode: "none" },
+      HostConfig: { NetworkMode: "none", ...limits },
     }) as { Id: string };
     if (warm) await engine.warm();
     times.push(
@@ -111,7 +112,7 @@ export async function apiStart(
 }
 
 /** An engine's API, on connections that stay open. */
-class Api implements Disposable {
+export class Api implements Disposable {
   readonly #client: Deno.HttpClient;
 
   constructor(engine: Engine) {
@@ -131,6 +132,16 @@ class Api implements Disposable {
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
     return text === "" ? undefined : JSON.parse(text);
+  }
+
+  /** Reads an endless answer and forgets it. Answers the function that ends that. */
+  drain(path: string): () => Promise<void> {
+    const reader = fetch(`http://localhost/v1.51${path}`, { client: this.#client })
+      .then((answer) => answer.body?.getReader());
+    void (async () => {
+      while ((await (await reader)?.read())?.done === false);
+    })().catch(() => {});
+    return async () => await (await reader)?.cancel();
   }
 
   [Symbol.dispose](): void {

@@ -7,7 +7,7 @@ import { cgroupOf } from "./container_cgroup.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { EngineContext } from "./context.ts";
 import type { StatsView } from "./types.ts";
-import { containerProcesses, readProcesses } from "./process_list.ts";
+import { containerProcesses, type ProcessStat, readProcesses } from "./process_list.ts";
 
 const INTERVAL_MS = 1000;
 
@@ -23,6 +23,8 @@ interface Machine {
   readonly systemCpu: number;
   readonly onlineCpus: number;
   readonly machineMemory: number;
+  /** All processes, looked for when somebody asks. */
+  readonly processes: () => readonly ProcessStat[];
 }
 
 export class StatsCollector {
@@ -112,7 +114,13 @@ export class StatsCollector {
 
   #machine(): Machine {
     const { total, online } = systemCpu(Deno.readTextFileSync("/proc/stat"));
-    return { systemCpu: total, onlineCpus: online, machineMemory: this.#ctx.facts.memTotal };
+    let found: readonly ProcessStat[] | undefined;
+    return {
+      systemCpu: total,
+      onlineCpus: online,
+      machineMemory: this.#ctx.facts.memTotal,
+      processes: () => found ??= readProcesses(),
+    };
   }
 }
 
@@ -126,10 +134,11 @@ class SampleReader implements Disposable {
     const { state } = record;
     if (state.status !== "running" || state.pid === 0) return undefined;
     const cgroup = this.#readCgroup(record);
+    const { processes, ...rest } = machine;
     return {
-      ...machine,
+      ...rest,
       read: nowRfc3339(),
-      cgroup: cgroup ?? processStats(record),
+      cgroup: cgroup ?? processStats(record, processes()),
       networks: record.hostConfig.NetworkMode === "host" ? undefined : interfaces(state.pid),
     };
   }
@@ -165,8 +174,8 @@ function interfaces(pid: number): Sample["networks"] {
 const TICK_US = 1e6 / 100;
 
 /** Without a cgroup: the sum over the processes that live. Processor time of those that have ended counts once they were waited for. */
-function processStats(record: ContainerRecord): CgroupStats {
-  const processes = containerProcesses(record.state.pid, record.shim, readProcesses());
+function processStats(record: ContainerRecord, all: readonly ProcessStat[]): CgroupStats {
+  const processes = containerProcesses(record.state.pid, record.shim, all);
   let ticks = 0;
   let bytes = 0;
   for (const { pid } of processes) {

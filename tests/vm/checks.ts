@@ -57,6 +57,17 @@ export async function eventually(
   }
 }
 
+/** Polls until two readings, 100 ms apart, are the same: the kernel's counts of time come late. @throws {Failure} */
+export async function settled(read: () => number | Promise<number>, what: string): Promise<void> {
+  let last = NaN;
+  await eventually(async () => {
+    const before = last;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    last = await read();
+    return last === before;
+  }, what);
+}
+
 export async function rejects(promise: Promise<unknown>, pattern: RegExp): Promise<void> {
   try {
     await promise;
