@@ -21,6 +21,7 @@ const entry = (
 
 /** Groups of commands, by the first word. */
 export const GROUPS: Readonly<Record<string, string>> = {
+  builder: "Manage builds",
   container: "Manage containers",
   image: "Manage images",
   network: "Manage networks",
@@ -204,6 +205,12 @@ export const COMMANDS: readonly Entry[] = [
     true,
   ),
   entry("Search Docker Hub for images", ["search"], () => import("./commands/search.ts"), true),
+  entry(
+    "Pause all processes within one or more containers",
+    ["container pause", "pause"],
+    () => import("./commands/pause.ts"),
+  ),
+  entry("Remove build cache", ["builder prune"], () => import("./commands/builder_prune.ts")),
   entry("Rename a container", ["container rename", "rename"], () => import("./commands/rename.ts")),
   entry(
     "Restart one or more containers",
@@ -228,6 +235,11 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/start.ts"),
   ),
   entry(
+    "Display a live stream of container(s) resource usage statistics",
+    ["container stats", "stats"],
+    () => import("./commands/stats.ts"),
+  ),
+  entry(
     "Stop one or more running containers",
     ["container stop", "stop"],
     () => import("./commands/stop.ts"),
@@ -246,6 +258,16 @@ export const COMMANDS: readonly Entry[] = [
     "Display the running processes of a container",
     ["container top", "top"],
     () => import("./commands/top.ts"),
+  ),
+  entry(
+    "Unpause all processes within one or more containers",
+    ["container unpause", "unpause"],
+    () => import("./commands/unpause.ts"),
+  ),
+  entry(
+    "Update configuration of one or more containers",
+    ["container update", "update"],
+    () => import("./commands/update.ts"),
   ),
   entry(
     "Block until one or more containers stop, then print their exit codes",

@@ -5,8 +5,8 @@ import { humanSize } from "./output/units.ts";
 import { print } from "./stdio.ts";
 
 /** Asks on the terminal; only "y" is a yes. */
-export async function confirmed(warning: string): Promise<boolean> {
-  print(`${warning}\nAre you sure you want to continue? [y/N] `);
+export async function confirmed(warning: string, separator: " " | "\n" = "\n"): Promise<boolean> {
+  print(`${warning}${separator}Are you sure you want to continue? [y/N] `);
   let answer = "";
   const byte = new Uint8Array(1);
   while (!answer.endsWith("\n") && await Deno.stdin.read(byte) === 1) {
@@ -70,6 +70,31 @@ export async function pruneImages(client: ApiClient, all: boolean, filters: Filt
   );
   return {
     text: lines.length === 0 ? "" : `Deleted Images:\n${lines.join("")}\n`,
+    bytes: answer.SpaceReclaimed ?? 0,
+  };
+}
+
+/** @param keep bytes of the cache that stay. */
+export async function pruneBuildCache(
+  client: ApiClient,
+  all: boolean,
+  filters: Filters,
+  keep = 0,
+): Promise<Pruned> {
+  const answer = await client.json<{ CachesDeleted?: string[] | null; SpaceReclaimed?: number }>(
+    "POST",
+    "/build/prune",
+    {
+      query: {
+        all: all || undefined,
+        filters: filterQuery(filters) ?? "",
+        "keep-storage": keep === 0 ? undefined : keep,
+      },
+    },
+  );
+  const ids = answer.CachesDeleted ?? [];
+  return {
+    text: ids.length === 0 ? "" : `Deleted build cache objects:\n${ids.map((id) => `${id}\n`).join("")}\n`,
     bytes: answer.SpaceReclaimed ?? 0,
   };
 }
