@@ -7,6 +7,14 @@ type View = Record<string, unknown>;
 const isView = (value: unknown): value is View =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** An entry of `GET /containers/json`: annotations came with 1.46. */
+export function listedFor(version: string, view: View): View {
+  const { HostConfig: host } = view;
+  if (compareVersions(version, "1.46") >= 0 || !isView(host)) return view;
+  const { Annotations: _, ...rest } = host;
+  return { ...view, HostConfig: rest };
+}
+
 /** Until 1.44 the short id and the host name were among the aliases, which are `DNSNames` today. */
 export function inspectFor(version: string, view: View): View {
   const { NetworkSettings: settings, Config: config, Id: id } = view;

@@ -13,7 +13,7 @@ import {
   type Services,
   signalOf,
 } from "./context.ts";
-import { inspectFor } from "./container_versions.ts";
+import { inspectFor, listedFor } from "./container_versions.ts";
 import { adaptCreate } from "./create_versions.ts";
 import { checkConsoleSize } from "./exec.ts";
 import { bare, json, stream } from "./reply.ts";
@@ -74,7 +74,8 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
       if (value !== undefined) wanted.set(key, [...wanted.get(key) ?? [], value]);
     }
     const most = limit !== undefined && limit > 0 ? limit : undefined;
-    return json(await engine.list({ all, limit: most, size, filters: wanted }));
+    const list = await engine.list({ all, limit: most, size, filters: wanted });
+    return json(list.map((view) => listedFor(c.var.apiVersion, view)));
   });
 
   app.get(

@@ -3,6 +3,7 @@ import type { DiskUsageObject } from "../engine/file_types.ts";
 import * as z from "zod/mini";
 import { type App, atLeast, readQuery, type Services, signalOf } from "./context.ts";
 import { json } from "./reply.ts";
+import { adaptDiskUsage } from "./system_versions.ts";
 import { filters } from "./schemas/query.ts";
 
 const pruneQuery = z.object({ filters });
@@ -16,7 +17,7 @@ export function diskUsageRoutes(app: App, { engine }: Services): void {
       if (!OBJECTS.some((one) => one === type)) throw invalid(`unknown object type: ${type}`);
     }
     const objects = OBJECTS.filter((one) => wanted.length === 0 || wanted.includes(one));
-    return json(await engine.diskUsage(new Set(objects)));
+    return json(adaptDiskUsage(c.var.apiVersion, await engine.diskUsage(new Set(objects))));
   });
 
   app.post("/containers/prune", async (c) => {

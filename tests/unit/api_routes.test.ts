@@ -447,8 +447,19 @@ describe("images", () => {
     const legacy = { Hostname: "", Tty: true, Cmd: null, User: "" };
     expect(await inspect("1.51")).toEqual({ Id: "i", Config: { Tty: true, Cmd: null, User: "" } });
     expect(await inspect("1.49")).toEqual({ Id: "i", Config: legacy });
-    expect(await inspect("1.44")).toEqual({ Id: "i", Container: "", Config: legacy });
-    expect(await inspect("1.43")).toEqual({ Id: "i", Container: "", VirtualSize: 7, Config: legacy });
+    expect(await inspect("1.44")).toEqual({
+      Id: "i",
+      Container: "",
+      ContainerConfig: legacy,
+      Config: legacy,
+    });
+    expect(await inspect("1.43")).toEqual({
+      Id: "i",
+      Container: "",
+      ContainerConfig: legacy,
+      VirtualSize: 7,
+      Config: legacy,
+    });
   });
 
   test("a platform is read where the version has it", async () => {
