@@ -32,7 +32,9 @@ export class CgroupfsManager implements CgroupManager {
   static open(facts: CgroupFacts): CgroupfsManager {
     const base = facts.path;
     makeDirectory(`${base}/${ENGINE_LEAF}`);
-    return new CgroupfsManager(base, handOn(base, () => evacuate(base)));
+    // The machine's root, which alone has no type, may have processes beside cgroups, and those are not ours to move.
+    if (readControl(`${base}/cgroup.type`) !== undefined) evacuate(base);
+    return new CgroupfsManager(base, handOn(base));
   }
 
   pathFor({ id, parent }: Pick<CgroupRequest, "id" | "parent">): string {
@@ -45,7 +47,7 @@ export class CgroupfsManager implements CgroupManager {
     const names = path.slice(this.#base.length + 1).split("/");
     let at = this.#base;
     for (const name of names) {
-      if (at !== this.#base) handOn(at, () => {});
+      if (at !== this.#base) handOn(at);
       at += `/${name}`;
       makeDirectory(at);
     }
@@ -84,14 +86,12 @@ function makeDirectory(path: string): void {
   }
 }
 
-/** Gives the cgroups below `path` every controller that it has itself; answers those. `busy` frees it of processes. */
-function handOn(path: string, busy: () => void): string[] {
+/** Gives the cgroups below `path` every controller that it has itself; answers those. */
+function handOn(path: string): string[] {
   const there = words(readControl(`${path}/cgroup.controllers`));
   const has = new Set(words(readControl(`${path}/cgroup.subtree_control`)));
-  const missing = there.filter((name) => !has.has(name));
-  if (missing.length > 0) busy();
   // One by one: a controller that is refused does not keep the others.
-  for (const name of missing) {
+  for (const name of there.filter((name) => !has.has(name))) {
     try {
       writeControl(`${path}/cgroup.subtree_control`, `+${name}`);
     } catch (error) {

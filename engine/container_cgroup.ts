@@ -35,7 +35,7 @@ export function limitsOf(hostConfig: HostConfig): CgroupLimits {
     cpuPeriod: nano > 0 ? DEFAULT_CPU_PERIOD : number("CpuPeriod"),
     cpusetCpus: hostConfig.CpusetCpus ?? "",
     cpusetMems: hostConfig.CpusetMems ?? "",
-    ...(hostConfig.PidsLimit ? { pids: hostConfig.PidsLimit } : {}),
+    ...(typeof hostConfig.PidsLimit === "number" ? { pids: hostConfig.PidsLimit } : {}),
     blkioWeight: number("BlkioWeight"),
     blkioWeightDevice: deviceLimits(hostConfig["BlkioWeightDevice"], "Weight"),
     readBps: throttle("BlkioDeviceReadBps"),

@@ -43,6 +43,51 @@ describe("detectCgroups()", () => {
     });
   });
 
+  it("finds the machine's systemd for root, and a user's by the bus alone", () => {
+    const root = {
+      "/proc/self/mountinfo": V2,
+      "/run/systemd/private": "",
+      "/sys/fs/cgroup/cgroup.controllers": "cpu io\n",
+    };
+    expect(detectCgroups(0, undefined, probe(root))).toMatchObject({
+      driver: "systemd",
+      controllers: ["cpu", "io"],
+      path: "/sys/fs/cgroup",
+    });
+    const service = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+    const files = {
+      "/proc/self/mountinfo": V2,
+      [`${service}/cgroup.controllers`]: "\n",
+      "/run/user/1000/bus": "",
+    };
+    // No controller, but a cgroup all the same: for pause, statistics and the end of what is left.
+    expect(detectCgroups(1000, "/run/user/1000", probe(files))).toMatchObject({
+      driver: "systemd",
+      controllers: [],
+    });
+  });
+
+  it("tries the wanted driver only", () => {
+    const service = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+    const files = {
+      "/proc/self/mountinfo": V2,
+      "/proc/self/cgroup": "0::/box/berth.engine\n",
+      "/sys/fs/cgroup/box/cgroup.controllers": "pids\n",
+      [`${service}/cgroup.controllers`]: "cpu\n",
+      "/run/user/1000/systemd/private": "",
+    };
+    const writable = ["/sys/fs/cgroup/box/cgroup.procs", "/sys/fs/cgroup/box/cgroup.subtree_control"];
+    const detect = (wanted: "systemd" | "cgroupfs", runtimeDir?: string) =>
+      detectCgroups(1000, runtimeDir, probe(files, writable), wanted);
+    // Where an engine before has moved to, its successor finds the directory above.
+    expect(detect("cgroupfs", "/run/user/1000")).toMatchObject({
+      driver: "cgroupfs",
+      path: "/sys/fs/cgroup/box",
+    });
+    expect(detect("systemd", "/run/user/1000")).toMatchObject({ driver: "systemd", path: service });
+    expect(detect("systemd")).toMatchObject({ driver: "none", reason: "systemd does not run for this user" });
+  });
+
   it("finds a cgroup that may be written, and says when it may not", () => {
     const files = {
       "/proc/self/mountinfo": V2,

@@ -75,6 +75,8 @@ describe("limitsOf()", () => {
       });
     expect(limitsOf({})).not.toHaveProperty("pids");
     expect(limitsOf({ PidsLimit: null })).not.toHaveProperty("pids");
+    // What was limited before is unlimited then.
+    expect(limitsOf({ PidsLimit: 0 }).pids).toBe(0);
   });
 
   it("takes raw files from annotations", () => {
