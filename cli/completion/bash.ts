@@ -1,7 +1,10 @@
 import type { FlagTable } from "../flags/spec.ts";
 import { type CompletionTables, flagWords, LISTS } from "./tables.ts";
 
-/** A function for bash's programmable completion; needs nothing but bash. */
+/**
+ * A function for bash's programmable completion; needs nothing but bash. No variable of it is called path: zsh, which runs it too, has
+ * $PATH in that.
+ */
 export function bashScript({ commands, groups, globals }: CompletionTables): string {
   const words = (list: readonly string[]) => `'${list.join(" ")}'`;
   const flagCases = commands.map(({ path, flags }) =>
@@ -24,50 +27,50 @@ export function bashScript({ commands, groups, globals }: CompletionTables): str
   ];
   return `# bash completion for berth
 _berth() {
-  local cur prev path word i takes flags kind choices candidates
+  local cur prev spelled word i takes flags kind choices candidates
   cur=\${COMP_WORDS[COMP_CWORD]}
   prev=\${COMP_WORDS[COMP_CWORD-1]}
-  path=
+  spelled=
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=\${COMP_WORDS[i]}
     case $word in
-    ${takesArgument(globals)}) [[ -z $path ]] && { ((i++)); continue; } ;;
+    ${takesArgument(globals)}) [[ -z $spelled ]] && { ((i++)); continue; } ;;
     esac
     [[ $word == -* ]] && continue
-    if [[ -z $path ]]; then path=$word
+    if [[ -z $spelled ]]; then spelled=$word
     else
-      case $path in
-      ${Object.keys(groups).map(quote).join("|")}) path="$path $word" ;;
+      case $spelled in
+      ${Object.keys(groups).map(quote).join("|")}) spelled="$spelled $word" ;;
       esac
       break
     fi
   done
   COMPREPLY=()
-  if [[ -z $path ]]; then
+  if [[ -z $spelled ]]; then
     if [[ $cur == -* ]]; then candidates=${words(flagWords(globals))}
     else candidates=${words(top)}; fi
     COMPREPLY=($(compgen -W "$candidates" -- "$cur"))
     return
   fi
-  case $path in
+  case $spelled in
 ${groupCases.join("\n")}
   esac
   if [[ -n $candidates && $cur != -* ]]; then
     COMPREPLY=($(compgen -W "$candidates" -- "$cur"))
     return
   fi
-  case "$path $prev" in
+  case "$spelled $prev" in
 ${valueCases.join("\n")}
   esac
   if [[ -z $kind && -z $choices ]]; then
     if [[ $cur == -* ]]; then
-      case $path in
+      case $spelled in
 ${flagCases.join("\n")}
       esac
       COMPREPLY=($(compgen -W "$flags" -- "$cur"))
       return
     fi
-    case $path in
+    case $spelled in
 ${argumentCases.join("\n")}
     'completion') choices='bash fish zsh' ;;
     esac

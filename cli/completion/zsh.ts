@@ -5,5 +5,7 @@ import type { CompletionTables } from "./tables.ts";
 export function zshScript(tables: CompletionTables): string {
   return `#compdef berth
 autoload -U +X bashcompinit && bashcompinit
-${bashScript(tables)}`;
+${bashScript(tables)}# compinit loads this file at the first Tab, which is to complete already.
+[[ $funcstack[1] == _berth ]] && _bash_complete -F _berth
+`;
 }
