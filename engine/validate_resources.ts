@@ -181,6 +181,10 @@ function validateCpu(requested: HostConfig, facts: HostFacts, warnings: string[]
     period = 0;
     quota = 0;
   }
+  if (requested["CpuRealtimePeriod"] || requested["CpuRealtimeRuntime"]) {
+    // cgroup version 2 gives no group a share of real time.
+    throw invalid("Your kernel does not support CPU real-time scheduler");
+  }
   let { CpusetCpus: cpus = "", CpusetMems: mems = "" } = requested;
   for (const [what, value] of [["cpus", cpus], ["mems", mems]] as const) {
     if (!/^(\d+(-\d+)?(,\d+(-\d+)?)*)?$/.test(value)) {
