@@ -183,6 +183,7 @@ const ROWS: Row[] = [
   { request: ["POST", "/containers/running/start"], read: "status", changes: [["1.24", 304]] },
   { request: ["POST", "/containers/running/start", { Memory: 1 }], read: "status", changes: [["1.24", 400]] },
   { request: ["POST", "/networks/create", { Name: "bridge" }], read: "status", changes: [["1.24", 403]] },
+  { request: ["GET", "/plugins"], read: "", changes: [["1.24", []]] },
   { request: ["GET", "/swarm"], read: "status", changes: [["1.24", 503]] },
   { request: ["GET", "/nothing"], read: "message", changes: [["1.24", "page not found"]] },
 ];
