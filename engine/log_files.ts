@@ -129,6 +129,70 @@ export async function seekTail(
   return { files, skip: 0 };
 }
 
+/** Entries may be a little out of order (parts of long lines carry the time of the first): so much is looked through before the place found. */
+const DISORDER = 1024 * 1024;
+/** The end of an entry; text has its quotes escaped, so it cannot look like this. */
+const TIME = /"time":"([^"]{20,35})"\}\n/g;
+
+/**
+ * Leaves out what is surely older than `since`: whole files by when they were last written, and most of the oldest one that is left, by halving.
+ * The clock is taken to have run forwards, but for what {@link DISORDER} allows.
+ *
+ * @param since nanoseconds since the epoch
+ * @returns the files left; the first stands at the start of an entry.
+ */
+export function seekSince(files: OpenLog[], since: bigint): OpenLog[] {
+  const wanted = Number(since / 1_000_000n);
+  let first = 0;
+  while (first < files.length - 1 && (files[first]?.file.statSync().mtime?.getTime() ?? wanted) < wanted) {
+    first++;
+  }
+  closeAll(files.slice(0, first));
+  const left = files.slice(first);
+  const log = left[0];
+  if (log === undefined || log.compressed) return left;
+  const { file } = log;
+  const block = new Uint8Array(BLOCK);
+  let low = 0;
+  let high = file.statSync().size;
+  while (high - low > DISORDER) {
+    const middle = Math.floor((low + high) / 2);
+    const latest = latestTime(block.subarray(0, readAt(file, middle, block)));
+    // no whole entry there, or nothing that can be understood: what is left is read
+    if (latest === undefined) break;
+    if (latest < wanted) low = middle;
+    else high = middle;
+  }
+  const start = Math.max(0, low - DISORDER);
+  file.seekSync(start, Deno.SeekMode.Start);
+  if (start === 0) return left;
+  const newline = block.subarray(0, readAt(file, start, block)).indexOf(NEWLINE);
+  file.seekSync(newline < 0 ? 0 : start + newline + 1, Deno.SeekMode.Start);
+  return left;
+}
+
+/** The latest time, in milliseconds, of the entries that end in `block`. */
+function latestTime(block: Uint8Array): number | undefined {
+  let latest: number | undefined;
+  for (const [, time = ""] of new TextDecoder().decode(block).matchAll(TIME)) {
+    const ms = Date.parse(time);
+    if (!Number.isNaN(ms) && ms > (latest ?? -Infinity)) latest = ms;
+  }
+  return latest;
+}
+
+/** Fills `block` from `position` on as far as the file goes. */
+function readAt(file: Deno.FsFile, position: number, block: Uint8Array): number {
+  file.seekSync(position, Deno.SeekMode.Start);
+  let length = 0;
+  while (length < block.length) {
+    const n = file.readSync(block.subarray(length));
+    if (n === null || n === 0) break;
+    length += n;
+  }
+  return length;
+}
+
 function countNewlines(bytes: Uint8Array): number {
   let count = 0;
   for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) count++;
@@ -150,13 +214,7 @@ function seekBack(file: Deno.FsFile, count: number): number {
   }
   while (end > 0) {
     const start = Math.max(0, end - BLOCK);
-    file.seekSync(start, Deno.SeekMode.Start);
-    let length = 0;
-    while (length < end - start) {
-      const n = file.readSync(block.subarray(length, end - start));
-      if (n === null || n === 0) break;
-      length += n;
-    }
+    const length = readAt(file, start, block.subarray(0, end - start));
     for (
       let at = block.lastIndexOf(NEWLINE, length - 1);
       at >= 0;

@@ -1,6 +1,14 @@
 /** Reads a container's json-file log for `GET /containers/{id}/logs`. */
 import { LogFormatter } from "./log_entry.ts";
-import { closeAll, openLogFiles, openNextFile, readFrom, seekTail, wasRotated } from "./log_files.ts";
+import {
+  closeAll,
+  openLogFiles,
+  openNextFile,
+  readFrom,
+  seekSince,
+  seekTail,
+  wasRotated,
+} from "./log_files.ts";
 import type { LogsOptions } from "./types.ts";
 
 export interface LogFiles {
@@ -79,6 +87,7 @@ export async function* readLogs(
   try {
     let skip = 0;
     if (options.tail !== undefined) ({ files: open, skip } = await seekTail(open, Math.max(0, options.tail)));
+    else if (options.since !== undefined) open = seekSince(open, options.since);
     const feeder = new LineFeeder(formatter, skip);
     if (options.follow) follower = new Follower(files.path, source, options.until, signal);
     const done = () => signal.aborted || formatter.over;

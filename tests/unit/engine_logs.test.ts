@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { closeAll, openLogFiles, seekSince } from "../../engine/log_files.ts";
 import { readLogs } from "../../engine/log_reader.ts";
 import type { LogsOptions } from "../../engine/types.ts";
 
@@ -150,6 +151,33 @@ describe("readLogs()", () => {
       const expected = tail === undefined ? lines : lines.slice(Math.max(0, 40 - tail));
       expect(await text(path, { tail }), `tail ${tail}`).toBe(expected.join(""));
     }
+  });
+
+  it("finds a time in a large log, over disorder and rotation", async () => {
+    const path = logPath();
+    const start = Date.parse("2026-01-01T00:00:00Z");
+    const at = (i: number) => new Date(start + i * 10).toISOString();
+    const line = (i: number, time: string) =>
+      `${JSON.stringify({ log: `${i} ${"x".repeat(i % 300)}\n`, stream: "stdout", time })}\n`;
+    const all = Array.from(
+      { length: 24_000 },
+      (_, i) => line(i, i % 50 === 0 ? at(Math.max(0, i - 900)) : at(i)),
+    );
+    Deno.writeTextFileSync(`${path}.1`, all.slice(0, 4000).join(""));
+    Deno.utimeSync(`${path}.1`, start / 1000 + 40, start / 1000 + 40);
+    Deno.writeTextFileSync(path, all.slice(4000).join(""));
+    for (const wanted of [0, 3000, 3999, 4000, 4001, 12_345, 20_000, 23_999, 30_000]) {
+      const since = BigInt(Date.parse(at(wanted))) * 1_000_000n;
+      const expected = all.filter((text) => (JSON.parse(text) as { time: string }).time >= at(wanted))
+        .map((text) => (JSON.parse(text) as { log: string }).log.split(" ")[0]);
+      const got = (await text(path, { since })).split("\n").slice(0, -1).map((text) => text.split(" ")[0]);
+      expect(got, `since entry ${wanted}`).toEqual(expected);
+    }
+    // and reads little of it
+    const left = seekSince(openLogFiles(path), BigInt(start + 230_000) * 1_000_000n);
+    expect(left.length).toBe(1);
+    expect(left[0]?.file.seekSync(0, Deno.SeekMode.Current)).toBeGreaterThan(1_000_000);
+    closeAll(left);
   });
 
   it("leaves out what a crash has torn, and nothing else", async () => {
