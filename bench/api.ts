@@ -3,7 +3,7 @@ import { messageOf } from "../base/errors.ts";
 import type { Engine } from "../tests/support/engine.ts";
 import { waitFor } from "../tests/support/processes.ts";
 import { runAs, spawnAs, type User } from "../tests/support/users.ts";
-import { ApiConnection } from "./api_client.ts";
+import { ApiConnection } from "../tests/support/api_client.ts";
 import { lastLine, type Podman, preparePodman, removePodman } from "./peers.ts";
 import { median, percentile, printTimes, timed } from "./stats.ts";
 import { timeCommands } from "./stopwatch.ts";

@@ -40,8 +40,11 @@ export const MAX_HEAD_BYTES = 64 * 1024;
 export const MAX_HEADERS = 200;
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** Visible ASCII only; "#" never goes over the wire, and a raw quote, backslash or angle bracket is not a URI. */
-const TARGET = /^[!$-;=?-[\]_a-z|~^{}`]+$/;
+/**
+ * Visible ASCII only; "#" never goes over the wire, and a backslash is not a URI. Neither are raw quotes and angle brackets, but Go takes them, and
+ * people send `curl -g 'http://d/containers/json?filters={"label":["a=b"]}'`.
+ */
+const TARGET = /^[!"$-[\]_a-z|~^{}`]+$/;
 const BAD_ESCAPE = /%(?![0-9a-fA-F]{2})/;
 /** Everything but HTAB, visible ASCII, space and obs-text. */
 // deno-lint-ignore no-control-regex

@@ -1,0 +1,174 @@
+/**
+ * Many clients at once, and some that never read. Short by default; BERTH_LOAD_SECONDS=60 is the long form. Figures are for `make bench`: here
+ * nothing may fail, wait for somebody else, or stay behind.
+ */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { ApiConnection } from "../support/api_client.ts";
+import { busyboxArchive } from "../support/busybox_image.ts";
+import { type Engine, startEngine } from "../support/engine.ts";
+import { BUSYBOX, describeWith } from "../support/needs.ts";
+import { waitFor } from "../support/processes.ts";
+import { currentUser, testDir, usersToTest } from "../support/users.ts";
+
+const seconds = Number(Deno.env.get("BERTH_LOAD_SECONDS") ?? 3);
+const long = seconds >= 30;
+const CONTAINERS = long ? 100 : 30;
+const STREAMS = long ? 200 : 45;
+const RUNS = long ? 50 : 12;
+const READERS = 8;
+/** More than all buffers between a container and a client who does not read. */
+const UNREAD = 30_000_000;
+
+const encoder = new TextEncoder();
+
+describeWith(BUSYBOX)("an engine with many clients", () => {
+  let engine: Engine;
+  const ids: string[] = [];
+  beforeAll(async () => {
+    engine = await startEngine({ user: usersToTest()[0] ?? currentUser() });
+    const archive = await busyboxArchive(testDir(), { reference: "load:1" });
+    expect((await engine.berth(["load", "-q", "-i", archive])).code).toBe(0);
+    using api = await ApiConnection.open(engine.socket);
+    for (let i = 0; i < CONTAINERS; i++) ids.push(await create(api, ["true"], `idle-${i}`));
+    for (const name of ["chatty-0", "chatty-1", "chatty-2"]) {
+      await create(api, ["sh", "-c", "while :; do echo line; sleep 0.1; done"], name);
+      await api.call("POST", `/containers/${name}/start`);
+    }
+  });
+  afterAll(async () => {
+    await engine?.[Symbol.asyncDispose]();
+  });
+
+  async function create(api: ApiConnection, cmd: string[], name: string): Promise<string> {
+    const body = { Image: "load:1", Cmd: cmd, StopSignal: "SIGKILL", HostConfig: { NetworkMode: "none" } };
+    return (await api.call("POST", `/containers/create?name=${name}`, body) as { Id: string }).Id;
+  }
+
+  const descriptors = () => [...Deno.readDirSync(`/proc/${engine.pid}/fd`)].length;
+  const residentMb = () =>
+    Number(/^VmRSS:\s+(\d+)/m.exec(Deno.readTextFileSync(`/proc/${engine.pid}/status`))?.[1]) / 1024;
+
+  /** Reads of all kinds on a connection until `end`; answers how many. */
+  async function read(end: () => boolean): Promise<number> {
+    using api = await ApiConnection.open(engine.socket);
+    const now = Math.floor(Date.now() / 1000);
+    const targets = [
+      ...[
+        "/_ping",
+        "/containers/json?all=1",
+        `/containers/${ids[0]}/json`,
+        "/images/json",
+        "/version",
+        "/info",
+      ],
+      ...["/networks", "/volumes", "/containers/chatty-0/json", `/events?since=${now - 2}&until=${now - 1}`],
+      ...["/containers/chatty-1/top", "/containers/chatty-0/logs?stdout=1&tail=5", "/images/load:1/json"],
+      ...["/containers/chatty-2/stats?stream=0&one-shot=1", '/containers/json?filters={"name":["idle-1"]}'],
+    ].map((target) => ({ target, request: ApiConnection.request("GET", target) }));
+    let count = 0;
+    for (; !end(); count++) {
+      const { target, request } = targets[count % targets.length] ??
+        { target: "", request: new Uint8Array() };
+      const { status, text } = await api.send(request);
+      expect(status, `${target}: ${text()}`).toBe(200);
+    }
+    return count;
+  }
+
+  const NO_END = { timeout: seconds * 1000 + 180_000 };
+
+  it("mixed reads: each is answered, and nothing is kept", NO_END, async () => {
+    const before = descriptors();
+    await Promise.all(Array.from({ length: READERS }, () => read(() => true)));
+    const start = residentMb();
+    const end = performance.now() + seconds * 1000;
+    const counts = await Promise.all(
+      Array.from({ length: READERS }, () => read(() => performance.now() > end)),
+    );
+    const total = counts.reduce((a, b) => a + b, 0);
+    console.log(
+      `${total} reads in ${seconds} s by ${READERS} clients; the engine had ${start.toFixed(0)}, now ${
+        residentMb().toFixed(0)
+      } MB`,
+    );
+    expect(Math.min(...counts)).toBeGreaterThan(0);
+    await waitFor(
+      () => descriptors() <= before,
+      20_000,
+      () => `${descriptors()} descriptors, ${before} before`,
+    );
+  });
+
+  it("streams, and containers that come and go: all get what is theirs", NO_END, async () => {
+    const before = descriptors();
+    const kinds = [
+      () => "/events",
+      (i: number) => `/containers/chatty-${i % 3}/logs?follow=1&stdout=1&tail=1`,
+      (i: number) => `/containers/chatty-${i % 3}/stats`,
+    ];
+    const streams = await Promise.all(Array.from({ length: STREAMS }, async (_, i) => {
+      const conn = await Deno.connect({ transport: "unix", path: engine.socket });
+      const target = kinds[i % kinds.length]?.(i) ?? "";
+      await conn.write(encoder.encode(`GET ${target} HTTP/1.1\r\nHost: d\r\n\r\n`));
+      let bytes = 0;
+      const done = (async () => {
+        const buffer = new Uint8Array(16 * 1024);
+        for (let n = await conn.read(buffer); n !== null; n = await conn.read(buffer)) bytes += n;
+      })().catch(() => {});
+      return { conn, target, done, bytes: () => bytes };
+    }));
+    await Promise.all(Array.from({ length: RUNS }, async (_, i) => {
+      using api = await ApiConnection.open(engine.socket);
+      const id = await create(api, ["sh", "-c", "exit 3"], `run-${i}`);
+      await api.call("POST", `/containers/${id}/start`);
+      expect(await api.call("POST", `/containers/${id}/wait`)).toMatchObject({ StatusCode: 3 });
+      await api.call("DELETE", `/containers/${id}?force=1`);
+    }));
+    // a head alone is less
+    await waitFor(
+      () => streams.every(({ bytes }) => bytes() > 300),
+      60_000,
+      () => `silent: ${streams.filter(({ bytes }) => bytes() <= 300).map(({ target }) => target).join(" ")}`,
+    );
+    for (const { conn } of streams) conn.close();
+    await Promise.all(streams.map(({ done }) => done));
+    // warm shims are the engine's own
+    await waitFor(
+      () => descriptors() <= before + 8,
+      30_000,
+      () => `${descriptors()} descriptors, ${before} before`,
+    );
+  });
+
+  it("clients that never read stop neither a container nor others", NO_END, async () => {
+    using api = await ApiConnection.open(engine.socket);
+    const script = `yes ${"x".repeat(99)} | head -c ${UNREAD}`;
+    const id = await create(api, ["sh", "-c", script], "loud");
+    const unread: Deno.Conn[] = [];
+    for (
+      const target of [`/containers/${id}/logs?follow=1&stdout=1`, "/events", "/containers/chatty-0/stats"]
+    ) {
+      const conn = await Deno.connect({ transport: "unix", path: engine.socket });
+      await conn.write(encoder.encode(`GET ${target} HTTP/1.1\r\nHost: d\r\n\r\n`));
+      unread.push(conn);
+    }
+    await api.call("POST", `/containers/${id}/start`);
+    // It has no follower before it runs.
+    const late = await Deno.connect({ transport: "unix", path: engine.socket });
+    await late.write(
+      encoder.encode(`GET /containers/${id}/logs?follow=1&stdout=1 HTTP/1.1\r\nHost: d\r\n\r\n`),
+    );
+    unread.push(late);
+    const start = residentMb();
+    expect(await api.call("POST", `/containers/${id}/wait`)).toMatchObject({ StatusCode: 0 });
+    using other = await ApiConnection.open(engine.socket);
+    const log = await other.send(ApiConnection.request("GET", `/containers/${id}/logs?stdout=1&tail=2`));
+    expect(log.status).toBe(200);
+    const all = await engine.berth(["logs", id]);
+    expect(all.stdout.length).toBe(UNREAD);
+    expect(await read(() => true)).toBe(0);
+    console.log(`the engine had ${start.toFixed(0)}, now ${residentMb().toFixed(0)} MB`);
+    for (const conn of unread) conn.close();
+    await api.call("DELETE", `/containers/${id}?force=1`);
+  });
+});
