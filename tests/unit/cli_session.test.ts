@@ -51,6 +51,13 @@ describe("Demultiplexer", () => {
     expect(seen).toEqual(["1:he"]);
   });
 
+  test("passes on together what follows on one stream", async () => {
+    const { demux, seen } = collector();
+    const lines = Array.from({ length: 50 }, (_, i) => frame(1, `${i}\n`)).flat();
+    await demux.push(Uint8Array.from([...lines, ...frame(2, "a"), ...frame(2, "b"), ...frame(1, "end")]));
+    expect(seen).toEqual([`1:${Array.from({ length: 50 }, (_, i) => `${i}\n`).join("")}`, "2:ab", "1:end"]);
+  });
+
   test("throws for a stream without frames", async () => {
     await expect(collector().demux.push(encode("plain text of a terminal"))).rejects.toThrow(
       "unrecognized stream",
