@@ -71,6 +71,16 @@ export const hints = {
 
   fuseOverlayfsMissing: "Install fuse-overlayfs:  sudo apt-get install fuse-overlayfs",
 
+  linger: (user: string): string =>
+    `Have systemd keep your processes when you log out:  sudo loginctl enable-linger ${user}`,
+
+  vfsIsSlow:
+    "Each container gets a copy of its image, which takes time and space. Linux 5.11 or later with a data root on ext4, xfs, btrfs or tmpfs, or fuse-overlayfs, does without:\n" +
+    "  sudo apt-get install fuse-overlayfs\n" +
+    "An engine keeps the driver that it has begun with; give a new one another --data-root.",
+
+  diskFull: "See what takes the space, and remove what nobody uses:  berth system df; berth system prune",
+
   privilegedPort: (port: number): string =>
     `Ports from net.ipv4.ip_unprivileged_port_start on are for everybody. Permit this one:  sudo sysctl -w net.ipv4.ip_unprivileged_port_start=${port}\n` +
     `For good:  echo net.ipv4.ip_unprivileged_port_start=${port} | sudo tee /etc/sysctl.d/90-berth-ports.conf\n` +

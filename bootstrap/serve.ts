@@ -12,8 +12,9 @@ import { selfCommand, selfExecutable } from "../base/self.ts";
 import type { EngineOptions } from "../engine/serve_options.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { SysError } from "../ffi/errno.ts";
-import { explainUserNamespaceRefusal } from "./diagnose.ts";
-import { idMapArguments, parseGetsubids, parseSubordinateIds, type SubordinateRange } from "./id_ranges.ts";
+import { explainUserNamespaceRefusal } from "../base/user_namespaces.ts";
+import { idMapArguments, subordinateIds, type SubordinateRange, userName } from "../base/subordinate_ids.ts";
+import { findProgram } from "../base/find_program.ts";
 import { type HeldNamespaces, openHeldNamespaces } from "./live_namespaces.ts";
 
 /** The options of `berth serve` as the command line parses them. */
@@ -122,21 +123,6 @@ function refuse(message: string, hint: string | undefined): number {
   return EXIT_ENGINE;
 }
 
-/** First executable of that name on PATH or in the usual system directories. */
-function findProgram(name: string): string | undefined {
-  const directories = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-  for (const directory of directories) {
-    if (!directory.startsWith("/")) continue;
-    try {
-      const info = Deno.statSync(`${directory}/${name}`);
-      if (info.isFile && ((info.mode ?? 0) & 0o111) !== 0) return `${directory}/${name}`;
-    } catch {
-      // Not in this one.
-    }
-  }
-  return undefined;
-}
-
 /**
  * The exec root may lie in /tmp, where anybody could have made it first: it must be ours, a real directory, and closed
  * to others. Answers what is wrong.
@@ -171,8 +157,8 @@ function decideMapping(uid: number, gid: number): IdMapping {
     return single(hints.uidmapMissing);
   }
   const user = userName(uid);
-  const uids = subordinateIds(user, uid, "/etc/subuid", []);
-  const gids = subordinateIds(user, uid, "/etc/subgid", ["-g"]);
+  const uids = subordinateIds(user, uid, "user");
+  const gids = subordinateIds(user, uid, "group");
   if (uids.length === 0 || gids.length === 0) return single(hints.noSubordinateIds(user));
   const warnings: string[] = [];
   const total = Math.min(sum(uids), sum(gids));
@@ -197,42 +183,6 @@ function mappedIds(file: "uid_map" | "gid_map"): string[] {
 
 const sum = (ranges: readonly SubordinateRange[]): number =>
   ranges.reduce((total, range) => total + range.count, 0);
-
-/** The login name of a user id; the id itself when /etc/passwd does not have it (LDAP: getsubids takes names and ids). */
-function userName(uid: number): string {
-  try {
-    for (const line of Deno.readTextFileSync("/etc/passwd").split("\n")) {
-      const [name, , id] = line.split(":");
-      if (id === String(uid) && name !== undefined) return name;
-    }
-  } catch {
-    // No passwd file: the number will do.
-  }
-  const fromEnvironment = Deno.env.get("USER");
-  return fromEnvironment === undefined || fromEnvironment === "" ? String(uid) : fromEnvironment;
-}
-
-/** getsubids(1) knows directory services as well; the files are read where it is not installed. */
-function subordinateIds(user: string, uid: number, file: string, flags: string[]): SubordinateRange[] {
-  const getsubids = findProgram("getsubids");
-  if (getsubids !== undefined) {
-    const { success, stdout } = new Deno.Command(getsubids, {
-      args: [...flags, user],
-      stdin: "null",
-      stderr: "null",
-    })
-      .outputSync();
-    if (success) {
-      const ranges = parseGetsubids(new TextDecoder().decode(stdout));
-      if (ranges.length > 0) return ranges;
-    }
-  }
-  try {
-    return parseSubordinateIds(Deno.readTextFileSync(file), user, uid);
-  } catch {
-    return [];
-  }
-}
 
 /** Tries what the engine will need and answers the kernel's refusal in words; undefined when it works. */
 function tryUserNamespace(unshare: string): string | undefined {

@@ -83,6 +83,11 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/diff.ts"),
   ),
   entry(
+    "Show what works on this machine, and how to switch on the rest",
+    ["doctor"],
+    () => import("./commands/doctor.ts"),
+  ),
+  entry(
     "Show disk usage",
     ["system df"],
     () => import("./commands/system_df.ts"),
@@ -227,6 +232,11 @@ export const COMMANDS: readonly Entry[] = [
     "Save one or more images to a tar archive (streamed to STDOUT by default)",
     ["image save", "save"],
     () => import("./commands/save.ts"),
+  ),
+  entry(
+    "Remove all containers, images, volumes, networks and build cache",
+    ["system reset"],
+    () => import("./commands/system_reset.ts"),
   ),
   entry("Run the engine in the foreground", ["serve"], () => import("./commands/serve.ts")),
   entry(

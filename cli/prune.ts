@@ -2,10 +2,11 @@
 import type { ApiClient } from "./api_client.ts";
 import { filterQuery, type Filters } from "./flags/filter.ts";
 import { humanSize } from "./output/units.ts";
+import { ApiError } from "./errors.ts";
 import { print } from "./stdio.ts";
 
 /** Asks on the terminal; only "y" is a yes. */
-export async function confirmed(warning: string, separator: " " | "\n" = "\n"): Promise<boolean> {
+export async function confirmed(warning: string, separator: "" | " " | "\n" = "\n"): Promise<boolean> {
   print(`${warning}${separator}Are you sure you want to continue? [y/N] `);
   let answer = "";
   const byte = new Uint8Array(1);
@@ -97,6 +98,20 @@ export async function pruneBuildCache(
     text: ids.length === 0 ? "" : `Deleted build cache objects:\n${ids.map((id) => `${id}\n`).join("")}\n`,
     bytes: answer.SpaceReclaimed ?? 0,
   };
+}
+
+/** The same, with nothing of engines that have no builder: others than Docker's may. */
+export async function pruneBuildCacheIfAny(
+  client: ApiClient,
+  all: boolean,
+  filters: Filters,
+): Promise<Pruned[]> {
+  try {
+    return [await pruneBuildCache(client, all, filters)];
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return [];
+    throw error;
+  }
 }
 
 export function printPruned(results: readonly Pruned[]): void {

@@ -1,13 +1,12 @@
 import { defineCommand } from "../command.ts";
-import { ApiError, CliError } from "../errors.ts";
+import { CliError } from "../errors.ts";
 import { filter } from "../flags/filter.ts";
 import { bool } from "../flags/spec.ts";
 import {
   confirmed,
   printPruned,
-  pruneBuildCache,
+  pruneBuildCacheIfAny,
   pruneContainers,
-  type Pruned,
   pruneImages,
   pruneNetworks,
   pruneVolumes,
@@ -39,13 +38,7 @@ export const command = defineCommand({
     const networks = await pruneNetworks(client, flags.filter);
     const volumes = flags.volumes ? [await pruneVolumes(client, false, flags.filter)] : [];
     const images = await pruneImages(client, flags.all, flags.filter);
-    const cache = await pruneBuildCache(client, flags.all, flags.filter).then((one) => [one], noBuilder);
+    const cache = await pruneBuildCacheIfAny(client, flags.all, flags.filter);
     printPruned([containers, networks, ...volumes, images, ...cache]);
   },
 });
-
-/** Engines other than Docker's may have no builder, and so no cache. */
-function noBuilder(error: unknown): Pruned[] {
-  if (error instanceof ApiError && error.status === 404) return [];
-  throw error;
-}

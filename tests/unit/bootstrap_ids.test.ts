@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { currentIdMap, parseIdMap } from "../../base/id_map.ts";
-import { explainUserNamespaceRefusal } from "../../bootstrap/diagnose.ts";
-import { idMapArguments, parseGetsubids, parseSubordinateIds } from "../../bootstrap/id_ranges.ts";
+import { explainUserNamespaceRefusal } from "../../base/user_namespaces.ts";
+import { idMapArguments, parseGetsubids, parseSubordinateIds } from "../../base/subordinate_ids.ts";
 
 describe("parseSubordinateIds()", () => {
   it("finds ranges by name and by id, in order, and passes over nonsense", () => {

@@ -1,4 +1,4 @@
-import { hints } from "../base/hints.ts";
+import { hints } from "./hints.ts";
 
 type ReadFile = (path: string) => string | undefined;
 

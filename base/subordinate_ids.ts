@@ -1,6 +1,7 @@
 /**
  * The subordinate ids of a user, as newuidmap(1) and newgidmap(1) will grant them.
  */
+import { findProgram } from "./find_program.ts";
 
 /** `count` ids from `first` on, in the parent namespace. */
 export interface SubordinateRange {
@@ -45,4 +46,44 @@ export function idMapArguments(ownId: number, ranges: readonly SubordinateRange[
     next += count;
   }
   return words;
+}
+
+/** The login name of a user id; the id itself when /etc/passwd does not have it (LDAP: getsubids takes names and ids). */
+export function userName(uid: number): string {
+  try {
+    for (const line of Deno.readTextFileSync("/etc/passwd").split("\n")) {
+      const [name, , id] = line.split(":");
+      if (id === String(uid) && name !== undefined) return name;
+    }
+  } catch {
+    // No passwd file: the number will do.
+  }
+  const fromEnvironment = Deno.env.get("USER");
+  return fromEnvironment === undefined || fromEnvironment === "" ? String(uid) : fromEnvironment;
+}
+
+/** getsubids(1) knows directory services as well; the files are read where it is not installed. */
+export function subordinateIds(user: string, uid: number, kind: "user" | "group"): SubordinateRange[] {
+  const getsubids = findProgram("getsubids");
+  if (getsubids !== undefined) {
+    const { success, stdout } = new Deno.Command(getsubids, {
+      args: kind === "group" ? ["-g", user] : [user],
+      stdin: "null",
+      stderr: "null",
+    })
+      .outputSync();
+    if (success) {
+      const ranges = parseGetsubids(new TextDecoder().decode(stdout));
+      if (ranges.length > 0) return ranges;
+    }
+  }
+  try {
+    return parseSubordinateIds(
+      Deno.readTextFileSync(kind === "group" ? "/etc/subgid" : "/etc/subuid"),
+      user,
+      uid,
+    );
+  } catch {
+    return [];
+  }
 }
