@@ -523,6 +523,19 @@ describe("buildContainerSpec()", () => {
     expect(Deno.statSync(`${root}/made`).isDirectory).toBe(true);
   });
 
+  it("points binds of Docker's socket at the socket that this engine listens on", () => {
+    const facts = { ...FACTS, apiSocket: "/run/user/1000/berth/berth.sock" };
+    const sourceAt = (target: string, host: HostConfig, given = facts) =>
+      spec(host, {}, { facts: given }).mounts.find((mount) => mount.target === target)?.source;
+    for (const source of ["/var/run/docker.sock", "/run/docker.sock"]) {
+      expect(sourceAt("/s", { Binds: [`${source}:/s`] })).toBe(facts.apiSocket);
+      expect(sourceAt("/s", { Mounts: [{ Type: "bind", Source: source, Target: "/s" }] })).toBe(
+        facts.apiSocket,
+      );
+    }
+    expect(sourceAt("/var/run/docker.sock", { Binds: ["/tmp:/var/run/docker.sock"] })).toBe("/tmp");
+  });
+
   it("makes read-only binds recursive where the kernel can", () => {
     const bind = (options: Record<string, unknown>, kernel = FACTS.kernel) =>
       spec(
