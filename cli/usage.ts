@@ -8,6 +8,19 @@ import { GLOBAL_FLAGS } from "./global_flags.ts";
 
 const byName = (a: readonly [string, string], b: readonly [string, string]): number => a[0] < b[0] ? -1 : 1;
 
+/** What a command's own help says instead of its summary, by its first spelling. */
+const LONG: Readonly<Record<string, string>> = {
+  "login": "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
+  "logout": "Log out from a registry.\nIf no server is specified, the default is defined by the daemon.",
+  "container cp": `Copy files/folders between a container and the local filesystem
+
+Use '-' as the source to read a tar archive from stdin
+and extract it to a directory destination in a container.
+Use '-' as the destination to stream a tar archive of a
+container source to stdout.`,
+  "volume rm": "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
+};
+
 /** `berth --help`. */
 export function rootHelp(): string {
   const top = (common: boolean) =>
@@ -43,7 +56,10 @@ export function groupHelp(group: string): string {
 
 /** `berth run --help`. */
 export function commandHelp(path: string, entry: Entry, command: Command): string {
-  const parts = [`Usage:  ${usageLine(path, command.flags, command.usage)}\n`, `${entry.summary}\n`];
+  const parts = [
+    `Usage:  ${usageLine(path, command.flags, command.usage)}\n`,
+    `${LONG[entry.spellings[0] ?? ""] ?? entry.summary}\n`,
+  ];
   if (entry.spellings.length > 1) {
     parts.push(`Aliases:\n  ${entry.spellings.map((spelling) => `berth ${spelling}`).join(", ")}\n`);
   }

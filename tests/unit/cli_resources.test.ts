@@ -66,6 +66,8 @@ const SAME: string[][] = [
   ["stats", "--no-stream", "--format", "json", "web"],
   ["stats", "--no-stream", "--format", "{{.Container}} {{.Nope}}", "web"],
   ["stats", "--no-stream", "--format", "table {{.Container}}\t{{.PIDs}}", "web", "db"],
+  ...["login", "logout", "cp", "container cp", "volume rm", "pause", "unpause", "update", "image prune"]
+    .map((words) => [...words.split(" "), "--help"]),
   ["pause", "web", "nope"],
   ["pause"],
   ["container", "unpause", "web", "db"],
