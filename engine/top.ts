@@ -50,7 +50,8 @@ export async function topView(
   const decoder = new TextDecoder();
   if (!output.success) {
     const [line = "failed"] = decoder.decode(output.stderr).trim().split("\n");
-    throw new EngineError("system", `ps: ${line}`);
+    // options of the client's own that ps does not take
+    throw new EngineError(args === DEFAULT_PS_ARGS ? "system" : "invalid", `ps: ${line}`);
   }
   return parsePsOutput(decoder.decode(output.stdout), new Set(processes.map(({ pid }) => pid)));
 }
@@ -66,14 +67,14 @@ function checkPsArgs(args: string): void {
 /**
  * Cuts ps's output into rows and keeps those of the given processes. The last column takes the rest of its line.
  *
- * @throws EngineError system when there is no PID column.
+ * @throws EngineError invalid when there is no PID column: the client's options have left it out.
  */
 export function parsePsOutput(output: string, pids: ReadonlySet<number>): TopView {
   const words = (line: string) => line.split(/[\t\n\v\f\r ]+/).filter((word) => word !== "");
   const [head = "", ...lines] = output.split("\n");
   const titles = words(head);
   const column = titles.indexOf("PID");
-  if (column < 0) throw new EngineError("system", "Couldn't find PID field in ps output");
+  if (column < 0) throw invalid("Couldn't find PID field in ps output");
   const rows: string[][] = [];
   // `ps m` lists threads below their process, with "-" for a pid.
   let before = false;

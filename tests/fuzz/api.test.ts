@@ -23,7 +23,7 @@ const AT_ONCE = 6;
 const ROUND = 60;
 /** What a client asked for, and the machine or another host does not give: 500 in Docker, too. */
 const NOT_THE_CLIENTS =
-  /no space left|connection refused|failed to resolve|error sending request|proxyconnect|dial tcp|lookup |unexpected status code|driver failed/i;
+  /no space left|connection refused|getaddrinfo|failed to resolve|error sending request|proxyconnect|dial tcp|lookup |unexpected status code|driver failed/i;
 
 describeWith(BUSYBOX)("the API and its worst clients", () => {
   let engine: Engine;
