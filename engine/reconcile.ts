@@ -6,6 +6,7 @@ import type { Container } from "./container.ts";
 import { findCgroup } from "./container_cgroup.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { sweepContainer } from "./create.ts";
+import type { ContainerRecord } from "./container_record.ts";
 import { endRun, followShim, lostEnding, readExitFile, scheduleRestart } from "./exit.ts";
 import { endOrphan, readShimState, removeShimDir } from "./orphan.ts";
 import { leaveNetworks, sandboxOf } from "./network_join.ts";
@@ -101,6 +102,23 @@ function directoryExists(path: string): boolean {
   }
 }
 
+/** The kernel knows. What is frozen and was not paused by anybody is thawed: the last engine has died while it made a commit. */
+async function stillPaused(
+  ctx: EngineContext,
+  record: ContainerRecord,
+  cgroupPath: string,
+): Promise<boolean> {
+  if (cgroupPath === "") return false;
+  const cgroup = new Cgroup(cgroupPath);
+  if (record.state.paused) return cgroup.frozen;
+  try {
+    await cgroup.freeze(false);
+  } catch (error) {
+    ctx.log.debug("cannot thaw a container", { id: record.id, error: messageOf(error) });
+  }
+  return false;
+}
+
 /** A container that ran, or was being started, when the last engine ended. */
 async function adopt(ctx: EngineContext, container: Container): Promise<void> {
   const { record } = container;
@@ -123,7 +141,7 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
     ctx.containers.saveState(container, {
       status: "running",
       cgroupPath,
-      paused: cgroupPath !== "" && new Cgroup(cgroupPath).frozen,
+      paused: await stillPaused(ctx, record, cgroupPath),
       pid: state.pid ?? 0,
       pidStartTime: state.startTime ?? "",
       startedAt: state.startedAt ?? nowRfc3339(),

@@ -321,9 +321,13 @@ await check(named("finds everything again after kill -9"), async () => {
     engine.run("sleep 1000", { Memory: 64 * MB, MemorySwap: 64 * MB }),
   ]);
   await engine.ask("POST", `/containers/${paused}/pause`);
+  // As in the middle of a commit.
+  Deno.writeTextFileSync(`${await engine.cgroup(limited)}/cgroup.freeze`, "1");
   await engine.kill9();
   await engine.boot();
   equal((await engine.state(paused))["Paused"], true, "paused");
+  equal((await engine.state(limited))["Paused"], false, "paused by nobody");
+  equal(await engine.value(limited, "cgroup.freeze"), "0", "frozen by nobody");
   await engine.ask("POST", `/containers/${paused}/unpause`);
   await engine.ask("POST", `/containers/${limited}/update`, { Memory: 32 * MB });
   equal(await engine.value(limited, "memory.max"), String(32 * MB), "memory.max");
