@@ -1,8 +1,13 @@
 /** Entry of the role `@engine`. */
-import { EngineError, messageOf } from "../base/errors.ts";
+import { EngineError, invalid, messageOf } from "../base/errors.ts";
+import { goErrno } from "../base/go_errno.ts";
 import { runEngine } from "../engine/run_engine.ts";
 import type { EngineOptions } from "../engine/serve_options.ts";
-import { parseListenAddress } from "./http/listener.ts";
+import { removeTree } from "../fs/remove_tree.ts";
+import type { TlsSettings } from "../engine/tls_settings.ts";
+import { kernel } from "../ffi/kernel.ts";
+import { takeInheritedSockets } from "./http/inherited_sockets.ts";
+import { type ListenSecurity, parseListenAddress } from "./http/listener.ts";
 import { rehearseRun } from "./rehearsal.ts";
 import { serveApi } from "./serve.ts";
 
@@ -13,13 +18,19 @@ const EXIT_ENGINE = 125;
 export async function engineMain(args: readonly string[]): Promise<never> {
   try {
     const options = JSON.parse(args[0] ?? "") as EngineOptions;
-    await runEngine(options, async (engine, hosts, log) => {
-      const server = await serveApi(engine, hosts.map(parseListenAddress), {
+    const inherited = takeInheritedSockets(kernel);
+    await runEngine(options, async (engine, { hosts, spare, tls }, log) => {
+      const encrypted = tls.mode === "verify" || tls.mode === "encrypt";
+      const addresses = hosts.map((host) => parseListenAddress(host, encrypted));
+      const server = await serveApi(engine, addresses, {
         log: (message, error) =>
           error === undefined ? log.info(message) : log.error(message, { error: describe(error) }),
+        security: { plainTcp: tls.mode === "plain", inherited, ...(encrypted ? { tls: readPem(tls) } : {}) },
+        spare,
       });
       return { addresses: server.addresses, close: () => server.close(), rehearse: rehearseRun };
     });
+    if (options.ephemeral !== undefined) await removeTree(options.ephemeral);
     Deno.exit(0);
   } catch (error) {
     console.error(`berth: ${messageOf(error)}`);
@@ -35,4 +46,20 @@ export async function engineMain(args: readonly string[]): Promise<never> {
 
 function describe(error: unknown): string {
   return error instanceof Error ? error.stack ?? error.message : String(error);
+}
+
+/** The files that TLS is made of. @throws EngineError "invalid", in dockerd's words. */
+function readPem({ mode, ca, cert, key }: TlsSettings): NonNullable<ListenSecurity["tls"]> {
+  const read = (path: string, what: string) => {
+    try {
+      return Deno.readTextFileSync(path);
+    } catch (error) {
+      throw invalid(`invalid TLS configuration: could not read ${what} ${path}: ${goErrno(error)}`, error);
+    }
+  };
+  return {
+    cert: read(cert, "certificate"),
+    key: read(key, "key"),
+    ...(mode === "verify" ? { ca: read(ca, "CA certificate") } : {}),
+  };
 }

@@ -1,13 +1,18 @@
+import { EngineError } from "../base/errors.ts";
 import { type RawConn } from "./http/byte_source.ts";
 import { Connection } from "./http/connection.ts";
 import { type Handler } from "./http/exchange.ts";
-import { type BoundListener, listen, type ListenAddress } from "./http/listener.ts";
+import { type BoundListener, listen, type ListenAddress, type ListenSecurity } from "./http/listener.ts";
 
 export interface ServerOptions {
   /** From the first byte of a request's head to its last; default one minute. */
   readonly headTimeoutMs?: number;
   /** The engine's own log; default standard error. */
   readonly log?: (message: string, error?: unknown) => void;
+  /** Default: unix sockets only. */
+  readonly security?: ListenSecurity;
+  /** Unix sockets to listen on as well, each only when it is free. */
+  readonly spare?: readonly string[];
 }
 
 export interface Server {
@@ -33,10 +38,19 @@ export async function serveHttp(
   const log = options.log ?? ((message, error) => console.error(`api: ${message}`, error ?? ""));
   const bound: BoundListener[] = [];
   try {
-    for (const address of listeners) bound.push(await listen(address));
+    const security = { plainTcp: false, log, ...options.security };
+    for (const address of listeners) bound.push(...await listen(address, security));
   } catch (error) {
     for (const listener of bound) listener.close();
     throw error;
+  }
+  for (const path of options.spare ?? []) {
+    try {
+      bound.push(...await listen({ kind: "unix", path }));
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      // Somebody else's, as it may be.
+    }
   }
   const connections = new Map<Connection, Promise<void>>();
   let closing = false;
@@ -44,7 +58,7 @@ export async function serveHttp(
 
   async function acceptAll(listener: BoundListener): Promise<void> {
     while (!closing) {
-      let conn: Deno.Conn;
+      let conn: RawConn;
       try {
         conn = await listener.accept();
       } catch (error) {
@@ -54,7 +68,7 @@ export async function serveHttp(
         await Promise.race([...connections.values(), new Promise((resolve) => setTimeout(resolve, 1_000))]);
         continue;
       }
-      const connection = new Connection(conn as RawConn, connectionOptions);
+      const connection = new Connection(conn, connectionOptions);
       connections.set(connection, connection.run().finally(() => connections.delete(connection)));
     }
   }

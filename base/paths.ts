@@ -6,6 +6,8 @@ export interface Paths {
   readonly execRoot: string;
   /** Unix socket of the API. */
   readonly socket: string;
+  /** `$XDG_RUNTIME_DIR/docker.sock`, where Docker's clients look by themselves; root's place for it is Docker's own. */
+  readonly probedSocket?: string;
   /** Extracted executables and other things that can be made again. */
   readonly cacheDir: string;
   /** daemon.json-compatible configuration. */
@@ -43,7 +45,18 @@ export function defaultPaths(uid: number, env: Env = (name) => Deno.env.get(name
     dataRoot: `${absolute(env("XDG_DATA_HOME")) ?? `${home}/.local/share`}/berth`,
     execRoot,
     socket: `${execRoot}/berth.sock`,
+    ...(runtime === undefined ? {} : { probedSocket: `${runtime}/docker.sock` }),
     cacheDir,
     configFile: `${absolute(env("XDG_CONFIG_HOME")) ?? `${home}/.config`}/berth/daemon.json`,
   };
+}
+
+/** Where the certificates for TLS are that no flag names. */
+export function certificateDirectory(env: Env = (name) => Deno.env.get(name)): string {
+  return env("DOCKER_CERT_PATH") || dockerConfigDirectory(env);
+}
+
+/** `~/.docker`, or what `DOCKER_CONFIG` names. */
+export function dockerConfigDirectory(env: Env = (name) => Deno.env.get(name)): string {
+  return env("DOCKER_CONFIG") || `${env("HOME") || "/root"}/.docker`;
 }

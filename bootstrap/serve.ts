@@ -9,7 +9,7 @@ import { hints } from "../base/hints.ts";
 import { NOFILE_VARIABLE, originalNofile } from "../base/nofile.ts";
 import { defaultPaths } from "../base/paths.ts";
 import { selfCommand, selfExecutable } from "../base/self.ts";
-import type { EngineOptions } from "../engine/serve_options.ts";
+import type { EngineOptions, TlsFlags } from "../engine/serve_options.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { SysError } from "../ffi/errno.ts";
 import { explainUserNamespaceRefusal } from "../base/user_namespaces.ts";
@@ -26,6 +26,9 @@ export interface ServeRequest {
   readonly pidfile?: string;
   readonly debug: boolean;
   readonly logLevel: string;
+  readonly logFormat?: string;
+  readonly tls?: TlsFlags;
+  readonly ephemeral?: string;
   readonly configFile?: string;
   readonly shimPool?: number;
   readonly insecureRegistries?: readonly string[];
@@ -53,7 +56,8 @@ interface IdMapping {
 /**
  * Becomes the engine. Does not return when it succeeds; otherwise prints what is wrong on stderr and returns the exit code.
  */
-export function serve(request: ServeRequest): number {
+export function serve(given: ServeRequest): number {
+  const request = given.ephemeral === undefined ? given : inOneDirectory(given, given.ephemeral);
   const uid = Deno.uid() ?? 0;
   const gid = Deno.gid() ?? 0;
   const paths = defaultPaths(uid);
@@ -63,7 +67,11 @@ export function serve(request: ServeRequest): number {
   if (unshare === undefined || nsenter === undefined) {
     return refuse("unshare and nsenter are not installed", hints.utilLinuxMissing);
   }
-  const problem = checkPrivateDirectory(execRoot, uid);
+  if (inheritedSockets() > MAX_INHERITED) {
+    return refuse(`more than ${MAX_INHERITED} sockets by socket activation`, undefined);
+  }
+  const problem = (request.ephemeral === undefined ? undefined : refuseAsEphemeral(request.ephemeral, uid)) ??
+    checkPrivateDirectory(execRoot, uid);
   if (problem !== undefined) return refuse(problem, undefined);
 
   const holder = openHeldNamespaces(kernel, execRoot);
@@ -73,7 +81,12 @@ export function serve(request: ServeRequest): number {
     dataRoot: request.dataRoot ?? paths.dataRoot,
     execRoot,
     socket: paths.socket,
-    configFile: request.configFile ?? paths.configFile,
+    ...(paths.probedSocket === undefined ? {} : { probedSocket: paths.probedSocket }),
+    ...(request.logFormat === undefined ? {} : { logFormat: request.logFormat }),
+    ...(request.tls === undefined ? {} : { tls: request.tls }),
+    ...(request.ephemeral === undefined ? {} : { ephemeral: request.ephemeral }),
+    configFile: request.configFile ??
+      (request.ephemeral === undefined ? paths.configFile : `${request.ephemeral}/daemon.json`),
     configFileGiven: request.configFile !== undefined,
     flagsGiven: request.flagsGiven ?? [],
     ...(request.storageDriver === undefined ? {} : { storageDriver: request.storageDriver }),
@@ -115,6 +128,33 @@ export function serve(request: ServeRequest): number {
     if (!(error instanceof SysError)) throw error;
     return refuse(`cannot start the engine: ${error.message}`, undefined);
   }
+}
+
+/** A private engine: all that it has is below `directory`, and nothing of the user's configuration is read. */
+function inOneDirectory(request: ServeRequest, directory: string): ServeRequest {
+  return {
+    ...request,
+    hosts: request.hosts.length > 0 ? request.hosts : [`unix://${directory}/s`],
+    dataRoot: `${directory}/data`,
+    execRoot: `${directory}/e`,
+  };
+}
+
+/** What speaks against removing `directory` with everything in it later; undefined: nothing. */
+function refuseAsEphemeral(directory: string, uid: number): string | undefined {
+  if (!directory.startsWith("/")) return `--ephemeral must be an absolute path: ${directory}`;
+  const problem = checkPrivateDirectory(directory, uid);
+  if (problem !== undefined) return problem;
+  const others = [...Deno.readDirSync(directory)].filter(({ name }) => name !== EPHEMERAL_LOG);
+  return others.length === 0 ? undefined : `--ephemeral needs an empty directory, ${directory} is not`;
+}
+
+/** May lie in an ephemeral directory from the start: the output of the engine. */
+const EPHEMERAL_LOG = "log";
+
+/** How many sockets systemd has opened for this process (sd_listen_fds(3)): descriptors 3, 4 and so on. */
+function inheritedSockets(): number {
+  return Deno.env.get("LISTEN_PID") === String(Deno.pid) ? Number(Deno.env.get("LISTEN_FDS") ?? 0) : 0;
 }
 
 function refuse(message: string, hint: string | undefined): number {
@@ -223,6 +263,8 @@ function moveDescriptors([first, second]: readonly [number, number]): void {
 /** Descriptors on which the engine-to-be and the helper that maps ids talk. dash takes one digit only. */
 const READY_FD = 8;
 const ANSWER_FD = 9;
+/** Sockets that systemd hands over begin at descriptor 3. */
+const MAX_INHERITED = READY_FD - 3;
 
 /** In the new namespace: asks for the map, waits for it, becomes the engine. */
 const INSIDE = `

@@ -163,7 +163,8 @@ export class ApiClient implements Disposable {
     try {
       return await action();
     } catch (error) {
-      if (isDisconnect(error)) {
+      // With TLS 1.3 a client learns that its certificate is refused when it reads the first answer.
+      if (isDisconnect(error) || error instanceof Deno.errors.InvalidData) {
         throw new ConnectError(
           `error during connect: ${
             error instanceof Error ? error.message : error
@@ -175,7 +176,8 @@ export class ApiClient implements Disposable {
   }
 }
 
-function connectError(endpoint: Endpoint, error: unknown): ConnectError {
+function connectError(endpoint: Endpoint, error: unknown): Error {
+  if (error instanceof ConnectError || error instanceof CliError) return error;
   if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotCapable) {
     return new ConnectError(
       `permission denied while trying to connect to the Docker daemon socket at ${endpoint.url}`,

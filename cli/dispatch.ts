@@ -27,7 +27,7 @@ export async function runCli(args: string[]): Promise<number> {
     const [first, ...rest] = parsed.args;
     if (parsed.help || first === undefined) return await printRootHelp();
     if (first === "help") return await printHelp(rest);
-    using session = openSession(chosenEndpoint(parsed.values.host), debug);
+    using session = openSession(chosenEndpoint(parsed), debug);
     return await runCommand(parsed.args, session);
   } catch (error) {
     return report(error, debug);

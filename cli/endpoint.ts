@@ -1,7 +1,10 @@
-/** Where the engine listens: what -H, DOCKER_HOST and BERTH_HOST name. */
+/** Where the engine listens: what -H, --context, the environment and the chosen context name. */
 
 import { defaultPaths } from "../base/paths.ts";
+import { chosenContext, type ContextEndpoint, contextEndpoint } from "./contexts.ts";
 import { CliError } from "./errors.ts";
+import { type ClientTls, clientTls } from "./client_tls.ts";
+import type { TlsFlagValues } from "./tls_flags.ts";
 
 export interface Endpoint {
   /** As the user wrote it, for messages. */
@@ -24,16 +27,18 @@ export function unixEndpoint(path: string, isDefault: boolean): Endpoint {
 }
 
 const DEFAULT_PORT = 2375;
+const DEFAULT_TLS_PORT = 2376;
 const unresolved = (reason: string) =>
   new CliError(`Failed to initialize: unable to resolve docker endpoint: ${reason}`);
 
 /**
  * Reads `unix:///path`, `/path`, `tcp://host:port`, `http://host:port`, `host:port` or `host`. What an address leaves out is the user's own
- * socket, localhost, and port 2375.
+ * socket, localhost, and port 2375, with TLS 2376.
  *
+ * @param tls how to speak TLS with an address of TCP; absent: without.
  * @throws CliError with docker's text.
  */
-export function parseHost(host: string): Endpoint {
+export function parseHost(host: string, tls?: ClientTls): Endpoint {
   const text = host.trim();
   if (text.startsWith("/")) return unixEndpoint(text, false);
   const separator = text.indexOf("://");
@@ -44,7 +49,9 @@ export function parseHost(host: string): Endpoint {
       return rest === "" ? ownEndpoint() : unixEndpoint(rest, false);
     case "tcp":
     case "http":
-      return tcpEndpoint(scheme, rest);
+      return tcpEndpoint(scheme, rest, tls);
+    case "https":
+      return tcpEndpoint(scheme, rest, tls ?? {});
     case "ssh":
     case "npipe":
     case "fd":
@@ -54,7 +61,7 @@ export function parseHost(host: string): Endpoint {
   }
 }
 
-function tcpEndpoint(scheme: string, rest: string): Endpoint {
+function tcpEndpoint(scheme: string, rest: string, tls: ClientTls | undefined): Endpoint {
   const [, authority = "", path = ""] = /^([^/]*)(.*)$/.exec(rest) ?? [];
   const address = /^(?:[^@]*@)?(\[[0-9a-fA-F:.]+\]|[^:]*)(:.*)?$/.exec(authority);
   if (!address) throw unresolved(`invalid bind address format: ${scheme}://${rest}`);
@@ -63,13 +70,15 @@ function tcpEndpoint(scheme: string, rest: string): Endpoint {
   if (!/^[0-9]*$/.test(digits)) {
     throw unresolved(`parse "${scheme}://${rest}": invalid port "${address[2]}" after host`);
   }
-  const port = digits === "" ? DEFAULT_PORT : Number(digits);
+  const port = digits === "" ? tls === undefined ? DEFAULT_PORT : DEFAULT_TLS_PORT : Number(digits);
   return {
     url: `${scheme}://${name}:${port}${path}`,
     httpHost: `${name}:${port}`,
     isDefault: false,
     dial: async () => {
-      const conn = await Deno.connect({ hostname: name.replace(/^\[|\]$/g, ""), port });
+      const hostname = name.replace(/^\[|\]$/g, "");
+      if (tls !== undefined) return await (await import("./tls_dial.ts")).dialTls(hostname, port, tls);
+      const conn = await Deno.connect({ hostname, port });
       conn.setNoDelay(true);
       return conn;
     },
@@ -78,10 +87,32 @@ function tcpEndpoint(scheme: string, rest: string): Endpoint {
 
 const ownEndpoint = (): Endpoint => unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
 
-/** -H, then BERTH_HOST, then DOCKER_HOST, then the user's own engine. */
-export function chosenEndpoint(hosts: readonly string[]): Endpoint {
-  if (hosts.length > 1) throw new CliError("Specify only one -H");
-  const host = hosts[0] ?? (Deno.env.get("BERTH_HOST") || Deno.env.get("DOCKER_HOST") || "");
-  if (host !== "") return parseHost(host);
-  return ownEndpoint();
+/** What of the flags before the command says where the engine is. */
+export interface EndpointFlags {
+  readonly values: Readonly<Required<TlsFlagValues>> & {
+    readonly host: readonly string[];
+    readonly context: string;
+  };
+  readonly changed: ReadonlySet<string>;
 }
+
+/**
+ * --context or -H; BERTH_HOST, DOCKER_HOST; DOCKER_CONTEXT, what `berth context use` has chosen; the user's own engine. docker
+ * decides in the same order.
+ */
+export function chosenEndpoint({ values, changed }: EndpointFlags): Endpoint {
+  const { host: hosts, context } = values;
+  if (hosts.length > 1) throw new CliError("Specify only one -H");
+  if (context !== "" && hosts.length > 0) {
+    throw new CliError("conflicting options: cannot specify both --host and --context");
+  }
+  const host = hosts[0] ?? environmentHost();
+  const named = context !== "" ? context : host !== "" ? "default" : chosenContext();
+  if (named !== "default") return endpointOfContext(contextEndpoint(named));
+  const address = context === "default" ? environmentHost() : host;
+  return address === "" ? ownEndpoint() : parseHost(address, clientTls(values, changed));
+}
+
+const environmentHost = (): string => Deno.env.get("BERTH_HOST") || Deno.env.get("DOCKER_HOST") || "";
+
+const endpointOfContext = ({ host, tls }: ContextEndpoint): Endpoint => parseHost(host, tls);

@@ -1,8 +1,13 @@
 /** Flags before the command. */
 
 import { bool, list, text } from "./flags/spec.ts";
+import { TLS_FLAGS } from "./tls_flags.ts";
 
 export const GLOBAL_FLAGS = {
+  context: text(
+    `Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with "berth context use")`,
+    { short: "c" },
+  ),
   debug: bool("Enable debug mode", { short: "D" }),
   host: list("Daemon socket to connect to", { short: "H" }),
   "log-level": text(`Set the logging level ("debug", "info", "warn", "error", "fatal")`, {
@@ -10,5 +15,6 @@ export const GLOBAL_FLAGS = {
     default: "info",
     completes: ["debug", "info", "warn", "error", "fatal"],
   }),
+  ...TLS_FLAGS,
   version: bool("Print version information and quit", { short: "v" }),
 } as const;

@@ -13,10 +13,10 @@ import { report } from "./report.ts";
 export async function runSingleCommand(name: string, command: Command): Promise<void> {
   let result: number | "help";
   try {
-    const { values, args } = parseFlags(GLOBAL_FLAGS, Deno.args, { interspersed: false });
+    const globals = parseFlags(GLOBAL_FLAGS, Deno.args, { interspersed: false });
     // Not disposed: the kernel closes all connections at once when the process ends.
-    const session = openSession(chosenEndpoint(values.host), false);
-    result = await command.invoke(name, args.slice(1), session);
+    const session = openSession(chosenEndpoint(globals), false);
+    result = await command.invoke(name, globals.args.slice(1), session);
   } catch (error) {
     result = report(error, false);
   }

@@ -2,11 +2,12 @@ import { invalid, messageOf } from "../base/errors.ts";
 import { goErrno } from "../base/go_errno.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { type WantedDriver, wantedDriver } from "./cgroup_options.ts";
-import { isLogLevel, type LogLevel } from "./log.ts";
+import { isLogLevel, LOG_FORMATS, type LogFormat, type LogLevel } from "./log.ts";
 import { checkLogConfig } from "./log_options.ts";
 import { NETWORK_FLAGS, NETWORK_KEYS, type NetworkSettings, networkSettings } from "./network_settings.ts";
 import { type ProxySettings, REGISTRY_KEYS, registrySettings } from "./registry_config.ts";
 import type { EngineOptions } from "./serve_options.ts";
+import { type TlsSettings, tlsSettings } from "./tls_settings.ts";
 import type { ContainerDefaults } from "./context.ts";
 
 /** The engine's settings: flags and daemon.json merged, nothing left to look up. */
@@ -17,6 +18,8 @@ export interface EngineSettings {
   readonly storageDriver: string | undefined;
   readonly pidfile: string | undefined;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+  readonly tls: TlsSettings;
   readonly shimPool: number;
   readonly cgroupDriver: WantedDriver | undefined;
   readonly labels: readonly string[];
@@ -37,6 +40,12 @@ const FLAG_OF: Readonly<Record<string, string>> = {
   pidfile: "pidfile",
   debug: "debug",
   "log-level": "log-level",
+  "log-format": "log-format",
+  tls: "tls",
+  tlsverify: "tlsverify",
+  tlscacert: "tlscacert",
+  tlscert: "tlscert",
+  tlskey: "tlskey",
   "shim-pool": "shim-pool",
   "insecure-registries": "insecure-registry",
   "registry-mirrors": "registry-mirror",
@@ -64,10 +73,10 @@ const DOCKERD_KEYS = new Set(
   builder containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
   data-root default-gateway default-gateway-v6 default-ipc-mode
   default-runtime experimental features firewall-backend group init-path ip-forward
-  ip-forward-no-drop ip6tables iptables live-restore log-format
+  ip-forward-no-drop ip6tables iptables live-restore
   metrics-addr no-new-privileges node-generic-resources oom-score-adjust
   raw-logs rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
-  tls tlscacert tlscert tlskey tlsverify userland-proxy userland-proxy-path userns-remap validate`.split(
+  userland-proxy userland-proxy-path userns-remap validate`.split(
     /\s+/,
   ),
 );
@@ -95,6 +104,8 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     pidfile: options.pidfile,
     debug: options.debug,
     "log-level": options.logLevel,
+    "log-format": options.logFormat,
+    ...options.tls,
     "shim-pool": options.shimPool,
     "insecure-registries": options.insecureRegistries,
     "registry-mirrors": options.registryMirrors,
@@ -122,6 +133,11 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
   const text = (key: string) => take(key, "a string", isText);
   const logLevel = text("log-level") ?? options.logLevel;
   if (!isLogLevel(logLevel)) throw invalid(`invalid logging level: ${logLevel}`);
+  const logFormat = LOG_FORMATS.find((one) => one === (text("log-format") ?? options.logFormat ?? "text"));
+  if (logFormat === undefined) {
+    throw invalid(`invalid log format: ${text("log-format") ?? options.logFormat}`);
+  }
+  const switchedOn = (key: "tls" | "tlsverify") => take(key, "true or false", isBool) ?? options.tls?.[key];
   const shimPool = take("shim-pool", "a whole number from 0 to 64", isPoolSize) ?? options.shimPool ?? 1;
   if (!isPoolSize(shimPool)) throw invalid(`invalid shim pool size: ${shimPool}: must be 0 to 64`);
   const logDriver = text("log-driver") ?? "json-file";
@@ -139,6 +155,14 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     storageDriver: text("storage-driver") ?? options.storageDriver,
     pidfile: text("pidfile") ?? options.pidfile,
     logLevel: (take("debug", "true or false", isBool) ?? options.debug) ? "debug" : logLevel,
+    logFormat,
+    tls: tlsSettings({
+      ...given("tls", switchedOn("tls")),
+      ...given("tlsverify", switchedOn("tlsverify")),
+      ...given("tlscacert", text("tlscacert") ?? options.tls?.tlscacert),
+      ...given("tlscert", text("tlscert") ?? options.tls?.tlscert),
+      ...given("tlskey", text("tlskey") ?? options.tls?.tlskey),
+    }),
     shimPool,
     cgroupDriver: wantedDriver(
       options.cgroupDriver,
@@ -188,6 +212,10 @@ function readConfigFile(options: EngineOptions): Json {
       error,
     );
   }
+}
+
+function given<K extends string, V>(key: K, value: V | undefined): { readonly [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { readonly [P in K]?: V };
 }
 
 function show(value: unknown): string {

@@ -1,8 +1,11 @@
-/** The engine's own diagnostics, on stderr, one line each in dockerd's form. */
+/** The engine's own diagnostics, on stderr, one line each in dockerd's forms. */
 
 const LEVELS = ["debug", "info", "warn", "error", "fatal"] as const;
 export type LogLevel = typeof LEVELS[number];
 export type LogFields = Readonly<Record<string, string | number | boolean>>;
+
+export const LOG_FORMATS = ["text", "json"] as const;
+export type LogFormat = typeof LOG_FORMATS[number];
 
 export interface Logger {
   debug(message: string, fields?: LogFields): void;
@@ -22,13 +25,20 @@ export function isLogLevel(text: string): text is LogLevel {
 export function createLogger(
   level: LogLevel | (() => LogLevel),
   write: (line: string) => void = writeStderr,
+  format: LogFormat = "text",
 ): Logger {
   const least = () => LEVELS.indexOf(typeof level === "string" ? level : level());
   const at = (own: LogLevel) => (message: string, fields: LogFields = {}) => {
     if (LEVELS.indexOf(own) < least()) return;
-    const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${quote(String(value))}`).join("");
     const name = own === "warn" ? "warning" : own;
-    write(`time=${quote(new Date().toISOString())} level=${name} msg=${quote(message)}${rest}\n`);
+    const time = new Date().toISOString();
+    if (format === "json") {
+      // In this order, and the fixed keys last: a field cannot take their place.
+      write(`${JSON.stringify({ ...fields, level: name, msg: message, time })}\n`);
+      return;
+    }
+    const rest = Object.entries(fields).map(([key, value]) => ` ${key}=${quote(String(value))}`).join("");
+    write(`time=${quote(time)} level=${name} msg=${quote(message)}${rest}\n`);
   };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }

@@ -30,7 +30,9 @@ import { useProxies } from "./registry_config.ts";
 import { reconcile, startWanted } from "./reconcile.ts";
 import type { EngineOptions } from "./serve_options.ts";
 import { makeShimDir, ShimPool, shimSpawner } from "./shim_pool.ts";
+import { takeServiceNotice } from "./service_notice.ts";
 import { Store } from "./store.ts";
+import type { TlsSettings } from "./tls_settings.ts";
 import type { Engine } from "./types.ts";
 import { VolumeTable } from "./volume_table.ts";
 
@@ -43,7 +45,15 @@ export interface ApiServer {
   rehearse(engine: Engine): Promise<void>;
 }
 
-export type ServeApi = (engine: Engine, hosts: readonly string[], log: Logger) => Promise<ApiServer>;
+/** Where the API listens. */
+export interface ListenPlan {
+  readonly hosts: readonly string[];
+  /** Unix sockets to listen on when nobody else does. */
+  readonly spare: readonly string[];
+  readonly tls: TlsSettings;
+}
+
+export type ServeApi = (engine: Engine, plan: ListenPlan, log: Logger) => Promise<ApiServer>;
 
 /** Who has started the engine in order to run something is served first. */
 const REHEARSAL_DELAY_MS = 20;
@@ -63,13 +73,17 @@ const LONGEST_EXEC_ROOT = 107 - "/shims/0123456789abcdef/attach.sock".length;
 export async function runEngine(options: EngineOptions, serve: ServeApi): Promise<void> {
   const settings = mergeSettings(options);
   const live = new LiveSettings(settings);
-  const log = createLogger(() => live.current.logLevel);
+  const log = createLogger(() => live.current.logLevel, undefined, settings.logFormat);
+  const notice = takeServiceNotice(() => log);
   // Signals that come while the engine starts are heeded once it has started.
   let hungUp = false;
   let onHangup = () => {
     hungUp = true;
   };
-  const stop = stopSignal(() => onHangup());
+  const stop = Promise.race([
+    stopSignal(() => onHangup()),
+    ...(options.ephemeral === undefined ? [] : [inputEnd()]),
+  ]);
   prepareDirectories(settings);
   using _lock = lockDataRoot(kernel, settings.dataRoot);
   useProxies(settings.proxies);
@@ -146,22 +160,31 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     get debug() {
       return live.current.logLevel === "debug";
     },
-    warnings: [...options.warnings, ...listenWarnings(hosts)],
+    warnings: [...options.warnings, ...listenWarnings(hosts, settings.tls)],
   };
-  for (const warning of listenWarnings(hosts)) log.warn(warning.replaceAll(/\s+/g, " "));
+  for (const warning of listenWarnings(hosts, settings.tls)) log.warn(warning.replaceAll(/\s+/g, " "));
   const engine = new BerthEngine(ctx, images, description);
-  const server = await serve(engine, hosts, log);
+  const byDefault = settings.hosts.length === 0 && options.probedSocket !== undefined;
+  const spare = byDefault ? [options.probedSocket] : [];
+  const server = await serve(engine, { hosts, spare, tls: settings.tls }, log);
   try {
     writePidfile(settings.pidfile);
     pool.refill();
     for (const address of server.addresses) log.info("API listens", { address });
     print(`export DOCKER_HOST=${server.addresses[0] ?? ""}\n`);
+    notice.ready(`API listens on ${server.addresses.join(" ")}`);
     void startWanted(ctx, wanted);
     void rehearse(ctx, (stage) => server.rehearse(new BerthEngine(stage, images, description)));
-    onHangup = () => reload(ctx, live, options, id);
+    onHangup = () => {
+      notice.reloading();
+      reload(ctx, live, options, id);
+      notice.ready("Configuration reloaded");
+    };
     if (hungUp) onHangup();
     await stop;
-    log.info("stopping: containers go on");
+    notice.stopping();
+    if (options.ephemeral === undefined) log.info("stopping: containers go on");
+    else await removeContainers(engine, log);
   } finally {
     await server.close();
     pool.close();
@@ -244,6 +267,28 @@ function stopSignal(onHangup: () => void): Promise<void> {
     // A terminal that is closed is no reason to stop.
     Deno.addSignalListener("SIGHUP", onHangup);
   });
+}
+
+/** Standard input has ended: whoever has started this engine has gone. */
+async function inputEnd(): Promise<void> {
+  const buffer = new Uint8Array(512);
+  try {
+    while (await Deno.stdin.read(buffer) !== null);
+  } catch {
+    // No input at all is an end as well.
+  }
+}
+
+/** What an engine leaves to the next one goes, because there is no next one. */
+async function removeContainers(engine: Engine, log: Logger): Promise<void> {
+  const containers = await engine.list({ all: true, size: false, limit: undefined, filters: new Map() });
+  await Promise.all(
+    containers.map(({ Id }) =>
+      engine.remove(String(Id), { force: true, volumes: true, link: false }).catch((error) =>
+        log.warn("cannot remove a container", { id: String(Id), error: messageOf(error) })
+      )
+    ),
+  );
 }
 
 function prepareDirectories(settings: EngineSettings): void {

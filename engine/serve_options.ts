@@ -1,3 +1,12 @@
+/** dockerd's flags about TLS that were given; paths as the user wrote them. */
+export interface TlsFlags {
+  readonly tls?: boolean;
+  readonly tlsverify?: boolean;
+  readonly tlscacert?: string;
+  readonly tlscert?: string;
+  readonly tlskey?: string;
+}
+
 /** What `berth serve` hands to the engine that it starts inside the user namespace, as one JSON argument. */
 export interface EngineOptions {
   /** Listen addresses (`unix:///…`, `tcp://127.0.0.1:…`); empty = the default socket. */
@@ -6,6 +15,8 @@ export interface EngineOptions {
   readonly execRoot: string;
   /** The default socket, listened on when `hosts` is empty. */
   readonly socket: string;
+  /** Where Docker's clients look by themselves; listened on beside the default socket when it is free. */
+  readonly probedSocket?: string;
   readonly configFile: string;
   /** True when --config-file was given: then the file must exist. */
   readonly configFileGiven: boolean;
@@ -15,6 +26,11 @@ export interface EngineOptions {
   readonly pidfile?: string;
   readonly debug: boolean;
   readonly logLevel: string;
+  /** "text" or "json". */
+  readonly logFormat?: string;
+  readonly tls?: TlsFlags;
+  /** A directory that holds this engine alone: everything goes, the directory too, when standard input or the engine ends. */
+  readonly ephemeral?: string;
   /** Warm shims kept ready; undefined = default 1. */
   readonly shimPool?: number;
   readonly insecureRegistries?: readonly string[];

@@ -104,6 +104,7 @@ const NUMBERS = {
   getsockname: [51, 204],
   getpeername: [52, 205],
   sendto: [44, 206],
+  clock_gettime: [228, 113],
   recvfrom: [45, 207],
   shutdown: [48, 210],
   getsockopt: [55, 209],

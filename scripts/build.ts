@@ -28,6 +28,7 @@ interface Options {
 const COMPILE_FLAGS = ["-A", "--no-check", "--no-config", "--no-lock", "--no-remote", "--no-npm"];
 
 async function build(options: Options): Promise<void> {
+  await buildLibrary(options);
   const wanted = options.package;
   if (wanted !== "self-extracting") {
     const reason = await compile(options);
@@ -36,6 +37,16 @@ async function build(options: Options): Promise<void> {
     console.log(`    deno compile is not possible here (${reason}): making a self-extracting file`);
   }
   await selfExtracting(options);
+}
+
+/** Beside the executable: lib/engine.js for programs that start engines of their own, with its types. */
+async function buildLibrary({ root, out }: Options): Promise<void> {
+  const source = `${root}/lib/engine.ts`;
+  if (!exists(source)) return;
+  const dir = `${out.replace(/[^/]*$/, "")}lib`;
+  const flags = ["--format=esm", "--platform=node", "--target=es2022", "--log-level=warning"];
+  await run(esbuildPath(), [source, ...flags, `--outfile=${dir}/engine.js`], { cwd: root });
+  Deno.copyFileSync(`${root}/lib/engine_types.d.ts`, `${dir}/engine.d.ts`);
 }
 
 /**

@@ -20,6 +20,8 @@ const ROOMS: Record<string, readonly string[]> = {
   bootstrap: ["ffi", "base"],
   // The command line knows the engine by HTTP alone; ffi is for the terminal.
   cli: ["ffi", "base"],
+  // What other people's programs load: it starts the executable, and knows nothing of what is inside.
+  lib: [],
 };
 
 /** Rooms of which only types may be imported: that leaves no trace at run time. */

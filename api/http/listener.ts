@@ -1,34 +1,53 @@
 import { EngineError, messageOf } from "../../base/errors.ts";
+import type { RawConn } from "./byte_source.ts";
+import type { InheritedSocket } from "./inherited_sockets.ts";
 
 /** Where the server listens. */
 export type ListenAddress =
   | { readonly kind: "unix"; readonly path: string }
-  | { readonly kind: "tcp"; readonly hostname: string; readonly port: number };
+  | { readonly kind: "tcp"; readonly hostname: string; readonly port: number }
+  /** Sockets of socket activation: all ("" or "*"), or one by its name or number. */
+  | { readonly kind: "fd"; readonly name: string };
+
+/** How TCP may be listened on. */
+export interface ListenSecurity {
+  /** TCP without TLS was asked for, for this machine alone. */
+  readonly plainTcp: boolean;
+  /** Contents of PEM files; with `ca` clients must show a certificate that it has signed. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly ca?: string };
+  readonly inherited?: readonly InheritedSocket[];
+  /** Receives what went wrong with a client before it was one. */
+  readonly log?: (message: string, error?: unknown) => void;
+}
 
 /** A listening socket, with the address that clients use (`unix:///run/x.sock`, `tcp://127.0.0.1:2375`). */
 export interface BoundListener {
   readonly address: string;
-  accept(): Promise<Deno.Conn>;
+  accept(): Promise<RawConn>;
   close(): void;
 }
 
 /** `sockaddr_un.sun_path` holds 108 bytes, the closing NUL included (unix(7)). */
 const MAX_SOCKET_PATH = 107;
+const PLAIN_PORT = 2375;
+const TLS_PORT = 2376;
 /** Owner and group may read and write, nobody else: 0777 without this is 0660, as dockerd's socket. */
 const SOCKET_UMASK = 0o117;
 
 /**
- * Reads one value of `-H`: `unix:///path`, `tcp://host:port`.
+ * Reads one value of `-H`: `unix:///path`, `tcp://host:port`, `fd://name`. Without a port it is 2375, with TLS 2376.
  *
  * @throws EngineError "invalid" for everything else.
  */
-export function parseListenAddress(text: string): ListenAddress {
+export function parseListenAddress(text: string, tls = false): ListenAddress {
   const unix = /^unix:\/\/(\/.+)$/.exec(text);
   if (unix?.[1] !== undefined) return { kind: "unix", path: unix[1] };
+  const inherited = /^fd:\/\/([^/]*)$/.exec(text);
+  if (inherited?.[1] !== undefined) return { kind: "fd", name: inherited[1] };
   const tcp = /^tcp:\/\/(\[[0-9a-fA-F:.]+\]|[^:/\[\]]*)(?::([0-9]{1,5}))?\/?$/.exec(text);
   if (tcp !== null) {
     const hostname = (tcp[1] || "127.0.0.1").replace(/^\[|\]$/g, "");
-    const port = tcp[2] === undefined ? 2375 : Number(tcp[2]);
+    const port = tcp[2] === undefined ? tls ? TLS_PORT : PLAIN_PORT : Number(tcp[2]);
     if (port <= 65535) return { kind: "tcp", hostname, port };
   }
   throw new EngineError("invalid", `invalid bind address format: ${text}`, {
@@ -41,8 +60,77 @@ export function parseListenAddress(text: string): ListenAddress {
  *
  * @throws EngineError "conflict" when the address is taken, "invalid" when it may not be used.
  */
-export async function listen(address: ListenAddress): Promise<BoundListener> {
-  return address.kind === "unix" ? await listenUnix(address.path) : listenTcp(address.hostname, address.port);
+export async function listen(
+  address: ListenAddress,
+  security: ListenSecurity = { plainTcp: false },
+): Promise<readonly BoundListener[]> {
+  if (address.kind === "unix") return [await listenUnix(address.path)];
+  if (address.kind === "fd") return await takeInherited(address.name, security);
+  const { hostname, port } = address;
+  if (security.tls === undefined) {
+    refuseOpenTcp(hostname, port, security);
+    return [listenTcp(hostname, port)];
+  }
+  if (security.tls.ca === undefined) refuseOpenTcp(hostname, port, { plainTcp: true });
+  const { listenByNode } = await import("./node_listener.ts");
+  return [await listenByNode({ host: hostname, port }, tcpAddress(hostname, port), security)];
+}
+
+async function takeInherited(name: string, security: ListenSecurity): Promise<BoundListener[]> {
+  const sockets = security.inherited ?? [];
+  if (sockets.length === 0) {
+    throw new EngineError(
+      "invalid",
+      "no sockets found via socket activation: make sure the service was started by systemd",
+    );
+  }
+  const wanted = ["", "*"].includes(name)
+    ? sockets
+    : sockets.filter((one) => one.name === name || String(one.number) === name);
+  if (wanted.length === 0) throw new EngineError("invalid", `no socket by the name ${name} was handed over`);
+  const { listenByNode } = await import("./node_listener.ts");
+  const bound: BoundListener[] = [];
+  try {
+    for (const { fd, address } of wanted) {
+      const { tls: _, ...plain } = security;
+      if (address.kind === "unix") bound.push(await listenByNode({ fd }, `unix://${address.path}`, plain));
+      else {
+        const { hostname, port } = address;
+        if (security.tls?.ca === undefined) {
+          refuseOpenTcp(hostname, port, security.tls === undefined ? security : { plainTcp: true });
+        }
+        bound.push(await listenByNode({ fd }, tcpAddress(hostname, port), security));
+      }
+    }
+  } catch (error) {
+    for (const listener of bound) listener.close();
+    throw error;
+  }
+  return bound;
+}
+
+/** Whoever may connect needs a certificate, or is on this machine and was asked in. */
+function refuseOpenTcp(hostname: string, port: number, { plainTcp }: Pick<ListenSecurity, "plainTcp">): void {
+  const where = tcpAddress(hostname, port).slice("tcp://".length);
+  if (!isLoopback(hostname)) {
+    throw new EngineError(
+      "invalid",
+      `refusing to listen on ${where} without TLS and certificates of clients: ` +
+        "whoever reaches the API owns the account it runs under",
+      { hint: "use --tlsverify with --tlscacert, --tlscert and --tlskey; or a unix socket and ssh" },
+    );
+  }
+  if (!plainTcp) {
+    throw new EngineError(
+      "invalid",
+      `refusing to listen on ${where} without TLS: every user and program of this machine could use your account`,
+      { hint: "use --tlsverify with certificates, or say that it is meant: --tls=false" },
+    );
+  }
+}
+
+function tcpAddress(hostname: string, port: number): string {
+  return `tcp://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
 }
 
 async function listenUnix(path: string): Promise<BoundListener> {
@@ -106,13 +194,6 @@ function taken(path: string): EngineError {
 }
 
 function listenTcp(hostname: string, port: number): BoundListener {
-  if (!isLoopback(hostname)) {
-    throw new EngineError(
-      "invalid",
-      `refusing to listen on ${hostname}:${port}: whoever reaches the API without TLS owns the account it runs under`,
-      { hint: `use tcp://127.0.0.1:${port} and, for other machines, ssh` },
-    );
-  }
   let listener: Deno.TcpListener;
   try {
     listener = Deno.listen({ hostname, port });
@@ -127,9 +208,8 @@ function listenTcp(hostname: string, port: number): BoundListener {
     );
   }
   const bound = listener.addr;
-  const host = bound.hostname.includes(":") ? `[${bound.hostname}]` : bound.hostname;
   return {
-    address: `tcp://${host}:${bound.port}`,
+    address: tcpAddress(bound.hostname, bound.port),
     async accept() {
       const conn = await listener.accept();
       conn.setNoDelay(true);

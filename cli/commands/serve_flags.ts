@@ -4,6 +4,7 @@ import { flagUsages, helpWidth } from "../flags/help.ts";
 import { FlagError, parseFlags } from "../flags/parse.ts";
 import { bool, list, text } from "../flags/spec.ts";
 import { int } from "../flags/values.ts";
+import { TLS_FLAGS, type TlsFlagValues, tlsFlagValues } from "../tls_flags.ts";
 import { NETWORK_SERVE_FLAGS, networkOptions } from "./serve_network_flags.ts";
 
 export const SERVE_FLAGS = {
@@ -17,6 +18,10 @@ export const SERVE_FLAGS = {
     completes: ["host", "private"],
   }),
   "debug": bool("Enable debug mode", { short: "D" }),
+  "ephemeral": text("A new directory for everything; gone when standard input ends", {
+    hidden: true,
+    completes: "dir",
+  }),
   "exec-opt": list("Runtime execution options"),
   "exec-root": text("Root directory for execution state files", { completes: "dir" }),
   "host": list("Daemon socket(s) to connect to", { short: "H" }),
@@ -26,6 +31,10 @@ export const SERVE_FLAGS = {
     default: "info",
     completes: ["debug", "info", "warn", "error", "fatal"],
   }),
+  "log-format": text(`Set the logging format ("text"|"json")`, {
+    default: "text",
+    completes: ["text", "json"],
+  }),
   "pidfile": text("Path to use for daemon PID file", { short: "p", completes: "file" }),
   "registry-mirror": list("Preferred registry mirror"),
   "shim-pool": int("Number of warm shims that wait for a container", { defaultText: "1" }),
@@ -33,6 +42,7 @@ export const SERVE_FLAGS = {
     short: "s",
     completes: ["overlay", "fuse-overlayfs", "vfs"],
   }),
+  ...TLS_FLAGS,
   ...NETWORK_SERVE_FLAGS,
 } as const;
 
@@ -45,6 +55,9 @@ export interface ServeOptions {
   pidfile?: string;
   debug: boolean;
   logLevel: string;
+  logFormat?: string;
+  tls?: TlsFlagValues;
+  ephemeral?: string;
   configFile?: string;
   shimPool?: number;
   insecureRegistries?: string[];
@@ -81,6 +94,9 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
     if (!LOG_LEVELS.includes(values["log-level"])) {
       return refuse(`invalid logging level: ${values["log-level"]}`, FLAG_ERROR_EXIT);
     }
+    if (!["text", "json"].includes(values["log-format"])) {
+      return refuse(`invalid log format: ${values["log-format"]}`, FLAG_ERROR_EXIT);
+    }
     if (values["shim-pool"] < 0) return refuse("--shim-pool cannot be negative", FLAG_ERROR_EXIT);
     const given = (
       name:
@@ -91,7 +107,8 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
         | "config-file"
         | "cgroup-driver"
         | "cgroup-parent"
-        | "default-cgroupns-mode",
+        | "default-cgroupns-mode"
+        | "ephemeral",
     ) => values[name] === "" ? undefined : values[name];
     const listGiven = (name: "insecure-registry" | "registry-mirror" | "exec-opt") =>
       changed.has(name) ? values[name] : undefined;
@@ -102,6 +119,9 @@ export function parseServeArgs(args: readonly string[]): ServeArgs {
         debug: values.debug,
         logLevel: values["log-level"],
         flagsGiven: [...changed],
+        ...optional("logFormat", changed.has("log-format") ? values["log-format"] : undefined),
+        ...optional("tls", tlsFlagValues(values, changed)),
+        ...optional("ephemeral", given("ephemeral")),
         ...optional("dataRoot", given("data-root")),
         ...optional("execRoot", given("exec-root")),
         ...optional("storageDriver", given("storage-driver")),

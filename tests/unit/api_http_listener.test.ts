@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseListenAddress } from "../../api/http/listener.ts";
+import { parseEnd } from "../../api/http/inherited_sockets.ts";
 import { serveHttp } from "../../api/server.ts";
 import { request } from "../support/raw_http.ts";
 
@@ -61,14 +62,19 @@ test("serveHttp() says so when a socket's path is too long, and closes what it h
   await expect(Deno.lstat(good)).rejects.toThrow(Deno.errors.NotFound);
 });
 
-test("serveHttp() listens on loopback TCP and refuses every other address", async () => {
-  const server = await serveHttp(handler, [{ kind: "tcp", hostname: "127.0.0.1", port: 0 }]);
+test("serveHttp() listens on loopback TCP when that was asked for, and refuses every other address", async () => {
+  const loopback = { kind: "tcp", hostname: "127.0.0.1", port: 0 } as const;
+  const security = { plainTcp: true };
+  await expect(serveHttp(handler, [loopback])).rejects.toThrow(/without TLS: every user/);
+  const server = await serveHttp(handler, [loopback], { security });
   const address = server.addresses[0] ?? "";
   const response = await fetch(address.replace("tcp:", "http:"));
   expect(await response.text()).toBe("ok");
   await server.close();
   for (const hostname of ["0.0.0.0", "::", "192.168.1.1", "127.0.0.1.example.com", "localhost.example.com"]) {
-    await expect(serveHttp(handler, [{ kind: "tcp", hostname, port: 0 }])).rejects.toThrow(/without TLS/);
+    await expect(serveHttp(handler, [{ kind: "tcp", hostname, port: 0 }], { security })).rejects.toThrow(
+      /without TLS and certificates/,
+    );
   }
 });
 
@@ -81,7 +87,28 @@ test("parseListenAddress() reads dockerd's forms", () => {
   });
   expect(parseListenAddress("tcp://[::1]:8000")).toEqual({ kind: "tcp", hostname: "::1", port: 8000 });
   expect(parseListenAddress("tcp://localhost")).toEqual({ kind: "tcp", hostname: "localhost", port: 2375 });
-  for (const bad of ["unix://x.sock", "http://x", "/run/x.sock", "tcp://a:99999", "tcp://a:b", ""]) {
+  expect(parseListenAddress("tcp://localhost", true)).toMatchObject({ port: 2376 });
+  expect(parseListenAddress("fd://")).toEqual({ kind: "fd", name: "" });
+  expect(parseListenAddress("fd://berth.socket")).toEqual({ kind: "fd", name: "berth.socket" });
+  for (
+    const bad of ["unix://x.sock", "fd://a/b", "http://x", "/run/x.sock", "tcp://a:99999", "tcp://a:b", ""]
+  ) {
     expect(() => parseListenAddress(bad)).toThrow(/invalid bind address/);
   }
+});
+
+test("serveHttp() takes spare sockets that are free, and leaves the others to who has them", async () => {
+  const [own, free, taken] = [`${dir}/own.sock`, `${dir}/free.sock`, `${dir}/taken.sock`];
+  const other = await serveHttp(() => new Response("other"), [{ kind: "unix", path: taken }]);
+  const server = await serveHttp(handler, [{ kind: "unix", path: own }], { spare: [taken, free] });
+  expect(server.addresses).toEqual([`unix://${own}`, `unix://${free}`]);
+  expect((await request(free, "GET", "/")).body).toBe("ok");
+  expect((await request(taken, "GET", "/")).body).toBe("other");
+  await server.close();
+  await other.close();
+});
+
+test("parseEnd() reads addresses of /proc/net/tcp and tcp6", () => {
+  expect(parseEnd("0100007F:0947")).toEqual({ hostname: "127.0.0.1", port: 2375 });
+  expect(parseEnd("00000000000000000000000001000000:0948")).toEqual({ hostname: "::1", port: 2376 });
 });

@@ -39,6 +39,25 @@ const withFile = (content: unknown, changes: Partial<EngineOptions> = {}) => {
 };
 
 describe("mergeSettings", () => {
+  it("reads dockerd's settings of TLS: what is said, what follows, and what was not said", () => {
+    const mode = (file: unknown, tls = {}) => withFile(file, { tls })().tls.mode;
+    expect(mode({})).toBe("unset");
+    expect(mode({ tls: false })).toBe("plain");
+    expect(mode({ tlsverify: false })).toBe("plain");
+    expect(mode({ tls: true })).toBe("encrypt");
+    expect(mode({}, { tlsverify: true })).toBe("verify");
+    expect(withFile({ tlsverify: true, tlscacert: "/ca" })().tls).toMatchObject({
+      mode: "verify",
+      ca: "/ca",
+      cert: expect.stringMatching(/\/cert\.pem$/),
+    });
+    expect(withFile({ tls: true }, { tls: { tls: true }, flagsGiven: ["tls"] })).toThrow(
+      "tls: (from flag: true",
+    );
+    expect(withFile({ "log-format": "json" })().logFormat).toBe("json");
+    expect(withFile({ "log-format": "xml" })).toThrow("invalid log format: xml");
+  });
+
   it("takes registries from the file or from flags, and refuses what is no mirror", () => {
     const file = { "registry-mirrors": ["https://m.example/"], "insecure-registries": ["10.0.0.0/8"] };
     const proxies = { "http-proxy": "http://p:1", "no-proxy": "x" };

@@ -270,6 +270,13 @@ describe("small parts", () => {
     expect(lines.push(bytes("\n"))).toEqual(["ä"]);
   });
 
+  it("createLogger writes JSON whose own keys no field can replace", () => {
+    const lines: string[] = [];
+    createLogger("info", (line) => lines.push(line), "json").warn("a\nb", { level: "x", n: 3 });
+    expect(lines.join("").split("\n").length).toBe(2);
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ level: "warning", msg: "a\nb", n: 3 });
+  });
+
   it("createLogger leaves out what is below its level and cannot be made to forge a line", () => {
     const lines: string[] = [];
     const log = createLogger("warn", (line) => lines.push(line.replace(/^time=\S+ /, "")));
