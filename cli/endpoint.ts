@@ -1,4 +1,4 @@
-/** Where the engine listens: what -H, --context, the environment and the chosen context name. */
+/** Where the engine listens: what -H, --context, the environment and contexts name. */
 
 import { defaultPaths } from "../base/paths.ts";
 import { chosenContext, type ContextEndpoint, contextEndpoint } from "./contexts.ts";
@@ -97,7 +97,7 @@ export interface EndpointFlags {
 }
 
 /**
- * --context or -H; BERTH_HOST, DOCKER_HOST; DOCKER_CONTEXT, what `berth context use` has chosen; the user's own engine. docker
+ * --context or -H; BERTH_HOST, DOCKER_HOST; DOCKER_CONTEXT; the user's own engine. docker
  * decides in the same order.
  */
 export function chosenEndpoint({ values, changed }: EndpointFlags): Endpoint {

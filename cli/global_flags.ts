@@ -5,7 +5,7 @@ import { TLS_FLAGS } from "./tls_flags.ts";
 
 export const GLOBAL_FLAGS = {
   context: text(
-    `Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with "berth context use")`,
+    "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var)",
     { short: "c" },
   ),
   debug: bool("Enable debug mode", { short: "D" }),
