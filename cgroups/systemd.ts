@@ -15,7 +15,7 @@ const MANAGER = {
   interface: "org.freedesktop.systemd1.Manager",
 };
 /** How long systemd may take for an answer, and for a job. */
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 30_000;
 /** How long systemd may take to notice that a scope is empty, before it is told. */
 const NOTICE_MS = 300;
 
