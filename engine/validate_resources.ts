@@ -142,6 +142,13 @@ export function validateResources(
       "Your kernel does not support device cgroup rules in a user namespace. Device cgroup rules discarded.",
     );
   }
+  for (const { PathOnHost: path, CgroupPermissions: permissions } of requested.Devices ?? []) {
+    if (permissions && !/(?=.*r)(?=.*w)(?=.*m)/.test(permissions)) {
+      warnings.push(
+        `Your kernel does not support device permissions in a user namespace. ${path} may be used as its file mode says.`,
+      );
+    }
+  }
   return { resources: out, warnings };
 }
 

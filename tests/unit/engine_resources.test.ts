@@ -17,6 +17,7 @@ import { containerProcesses } from "../../engine/process_list.ts";
 import { Store } from "../../engine/store.ts";
 import type { HostConfig } from "../../engine/types.ts";
 import { updateContainer } from "../../engine/update.ts";
+import { validateResources } from "../../engine/validate_resources.ts";
 import { inspectView, listView } from "../../engine/views.ts";
 import { containerRecord, FACTS } from "../support/records.ts";
 
@@ -88,6 +89,18 @@ describe("limitsOf()", () => {
     const of = (Path: string) => () => limitsOf({ BlkioDeviceReadBps: [{ Path, Rate: 1 }] });
     expect(of("/dev/null")).toThrow("/dev/null: not a block device");
     expect(of("/nowhere")).toThrow("/nowhere");
+  });
+});
+
+describe("validateResources()", () => {
+  it("tells that devices are not filtered", () => {
+    const device = (CgroupPermissions: string) => ({ PathOnHost: "/dev/x", CgroupPermissions });
+    const warnings = (hostConfig: HostConfig) => validateResources(hostConfig, FACTS).warnings;
+    expect(warnings({ Devices: [device("rwm"), device("")] })).toEqual([]);
+    expect(warnings({ Devices: [device("r")] })).toEqual([
+      "Your kernel does not support device permissions in a user namespace. /dev/x may be used as its file mode says.",
+    ]);
+    expect(warnings({ DeviceCgroupRules: ["c 1:3 r"] })).toHaveLength(1);
   });
 });
 
