@@ -10,7 +10,9 @@ import { Transport } from "./transport.ts";
 export function domainOf(serverAddress: string): string {
   const host = serverAddress.replace(/^https?:\/\//i, "").replace(/\/.*$/, "");
   if (host === "" || host === "index.docker.io" || host === "registry-1.docker.io") return DEFAULT_DOMAIN;
-  if (!/^[\w.[\]:-]+$/.test(host) || !URL.canParse(`https://${host}/`)) throw invalid(`invalid registry address ${JSON.stringify(serverAddress)}`);
+  if (!/^[\w.[\]:-]+$/.test(host) || !URL.canParse(`https://${host}/`)) {
+    throw invalid(`invalid registry address ${JSON.stringify(serverAddress)}`);
+  }
   return host;
 }
 
