@@ -6,16 +6,19 @@ export interface Leftover {
   what: string;
 }
 
+/** How much slower than others this machine is: an emulated one is ten times. */
+const SLOWNESS = Number(Deno.env.get("BERTH_TEST_SLOWNESS") ?? 1);
+
 /**
  * Polls until `condition` is true.
- * @throws Error with `explain()` after `timeout` milliseconds, and whatever `condition` throws.
+ * @throws Error with `explain()` after `timeout` milliseconds (times {@link SLOWNESS}), and whatever `condition` throws.
  */
 export async function waitFor(
   condition: () => boolean | Promise<boolean>,
   timeout: number,
   explain: () => string = () => "the condition never became true",
 ): Promise<void> {
-  const deadline = Date.now() + timeout;
+  const deadline = Date.now() + timeout * SLOWNESS;
   while (!await condition()) {
     if (Date.now() > deadline) throw new Error(`${explain()} (waited ${timeout} ms)`);
     await new Promise((resolve) => setTimeout(resolve, 10));

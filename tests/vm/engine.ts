@@ -248,8 +248,11 @@ await check(named("pauses and goes on"), async () => {
 
 await check(named("stops and kills what is paused"), async () => {
   for (const how of ["stop?t=20", "kill"]) {
-    const id = await engine.run("trap 'exit 3' TERM; while :; do sleep 0.05; done");
-    await eventually(async () => Number(await engine.value(id, "pids.current")) > 0, "it does not run");
+    const id = await engine.run("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");
+    // The first process of a PID namespace does not hear a signal that it has not trapped.
+    const ready = async () =>
+      (await engine.request("GET", `/containers/${id}/logs?stdout=1`)).text.includes("ready");
+    await eventually(ready, "it does not run");
     await engine.ask("POST", `/containers/${id}/pause`);
     await engine.ask("POST", `/containers/${id}/${how}`);
     const state = await engine.state(id);
