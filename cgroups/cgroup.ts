@@ -1,8 +1,8 @@
 import { messageOf } from "../base/errors.ts";
-import { SysError } from "../ffi/errno.ts";
+import { ERRNO, SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { SIGKILL } from "../ffi/signals.ts";
-import { controlNumber, flatKeyed, readControl, words, writeControl } from "./control_file.ts";
+import { flatKeyed, readControl, words, writeControl } from "./control_file.ts";
 import type { CgroupWrite } from "./limits.ts";
 
 /** Between two looks at something that takes the kernel or systemd a moment. */
@@ -35,11 +35,6 @@ export class Cgroup {
     return readControl(`${this.path}/cgroup.events`) !== undefined;
   }
 
-  /** Controllers whose files this cgroup has. */
-  get controllers(): string[] {
-    return words(readControl(`${this.path}/cgroup.controllers`));
-  }
-
   /**
    * Writes limits. What is not delegated, and what the kernel does not have, is left out with a warning.
    *
@@ -54,7 +49,7 @@ export class Cgroup {
 
   #write({ file, value, what, otherwise }: CgroupWrite, warnings: string[]): void {
     try {
-      if (file.includes("/")) throw new SysError("open", 2, file);
+      if (file.includes("/")) throw new SysError("open", ERRNO.ENOENT, file);
       writeControl(`${this.path}/${file}`, value);
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
@@ -116,12 +111,6 @@ export class Cgroup {
   /** Kills of the kernel for want of memory so far; 0 when nobody counts them. */
   get oomKills(): number {
     return flatKeyed(readControl(`${this.path}/memory.events`) ?? "")["oom_kill"] ?? 0;
-  }
-
-  /** Bytes that it may use, Infinity without a limit. */
-  get memoryLimit(): number {
-    const value = controlNumber(readControl(`${this.path}/memory.max`) ?? "max");
-    return Number.isNaN(value) ? Infinity : value;
   }
 
   /**

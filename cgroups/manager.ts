@@ -51,7 +51,6 @@ export interface ManagerOptions {
   /** The user outside of the user namespace. */
   readonly uid: number;
   readonly runtimeDir: string | undefined;
-  readonly log: (line: string) => void;
 }
 
 /**

@@ -49,7 +49,7 @@ export async function takeUpCgroups(
   });
   if (wanted === "none") return without("the engine was told to use none");
   try {
-    const manager = await openCgroups({ facts, uid, runtimeDir, log });
+    const manager = await openCgroups({ facts, uid, runtimeDir });
     if (manager === undefined) return { facts, manager };
     return { facts: { ...facts, controllers: manager.controllers }, manager };
   } catch (error) {

@@ -12,7 +12,7 @@ const runtimeDir = Deno.env.get("XDG_RUNTIME_DIR");
 const uid = Deno.uid() ?? 0;
 const facts = detectCgroups(uid, runtimeDir, undefined, wanted as "systemd" | "cgroupfs");
 const before = ownCgroup() ?? "";
-const opened = await openCgroups({ facts, uid, runtimeDir, log: console.log });
+const opened = await openCgroups({ facts, uid, runtimeDir });
 if (opened === undefined) throw new Error(`no driver: ${facts.reason}`);
 const manager: CgroupManager = opened;
 const named = (name: string) => `${manager.driver}: ${name}`;
