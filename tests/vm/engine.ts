@@ -247,7 +247,7 @@ await check(named("pauses and goes on"), async () => {
 });
 
 await check(named("stops and kills what is paused"), async () => {
-  for (const how of ["stop?t=20", "kill"]) {
+  for (const how of ["stop?t=60", "kill"]) {
     const id = await engine.run("trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done");
     // The first process of a PID namespace does not hear a signal that it has not trapped.
     const ready = async () =>
