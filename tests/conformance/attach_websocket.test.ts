@@ -50,7 +50,7 @@ describeWith(BUSYBOX).each(usersToTest())("attach by WebSocket as $name", (user:
   let address: string;
 
   beforeAll(async () => {
-    engine = await busyboxEngine({ user, args: ["-H", "tcp://127.0.0.1:0"] });
+    engine = await busyboxEngine({ user, args: ["-H", "tcp://127.0.0.1:0", "--tls=false"] });
     address = await tcpAddress(engine);
   });
   afterAll(async () => {

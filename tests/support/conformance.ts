@@ -27,7 +27,7 @@ export async function busyboxEngine(options: StartOptions = {}): Promise<Engine>
   }
 }
 
-/** `127.0.0.1:port` of an engine that was started with `-H tcp://127.0.0.1:0`. */
+/** `127.0.0.1:port` of an engine that was started with `-H tcp://127.0.0.1:0 --tls=false`. */
 export async function tcpAddress(engine: Engine): Promise<string> {
   const find = () => /tcp:\/\/(127\.0\.0\.1:[1-9]\d*)/.exec(engine.log())?.[1];
   await waitFor(() => find() !== undefined, 10_000, () => `no TCP address in: ${engine.log()}`);

@@ -139,7 +139,9 @@ describe("network constants", () => {
     "linux/if_link.h", "linux/veth.h", "linux/if_addr.h", "linux/fib_rules.h", "linux/neighbour.h", "linux/if_packet.h", "linux/if_tun.h",
     "linux/netfilter.h", "linux/netfilter/nfnetlink.h", "linux/netfilter/nf_tables.h") +
     // not in glibc's headers, or newer than them
-    "\n#ifndef NLMSGERR_ATTR_MISS_TYPE\n#define NLMSGERR_ATTR_MISS_TYPE 5\n#endif";
+    "\n#ifndef NLMSGERR_ATTR_MISS_TYPE\n#define NLMSGERR_ATTR_MISS_TYPE 5\n#endif" +
+    // Linux 6.3
+    "\n#ifndef IFLA_GSO_IPV4_MAX_SIZE\n#define IFLA_GSO_IPV4_MAX_SIZE 63\n#endif";
 
   itWith(COMPILER)("are those of the C headers", async () => {
     const all: Record<string, unknown> = { ...networkConstants, ...netlinkConstants, ...netfilterConstants };
