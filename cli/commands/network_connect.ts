@@ -4,6 +4,7 @@ import { CliError } from "../errors.ts";
 import { link } from "../flags/checks.ts";
 import { list, strings, text } from "../flags/spec.ts";
 import { int } from "../flags/values.ts";
+import { UNDECIDED } from "../network/endpoint_fields.ts";
 
 export const command = defineCommand({
   flags: {
@@ -39,15 +40,7 @@ export const command = defineCommand({
           MacAddress: "",
           DriverOpts,
           GwPriority: flags["gw-priority"],
-          NetworkID: "",
-          EndpointID: "",
-          Gateway: "",
-          IPAddress: "",
-          IPPrefixLen: 0,
-          IPv6Gateway: "",
-          GlobalIPv6Address: "",
-          GlobalIPv6PrefixLen: 0,
-          DNSNames: null,
+          ...UNDECIDED,
         },
       },
     });

@@ -3,6 +3,7 @@
 import { csvFields } from "../flags/csv.ts";
 import { CliError } from "../errors.ts";
 import { checkMacAddress } from "../flags/checks.ts";
+import { UNDECIDED } from "../network/endpoint_fields.ts";
 
 export interface NetworkAttachment {
   target: string;
@@ -170,14 +171,6 @@ function endpoint(network: NetworkAttachment): object {
     MacAddress: network.mac,
     DriverOpts: Object.keys(network.driverOpts).length === 0 ? null : network.driverOpts,
     GwPriority: network.gatewayPriority,
-    NetworkID: "",
-    EndpointID: "",
-    Gateway: "",
-    IPAddress: "",
-    IPPrefixLen: 0,
-    IPv6Gateway: "",
-    GlobalIPv6Address: "",
-    GlobalIPv6PrefixLen: 0,
-    DNSNames: null,
+    ...UNDECIDED,
   };
 }
