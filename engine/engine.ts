@@ -2,6 +2,7 @@ import { conflict, EngineError, invalid, messageOf } from "../base/errors.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { attachContainer } from "./attach.ts";
+import type { Builder } from "./build/types.ts";
 import type { Container } from "./container.ts";
 import { selectContainers } from "./container_filters.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
@@ -375,6 +376,12 @@ export class BerthEngine implements Engine {
       networks: this.#ctx.networks,
     });
     return Promise.resolve({ ...view, Labels: this.#description.labels });
+  }
+
+  builder(): Promise<Builder> {
+    return Promise.reject(
+      new EngineError("not-implemented", "docker build is not available yet in this version of berth"),
+    );
   }
 
   version(): Promise<Record<string, unknown>> {

@@ -1,3 +1,4 @@
+import type { BuildOperations } from "./build/types.ts";
 import type { Platform } from "../image/platform.ts";
 import type { EndpointSettings } from "../net/network_types.ts";
 import type { FileOperations } from "./file_types.ts";
@@ -228,7 +229,8 @@ export interface WaitResult {
 }
 
 /** The domain, as the API sees it. `id` parameters take an id, a unique prefix, or a name (with or without "/"). All throw EngineError. */
-export interface Engine extends FileOperations, ImageTransfers, NetworkOperations, VolumeOperations {
+export interface Engine
+  extends BuildOperations, FileOperations, ImageTransfers, NetworkOperations, VolumeOperations {
   // containers
   create(request: CreateRequest): Promise<{ Id: string; Warnings: string[] }>;
   start(id: string): Promise<void>;

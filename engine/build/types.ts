@@ -153,4 +153,24 @@ export interface Builder {
   prune(options: PruneOptions, signal: AbortSignal): Promise<{ ids: readonly string[]; space: number }>;
   /** A new empty directory below the engine's own for a context; removed by `dispose`, or at the engine's next start. */
   newContextDirectory(): { readonly path: string; dispose(): void };
+  /**
+   * Unpacks an archive of a client's, compressed or not, into such a directory, in a thread; owners, modes and times as far as builds need them.
+   *
+   * @throws {EngineError} invalid: it is no archive, or beyond what is taken.
+   */
+  unpackContext(directory: string, archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /**
+   * Text of a file of a context, links followed inside of it; undefined: there is none.
+   *
+   * @throws {EngineError} invalid: no regular file, or too large for what is read whole.
+   */
+  readContextFile(directory: string, path: string): Promise<string | undefined>;
+  /** Removes what the lines of a `.dockerignore` leave out, but for `keep`: the Dockerfile and the file with the lines. */
+  ignoreFiles(directory: string, ignore: string, keep: readonly string[], signal: AbortSignal): Promise<void>;
+}
+
+/** The part of the engine that builds images. */
+export interface BuildOperations {
+  /** Loaded by the first call: an engine that never builds does not pay for it. */
+  builder(): Promise<Builder>;
 }
