@@ -165,8 +165,8 @@ export interface Builder {
    * @throws {EngineError} invalid: no regular file, or too large for what is read whole.
    */
   readContextFile(directory: string, path: string): Promise<string | undefined>;
-  /** Removes what the lines of a `.dockerignore` leave out, but for `keep`: the Dockerfile and the file with the lines. */
-  ignoreFiles(directory: string, ignore: string, keep: readonly string[], signal: AbortSignal): Promise<void>;
+  /** Removes a file of a context, if it is there. Clients send a Dockerfile and `.dockerignore` that are themselves ignored. */
+  removeContextFile(directory: string, path: string): Promise<void>;
 }
 
 /** The part of the engine that builds images. */
