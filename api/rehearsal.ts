@@ -4,6 +4,7 @@ import { API_VERSION } from "../base/version.ts";
 import { createApp } from "./app.ts";
 import type { RawConn } from "./http/byte_source.ts";
 import { Connection } from "./http/connection.ts";
+import { ConstantAnswers } from "./http/response.ts";
 import type { Handler } from "./http/exchange.ts";
 
 const encoder = new TextEncoder();
@@ -85,7 +86,12 @@ async function exchange(handler: Handler, method: string, path: string, body?: u
     closeWrite: () => Promise.resolve(hangUp()),
     close: () => hangUp(),
   };
-  const connection = new Connection(conn, { handler, headTimeoutMs: DEADLINE_MS, log: () => {} });
+  const connection = new Connection(conn, {
+    handler,
+    headTimeoutMs: DEADLINE_MS,
+    log: () => {},
+    constants: new ConstantAnswers(),
+  });
   const timer = setTimeout(() => connection.close(), DEADLINE_MS);
   await connection.run();
   clearTimeout(timer);

@@ -14,19 +14,24 @@ const BASE_HEADERS: Readonly<Record<string, string>> = {
 
 const encoder = new TextEncoder();
 
-function known(status: number, type: string, text: string, extra?: Record<string, string>): Response {
+function known(
+  status: number,
+  type: string,
+  text: string,
+  extra?: Record<string, string>,
+  constant?: boolean,
+): Response {
   const bytes = encoder.encode(text);
-  return wholeResponse(bytes, {
-    status,
-    headers: { ...BASE_HEADERS, "Content-Type": type, "Content-Length": `${bytes.length}`, ...extra },
-  });
+  const headers = { ...BASE_HEADERS, "Content-Type": type, "Content-Length": `${bytes.length}`, ...extra };
+  return wholeResponse(bytes, status, headers, constant);
 }
 
 export const json = (value: unknown, status = 200): Response =>
   known(status, "application/json", `${JSON.stringify(value)}\n`);
 
-export const plain = (text: string, extra: Record<string, string> = {}): Response =>
-  known(200, "text/plain; charset=utf-8", text, extra);
+/** Text that no request and no moment changes. */
+export const constantText = (text: string, extra: Record<string, string>): Response =>
+  known(200, "text/plain; charset=utf-8", text, extra, true);
 
 /** 204, 304, and whatever else has no body. */
 export const bare = (status: number): Response => new Response(null, { status, headers: BASE_HEADERS });

@@ -2,6 +2,7 @@ import { EngineError } from "../base/errors.ts";
 import { type RawConn } from "./http/byte_source.ts";
 import { Connection } from "./http/connection.ts";
 import { type Handler } from "./http/exchange.ts";
+import { ConstantAnswers } from "./http/response.ts";
 import { type BoundListener, listen, type ListenAddress, type ListenSecurity } from "./http/listener.ts";
 
 export interface ServerOptions {
@@ -54,7 +55,8 @@ export async function serveHttp(
   }
   const connections = new Map<Connection, Promise<void>>();
   let closing = false;
-  const connectionOptions = { handler, headTimeoutMs: options.headTimeoutMs ?? 60_000, log };
+  const { headTimeoutMs = 60_000 } = options;
+  const connectionOptions = { handler, headTimeoutMs, log, constants: new ConstantAnswers() };
 
   async function acceptAll(listener: BoundListener): Promise<void> {
     while (!closing) {

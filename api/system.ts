@@ -1,5 +1,5 @@
 import { type App, type Services } from "./context.ts";
-import { json, plain } from "./reply.ts";
+import { constantText, json } from "./reply.ts";
 import { adaptInfo } from "./system_versions.ts";
 
 const PING_HEADERS = {
@@ -11,7 +11,7 @@ const PING_HEADERS = {
 };
 
 export function systemRoutes(app: App, { engine }: Services): void {
-  app.get("/_ping", (c) => plain(c.req.method === "HEAD" ? "" : "OK", PING_HEADERS));
+  app.get("/_ping", (c) => constantText(c.req.method === "HEAD" ? "" : "OK", PING_HEADERS));
   app.get("/version", async () => json(await engine.version()));
   app.get("/info", async (c) => json(adaptInfo(c.var.apiVersion, await engine.info())));
 }

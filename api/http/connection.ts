@@ -5,13 +5,15 @@ import { type Exchange, type Handler } from "./exchange.ts";
 import { findHeadEnd, HttpError, MAX_HEAD_BYTES, parseHead, type RequestHead } from "./head.ts";
 import {
   chunkHead,
+  type ConstantAnswers,
   CRLF,
   formatChunk,
   formatHead,
   isBodiless,
   joinHead,
   LAST_CHUNK,
-  wholeBody,
+  wholeBytes,
+  wholeOf,
 } from "./response.ts";
 import { RawStream, writeAll } from "./raw_stream.ts";
 
@@ -27,6 +29,10 @@ export interface ConnectionOptions {
   readonly handler: Handler;
   /** From a head's first byte to its last. */
   readonly headTimeoutMs: number;
+  /** How long a client may take to go once it has everything; default {@link LINGER_MS}. */
+  readonly lingerMs?: number;
+  /** All connections'. */
+  readonly constants: ConstantAnswers;
   /** Receives what went wrong inside, for the engine's own log. */
   readonly log: (message: string, error?: unknown) => void;
 }
@@ -101,6 +107,13 @@ export class Connection {
       return false;
     }
     if (head === undefined || this.#closing) return false;
+    if (head.framing.kind === "none" && head.keepAlive && head.minor === 1) {
+      const known = this.#options.constants.find(head.method, head.target);
+      if (known !== undefined) {
+        await this.#write(known);
+        return true;
+      }
+    }
     const body = new BodyReader(
       this.#source,
       head.framing,
@@ -182,10 +195,10 @@ export class Connection {
     const closeLine = keep ? head.minor === 0 ? "Connection: keep-alive\r\n" : "" : "Connection: close\r\n";
     const known = response.headers.get("content-length");
     const noBody = isBodiless(response.status);
-    const whole = head.method === "HEAD" ? undefined : wholeBody(response);
+    const whole = wholeOf(response);
     if (whole !== undefined) {
-      const framing = `Content-Length: ${whole.length}\r\n${closeLine}`;
-      await this.#write(joinHead(formatHead(response.status, response.headers, framing), whole));
+      if (whole.constant) this.#options.constants.add(head.method, head.target, whole);
+      await this.#write(wholeBytes(whole, head.method, closeLine));
     } else if (response.body === null || noBody || head.method === "HEAD") {
       await response.body?.cancel();
       // A stream has no length, so neither has the answer to its HEAD.
@@ -256,7 +269,8 @@ export class Connection {
     const rest = !body.done && body.chunked && !head.upgrade ? body : undefined;
     if (!body.done && !body.chunked) await body.drain(DRAIN_LIMIT);
     let ending: Promise<void> | undefined;
-    const end = () => ending ??= this.#linger(stream.settled()).catch(() => {}).finally(() => this.close());
+    const end = () =>
+      ending ??= stream.settled().then(() => this.#linger()).catch(() => {}).finally(() => this.close());
     const stream = new RawStream(this.#conn, this.#source, rest, () => void end());
     try {
       await stream.write(joinHead(takeOver.head, EMPTY));
@@ -275,11 +289,13 @@ export class Connection {
     await this.#linger();
   }
 
-  /** Closes in a way that lets the client read our last words: a reset would discard them. `written`: they are out. */
-  async #linger(written?: Promise<void>): Promise<void> {
-    const timer = setTimeout(() => this.close(), LINGER_MS);
+  /**
+   * Closes in a way that lets the client read our last words: a reset would discard them. They must be out: how long the client takes to
+   * read them is its own affair.
+   */
+  async #linger(): Promise<void> {
+    const timer = setTimeout(() => this.close(), this.#options.lingerMs ?? LINGER_MS);
     try {
-      await written;
       await this.#conn.closeWrite();
       while (await this.#source.fill()) this.#source.skip(this.#source.length);
     } finally {

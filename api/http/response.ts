@@ -1,4 +1,5 @@
 const encoder = new TextEncoder();
+const EMPTY = new Uint8Array(0);
 
 /** Reason phrases of RFC 9110 that the API uses; others go out without one. */
 const REASONS: Readonly<Record<number, string>> = {
@@ -43,21 +44,68 @@ function httpDate(): string {
   return dateText;
 }
 
-const wholeBodies = new WeakMap<Response, Uint8Array>();
+/** A response whose every byte is known. */
+export interface Whole {
+  readonly body: Uint8Array;
+  /** The status line and the response's own headers. */
+  readonly start: string;
+  /** Every client gets the same until the engine ends. */
+  readonly constant: boolean;
+}
+
+const wholes = new WeakMap<Response, Whole>();
 
 /**
  * A response whose body is known. The server sends these bytes as they are: to get them back out of the Response takes
  * a stream, a promise or two, and longer than to write them.
+ *
+ * @param constant every client gets the same for this method and target, whatever else it sends: the server need not ask again.
  */
-export function wholeResponse(body: Uint8Array<ArrayBuffer>, init: ResponseInit): Response {
-  const response = new Response(body, init);
-  wholeBodies.set(response, body);
+export function wholeResponse(
+  body: Uint8Array<ArrayBuffer>,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  constant = false,
+): Response {
+  const response = new Response(body, { status, headers });
+  wholes.set(response, { body, start: formatStart(status, Object.entries(headers)), constant });
   return response;
 }
 
-/** The bytes of {@link wholeResponse}; undefined for responses made in another way. */
-export function wholeBody(response: Response): Uint8Array | undefined {
-  return wholeBodies.get(response);
+/** What is known of a {@link wholeResponse}; undefined for responses made in another way. */
+export function wholeOf(response: Response): Whole | undefined {
+  return wholes.get(response);
+}
+
+/** As many requests with constant answers are remembered: nobody asks for more, unless to fill the memory. */
+const MAX_CONSTANTS = 32;
+
+/** Answers that need not be asked for again, by method and target. */
+export class ConstantAnswers {
+  readonly #answers = new Map<string, { readonly whole: Whole; second: number; bytes: Uint8Array }>();
+
+  /** The bytes of an answer on a connection that goes on; undefined when there is none to be remembered. */
+  find(method: string, target: string): Uint8Array | undefined {
+    const answer = this.#answers.get(`${method} ${target}`);
+    if (answer === undefined) return undefined;
+    const second = Math.floor(Date.now() / 1000);
+    if (answer.second !== second) {
+      answer.second = second;
+      answer.bytes = wholeBytes(answer.whole, method, "");
+    }
+    return answer.bytes;
+  }
+
+  add(method: string, target: string, whole: Whole): void {
+    if (this.#answers.size >= MAX_CONSTANTS) return;
+    this.#answers.set(`${method} ${target}`, { whole, second: -1, bytes: EMPTY });
+  }
+}
+
+/** All of a response; that to a HEAD has its length and no body. */
+export function wholeBytes({ start, body }: Whole, method: string, closeLine: string): Uint8Array {
+  const head = `${start}${formatEnd(`Content-Length: ${body.length}\r\n${closeLine}`)}`;
+  return joinHead(head, method === "HEAD" ? EMPTY : body);
 }
 
 /** Responses with these codes never have a body (RFC 9110, 6.4.1). */
@@ -67,13 +115,20 @@ export function isBodiless(status: number): boolean {
 
 /** The head of a response; `framing` are the header lines that tell where the body ends. */
 export function formatHead(status: number, headers: Iterable<[string, string]>, framing: string): string {
+  return formatStart(status, headers) + formatEnd(framing);
+}
+
+function formatStart(status: number, headers: Iterable<[string, string]>): string {
   let head = `HTTP/1.1 ${status} ${REASONS[status] ?? ""}\r\n`;
   for (const [name, value] of headers) {
-    if (name === "content-length" || name === "transfer-encoding" || name === "connection") continue;
+    const lower = name.toLowerCase();
+    if (lower === "content-length" || lower === "transfer-encoding" || lower === "connection") continue;
     head += `${canonicalName(name)}: ${value}\r\n`;
   }
-  return `${head}Date: ${httpDate()}\r\n${framing}\r\n`;
+  return head;
 }
+
+const formatEnd = (framing: string): string => `Date: ${httpDate()}\r\n${framing}\r\n`;
 
 /** Head and body in one piece, for one write. */
 export function joinHead(head: string, body: Uint8Array): Uint8Array {

@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { RawConn } from "../../api/http/byte_source.ts";
+import { Connection } from "../../api/http/connection.ts";
+import { ConstantAnswers, wholeResponse } from "../../api/http/response.ts";
 import { type Handler } from "../../api/http/exchange.ts";
 import { serveHttp, type Server } from "../../api/server.ts";
 import { eventually, RawClient, request } from "../support/raw_http.ts";
@@ -112,6 +115,31 @@ describe("requests", () => {
     const bodies = [];
     for (let i = 0; i < 5; i++) bodies.push((await client.response()).body);
     expect(bodies).toEqual(["hello", "abcde", "onetwo", "hello", "GET /last"]);
+    client.close();
+  });
+
+  test("Connection does not ask again for a constant answer, by method and target", async () => {
+    const asked: string[] = [];
+    handler = (req) => {
+      const { pathname } = new URL(req.url);
+      asked.push(`${req.method} ${pathname}`);
+      return wholeResponse(new TextEncoder().encode(pathname), 200, { "X-Own": "1" }, pathname !== "/other");
+    };
+    const client = await RawClient.connect(socket);
+    for (const path of ["/same", "/same", "/other", "/other", "/same"]) {
+      await client.send(GET(path));
+      const { body, headers } = await client.response();
+      expect([body, headers.get("x-own")]).toEqual([path, "1"]);
+    }
+    await client.send(`HEAD /same HTTP/1.1\r\nHost: x\r\n\r\n${GET("/same")}`);
+    expect((await client.head()).headers.get("content-length")).toBe("5");
+    expect((await client.response()).body).toBe("/same");
+    // a body has to be read, and a connection that is not to go on needs to be told so
+    await client.send("GET /same HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx");
+    expect((await client.response()).body).toBe("/same");
+    await client.send("GET /same HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    expect((await client.response()).headers.get("connection")).toBe("close");
+    expect(asked).toEqual(["GET /same", "GET /other", "GET /other", "HEAD /same", "GET /same", "GET /same"]);
     client.close();
   });
 
@@ -312,6 +340,38 @@ describe("taken-over connections", () => {
     expect(text.length).toBe(5_000_000);
     expect(text.replace(/(.)\1*/g, "$1")).toBe("abcdefghijklmnopqrstuvwxyz".repeat(2).slice(0, 50));
     client.close();
+  });
+
+  test("RawStream.close() gives a client that does not read yet as long as it wants", async () => {
+    let read = () => {};
+    const reads = new Promise<void>((resolve) => read = resolve);
+    let written = 0;
+    let closed = 0;
+    const incoming = [new TextEncoder().encode("POST /take/large HTTP/1.1\r\nHost: x\r\n\r\n")];
+    const conn: RawConn = {
+      read: (into) => {
+        const bytes = incoming.shift();
+        if (bytes === undefined) return new Promise(() => {});
+        into.set(bytes);
+        return Promise.resolve(bytes.length);
+      },
+      write: async (bytes) => {
+        if (written > 0) await reads;
+        written += bytes.length;
+        return bytes.length;
+      },
+      closeWrite: () => Promise.resolve(),
+      close: () => closed++,
+    };
+    const options = { handler, headTimeoutMs: 300, lingerMs: 1, log: () => {} };
+    void new Connection(conn, { ...options, constants: new ConstantAnswers() }).run();
+    await eventually(() => written > 0, "the head is written");
+    // many times as long as it may take to go once it has everything
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(closed).toBe(0);
+    read();
+    await eventually(() => closed > 0, "the connection is closed");
+    expect(written).toBeGreaterThan(5_000_000);
   });
 
   test("RawStream.close() lets the client read the last words while it still sends", async () => {
