@@ -1,10 +1,19 @@
 import { removeTree } from "./engine.ts";
 
+/** Where Debian has nft, tc, rsyslogd and more of what tests compare with; the PATH of `su -` leaves them out. */
+const SYSTEM_PROGRAMS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+function completePath(): void {
+  const path = (Deno.env.get("PATH") ?? "/usr/bin:/bin").split(":");
+  Deno.env.set("PATH", [...path, ...SYSTEM_PROGRAMS.filter((dir) => !path.includes(dir))].join(":"));
+}
+
 /**
  * Before all tests: a directory that every test user can enter, with a copy of dist/berth (the checkout itself may be
  * closed to others). It is handed to the tests in BERTH_TEST_DIR and removed at the end.
  */
 export default function setup(): (() => Promise<void>) | undefined {
+  completePath();
   if (Deno.env.get("BERTH_TEST_DIR")) return undefined;
   // Short, because paths of unix sockets below it must stay below 100 bytes.
   const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "bt-" });
