@@ -15,7 +15,7 @@ import { resourceRoutes } from "./resources.ts";
 import { systemRoutes } from "./system.ts";
 import { unavailableRoutes } from "./unavailable.ts";
 import { volumeRoutes } from "./volumes.ts";
-import { negotiate, splitVersion } from "./version.ts";
+import { negotiate, pathOf, splitVersion } from "./version.ts";
 
 /** What follows an image's name in a path, by method; the name itself may contain slashes. */
 const IMAGE_SUFFIXES: Readonly<Record<string, RegExp>> = {
@@ -24,13 +24,6 @@ const IMAGE_SUFFIXES: Readonly<Record<string, RegExp>> = {
   POST: /\/(?:push|tag)$/,
   DELETE: /$/,
 };
-
-/** `/a/b?c` of `http://localhost/a/b?c`. */
-function pathOf(url: string): string {
-  const start = url.indexOf("/", url.indexOf("://") + 3);
-  const query = url.indexOf("?", start);
-  return start < 0 ? "/" : query < 0 ? url.slice(start) : url.slice(start, query);
-}
 
 /**
  * The path that routes are matched against: without `/v1.xx`, and with the slashes inside of an image's name escaped,

@@ -1,4 +1,3 @@
-import * as z from "zod/mini";
 import { invalid } from "../base/errors.ts";
 import type { PathStat } from "../engine/archive.ts";
 import {
@@ -11,10 +10,7 @@ import {
   signalOf,
 } from "./context.ts";
 import { bare, json, stream } from "./reply.ts";
-import { flag, word } from "./schemas/query.ts";
-
-const pathQuery = z.object({ path: word });
-const putQuery = z.object({ path: word, noOverwriteDirNonDir: flag, copyUIDGID: flag });
+import { archivePutQuery, pathQuery } from "./schemas/queries.ts";
 
 /** `cp`, `export` and `diff`. */
 export function archiveRoutes(app: App, { engine }: Services): void {
@@ -31,7 +27,7 @@ export function archiveRoutes(app: App, { engine }: Services): void {
   });
 
   app.put("/containers/:name/archive", async (c) => {
-    const { path, noOverwriteDirNonDir, copyUIDGID } = readQuery(c, putQuery);
+    const { path, noOverwriteDirNonDir, copyUIDGID } = readQuery(c, archivePutQuery);
     if (path === undefined) throw invalid("bad parameter: path cannot be empty");
     await engine.archiveWrite(
       pathName(c),

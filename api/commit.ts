@@ -1,19 +1,9 @@
-import * as z from "zod/mini";
 import { invalid } from "../base/errors.ts";
 import { type App, atLeast, pathName, readJson, readQuery, type Services } from "./context.ts";
 import { json, stream } from "./reply.ts";
 import { platformSince } from "./schemas/platform.ts";
 import { createBody, splitCreateBody } from "./schemas/container.ts";
-import { flagOr, word } from "./schemas/query.ts";
-
-const commitQuery = z.object({
-  container: word,
-  repo: word,
-  tag: word,
-  comment: word,
-  author: word,
-  pause: flagOr(true),
-});
+import { commitQuery } from "./schemas/queries.ts";
 
 /** `commit` and `save`: images that come out of the engine's hands. */
 export function commitRoutes(app: App, { engine }: Services): void {

@@ -1,4 +1,3 @@
-import * as z from "zod/mini";
 import { invalid, messageOf } from "../base/errors.ts";
 import { type WaitCondition, type WaitResult } from "../engine/types.ts";
 import {
@@ -19,43 +18,27 @@ import { checkConsoleSize } from "./exec.ts";
 import { bare, json, stream } from "./reply.ts";
 import { createBody, splitCreateBody } from "./schemas/container.ts";
 import { webSocketTakeover } from "./websocket.ts";
-import { filters, flag, integer, tail, terminalSize, timestamp, word } from "./schemas/query.ts";
-
-const createQuery = z.object({ name: word, platform: word });
-const listQuery = z.object({ all: flag, limit: integer, size: flag, filters, since: word, before: word });
-const inspectQuery = z.object({ size: flag });
-const stopQuery = z.object({ t: integer, signal: word });
-const killQuery = z.object({ signal: word });
-const renameQuery = z.object({ name: word });
-const removeQuery = z.object({ force: flag, v: flag, link: flag });
-const sizeQuery = z.object({ h: terminalSize, w: terminalSize });
-const topQuery = z.object({ ps_args: word });
-const waitQuery = z.object({ condition: word });
-const logsQuery = z.object({
-  stdout: flag,
-  stderr: flag,
-  follow: flag,
-  since: timestamp,
-  until: timestamp,
-  timestamps: flag,
-  details: flag,
-  tail,
-});
-const attachQuery = z.object({
-  stdin: flag,
-  stdout: flag,
-  stderr: flag,
-  logs: flag,
-  stream: flag,
-  detachKeys: word,
-});
+import {
+  attachQuery,
+  containerCreateQuery,
+  containerInspectQuery,
+  containerListQuery,
+  containerRemoveQuery,
+  killQuery,
+  logsQuery,
+  renameQuery,
+  sizeQuery,
+  stopQuery,
+  topQuery,
+  waitQuery,
+} from "./schemas/queries.ts";
 
 /** A non-empty JSON object in the body of start has at least this many characters in Docker's eyes. */
 const START_BODY_LIMIT = 7;
 
 export function containerRoutes(app: App, { engine, log }: Services): void {
   app.post("/containers/create", async (c) => {
-    const { name, platform } = readQuery(c, createQuery);
+    const { name, platform } = readQuery(c, containerCreateQuery);
     const body = await readJson(c, createBody, "CreateRequest", false);
     checkConsoleSize(body.HostConfig?.ConsoleSize);
     const { config, hostConfig, networkingConfig } = splitCreateBody(body);
@@ -67,7 +50,7 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
   });
 
   app.get("/containers/json", async (c) => {
-    const { all, limit, size, filters, since, before } = readQuery(c, listQuery);
+    const { all, limit, size, filters, since, before } = readQuery(c, containerListQuery);
     const wanted = new Map(filters);
     // Parameters of their own in old clients, filters since.
     for (const [key, value] of [["since", since], ["before", before]] as const) {
@@ -81,7 +64,7 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
   app.get(
     "/containers/:name/json",
     async (c) => {
-      const view = await engine.inspect(pathName(c), readQuery(c, inspectQuery).size);
+      const view = await engine.inspect(pathName(c), readQuery(c, containerInspectQuery).size);
       return json(inspectFor(c.var.apiVersion, view));
     },
   );
@@ -170,7 +153,7 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
   });
 
   app.delete("/containers/:name", async (c) => {
-    const { force, v, link } = readQuery(c, removeQuery);
+    const { force, v, link } = readQuery(c, containerRemoveQuery);
     await engine.remove(pathName(c), { force, volumes: v, link });
     return bare(204);
   });

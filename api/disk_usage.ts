@@ -1,12 +1,10 @@
 import { invalid } from "../base/errors.ts";
 import type { DiskUsageObject } from "../engine/file_types.ts";
-import * as z from "zod/mini";
 import { type App, atLeast, readQuery, type Services, signalOf } from "./context.ts";
 import { json } from "./reply.ts";
 import { adaptDiskUsage } from "./system_versions.ts";
-import { filters } from "./schemas/query.ts";
+import { filterQuery } from "./schemas/queries.ts";
 
-const pruneQuery = z.object({ filters });
 const OBJECTS: readonly DiskUsageObject[] = ["container", "image", "volume", "build-cache"];
 
 /** What takes space, and giving it back. */
@@ -21,11 +19,11 @@ export function diskUsageRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/containers/prune", async (c) => {
-    return json(await engine.pruneContainers(readQuery(c, pruneQuery).filters, signalOf(c)));
+    return json(await engine.pruneContainers(readQuery(c, filterQuery).filters, signalOf(c)));
   });
 
   app.post("/images/prune", async (c) => {
-    return json(await engine.pruneImages(readQuery(c, pruneQuery).filters, signalOf(c)));
+    return json(await engine.pruneImages(readQuery(c, filterQuery).filters, signalOf(c)));
   });
 
   // `docker system prune` asks for all of them; there is none of these yet

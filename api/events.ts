@@ -1,11 +1,9 @@
-import * as z from "zod/mini";
 import { invalid } from "../base/errors.ts";
 import { type EngineEvent } from "../engine/types.ts";
 import { type App, readQuery, type Services, signalOf } from "./context.ts";
 import { stream } from "./reply.ts";
-import { filters, timestamp } from "./schemas/query.ts";
+import { eventsQuery } from "./schemas/queries.ts";
 
-const query = z.object({ since: timestamp, until: timestamp, filters });
 const encoder = new TextEncoder();
 
 /**
@@ -25,7 +23,7 @@ export function formatEvent(event: EngineEvent): string {
 
 export function eventRoutes(app: App, { engine }: Services): void {
   app.get("/events", (c) => {
-    const options = readQuery(c, query);
+    const options = readQuery(c, eventsQuery);
     const { since, until } = options;
     if (since !== undefined && until !== undefined && until < since) {
       const { since: from, until: to } = c.req.query();

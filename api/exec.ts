@@ -1,11 +1,9 @@
-import * as z from "zod/mini";
 import { invalid, messageOf } from "../base/errors.ts";
 import { type App, atLeast, frame, hijack, pathName, readJson, readQuery, type Services } from "./context.ts";
 import { bare, json } from "./reply.ts";
 import { execCreateBody, execStartBody } from "./schemas/container.ts";
-import { terminalSize } from "./schemas/query.ts";
+import { sizeQuery } from "./schemas/queries.ts";
 
-const sizeQuery = z.object({ h: terminalSize, w: terminalSize });
 const encoder = new TextEncoder();
 
 export function execRoutes(app: App, { engine, log }: Services): void {

@@ -1,5 +1,4 @@
 /** Routes that speak to registries. */
-import * as z from "zod/mini";
 import { EngineError, invalid } from "../base/errors.ts";
 import {
   type App,
@@ -13,12 +12,9 @@ import {
 } from "./context.ts";
 import { messageStream } from "./messages.ts";
 import { json } from "./reply.ts";
-import { filters, integer, word } from "./schemas/query.ts";
+import { pushQuery, searchQuery } from "./schemas/queries.ts";
 import { platformSince } from "./schemas/platform.ts";
 import { authConfig, authOf, registryAuth } from "./schemas/registry.ts";
-
-const pushQuery = z.object({ tag: word });
-const searchQuery = z.object({ term: word, limit: integer, filters });
 
 /** Docker's number of search results. */
 const SEARCH_LIMIT = 25;

@@ -1,4 +1,3 @@
-import * as z from "zod/mini";
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import {
   type App,
@@ -17,25 +16,18 @@ import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
 import { platformOfRemoval, platformSince } from "./schemas/platform.ts";
-import { filters, flag, flagOr, word } from "./schemas/query.ts";
-
-const listQuery = z.object({ all: flag, filters, filter: word, "shared-size": flag, digests: flag });
-const createQuery = z.object({
-  fromImage: word,
-  fromSrc: word,
-  repo: word,
-  tag: word,
-  message: word,
-  platform: word,
-});
-const inspectQuery = z.object({ manifests: flag });
-const loadQuery = z.object({ quiet: flagOr(true) });
-const removeQuery = z.object({ force: flag, noprune: flag });
-const tagQuery = z.object({ repo: word, tag: word });
+import {
+  imageCreateQuery,
+  imageInspectQuery,
+  imageListQuery,
+  imageLoadQuery,
+  imageRemoveQuery,
+  tagQuery,
+} from "./schemas/queries.ts";
 
 export function imageRoutes(app: App, { engine }: Services): void {
   app.get("/images/json", async (c) => {
-    const { all, filters, filter, digests, "shared-size": sharedSize } = readQuery(c, listQuery);
+    const { all, filters, filter, digests, "shared-size": sharedSize } = readQuery(c, imageListQuery);
     const wanted = new Map(filters);
     // `filter` is the name pattern of old clients.
     if (filter !== undefined && !atLeast(c, "1.41")) {
@@ -52,13 +44,13 @@ export function imageRoutes(app: App, { engine }: Services): void {
 
   app.post("/images/load", (c) => {
     const input = rawBody(c);
-    const { quiet } = readQuery(c, loadQuery);
+    const { quiet } = readQuery(c, imageLoadQuery);
     const options = { quiet, platform: platformSince(c, "1.48") };
     return messageStream((send, signal) => engine.imageLoad(input, signal, send, options), signalOf(c), true);
   });
 
   app.post("/images/create", async (c) => {
-    const { fromImage, fromSrc, repo, tag, message, platform } = readQuery(c, createQuery);
+    const { fromImage, fromSrc, repo, tag, message, platform } = readQuery(c, imageCreateQuery);
     if (fromImage !== undefined) return await pullImage(c, engine, { fromImage, tag, platform });
     const source = fromSrc === undefined || fromSrc === "-" ? undefined : importUrl(fromSrc);
     const reference = repo === undefined ? undefined : joinReference(repo, tag);
@@ -85,7 +77,7 @@ export function imageRoutes(app: App, { engine }: Services): void {
 
   app.get("/images/:name/json", async (c) => {
     const platform = platformSince(c, "1.49");
-    if (platform !== undefined && readQuery(c, inspectQuery).manifests) {
+    if (platform !== undefined && readQuery(c, imageInspectQuery).manifests) {
       throw invalid("conflicting options: manifests and platform options cannot both be set");
     }
     const image = await engine.imageInspect(imageName(c), platform);
@@ -104,7 +96,7 @@ export function imageRoutes(app: App, { engine }: Services): void {
   });
 
   app.delete("/images/:name", async (c) => {
-    const { force, noprune } = readQuery(c, removeQuery);
+    const { force, noprune } = readQuery(c, imageRemoveQuery);
     return json(
       await engine.imageRemove(imageName(c), { force, noPrune: noprune, platform: platformOfRemoval(c) }),
     );

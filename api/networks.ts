@@ -4,19 +4,16 @@ import type { EndpointSettings, NetworkCreateBody } from "../net/network_types.t
 import { type App, atLeast, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
 import { bare, json } from "./reply.ts";
 import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "./schemas/network.ts";
-import { filters, word } from "./schemas/query.ts";
-
-const listQuery = z.object({ filters });
-const inspectQuery = z.object({ scope: word });
+import { filterQuery, networkInspectQuery } from "./schemas/queries.ts";
 
 export function networkRoutes(app: App, { engine }: Services): void {
-  const list = async (wanted: z.output<typeof listQuery>["filters"], legacy: boolean) =>
+  const list = async (wanted: z.output<typeof filterQuery>["filters"], legacy: boolean) =>
     json((await engine.networkList(wanted)).map((network) => viewFor(legacy, network)));
 
-  app.get("/networks", (c) => list(readQuery(c, listQuery).filters, !atLeast(c, "1.48")));
+  app.get("/networks", (c) => list(readQuery(c, filterQuery).filters, !atLeast(c, "1.48")));
 
   app.get("/networks/:name", async (c) => {
-    const { scope } = readQuery(c, inspectQuery);
+    const { scope } = readQuery(c, networkInspectQuery);
     // `verbose` asks for services and peers of a swarm, of which there are none.
     return json(viewFor(!atLeast(c, "1.48"), await engine.networkInspect(pathName(c), { scope })));
   });
@@ -55,7 +52,7 @@ export function networkRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/networks/prune", async (c) => {
-    return json(await engine.pruneNetworks(readQuery(c, listQuery).filters, signalOf(c)));
+    return json(await engine.pruneNetworks(readQuery(c, filterQuery).filters, signalOf(c)));
   });
 
   // berth's own: which ways of networking work on this machine.

@@ -1,12 +1,9 @@
 /** What a container may use and does use: update, stats; and pause, which stops it from using anything. */
-import * as z from "zod/mini";
 import type { StatsView } from "../engine/types.ts";
 import { type App, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
 import { bare, json, stream } from "./reply.ts";
 import { updateBody } from "./schemas/container.ts";
-import { flag, flagOr } from "./schemas/query.ts";
-
-const statsQuery = z.object({ stream: flagOr(true), "one-shot": flag });
+import { statsQuery } from "./schemas/queries.ts";
 
 const encoder = new TextEncoder();
 

@@ -2,7 +2,8 @@
 import { EngineError, notFound } from "../base/errors.ts";
 import { type App } from "./context.ts";
 
-const LATER: readonly [method: string, path: string, what: string][] = [
+/** What other engines serve and this one does not yet: answered by 501. */
+export const LATER: readonly [method: string, path: string, what: string][] = [
   ["GET", "/containers/:name/checkpoints", "docker checkpoint"],
   ["POST", "/containers/:name/checkpoints", "docker checkpoint"],
   ["DELETE", "/containers/:name/checkpoints/:checkpoint", "docker checkpoint"],

@@ -4,6 +4,13 @@ import { API_VERSION, MIN_API_VERSION, TOLERATED_API_VERSIONS } from "../base/ve
 /** gorilla/mux' matcher in Docker's server: `/v{version:[0-9.]+}`. */
 const PREFIX = /^\/v([0-9.]+)(?=\/)/;
 
+/** `/a/b` of `http://localhost/a/b?c`. */
+export function pathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  const query = url.indexOf("?", start);
+  return start < 0 ? "/" : query < 0 ? url.slice(start) : url.slice(start, query);
+}
+
 /** `["1.43", "/containers/json"]` of `/v1.43/containers/json`; undefined where no version is asked for. */
 export function splitVersion(path: string): [string | undefined, string] {
   const match = PREFIX.exec(path);

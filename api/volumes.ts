@@ -1,28 +1,18 @@
-import * as z from "zod/mini";
 import { type App, atLeast, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
 import { bare, json } from "./reply.ts";
-import { opt, struct, text, textMap } from "./schemas/go.ts";
-import { filters, flag } from "./schemas/query.ts";
-
-const createBody = struct("volume.CreateOptions", {
-  Name: opt(text),
-  Driver: opt(text),
-  DriverOpts: opt(textMap),
-  Labels: opt(textMap),
-});
-const listQuery = z.object({ filters });
-const removeQuery = z.object({ force: flag });
+import { filterQuery, volumeRemoveQuery } from "./schemas/queries.ts";
+import { volumeCreateBody } from "./schemas/volume.ts";
 
 export function volumeRoutes(app: App, { engine }: Services): void {
   app.get("/volumes", (c) => {
-    const Volumes = engine.volumeList(readQuery(c, listQuery).filters);
+    const Volumes = engine.volumeList(readQuery(c, filterQuery).filters);
     return json({ Volumes, Warnings: null });
   });
 
   app.post("/volumes/create", async (c) => {
     const { Name, Driver, DriverOpts, Labels } = await readJson(
       c,
-      createBody,
+      volumeCreateBody,
       "volume.CreateOptions",
       true,
     );
@@ -36,7 +26,7 @@ export function volumeRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/volumes/prune", async (c) => {
-    const wanted = new Map(readQuery(c, listQuery).filters);
+    const wanted = new Map(readQuery(c, filterQuery).filters);
     // Older versions know no anonymous volumes: all that are not used go.
     if (!atLeast(c, "1.42")) wanted.set("all", ["true"]);
     return json(await engine.pruneVolumes(wanted, signalOf(c)));
@@ -45,7 +35,7 @@ export function volumeRoutes(app: App, { engine }: Services): void {
   app.get("/volumes/:name", (c) => json(engine.volumeInspect(pathName(c))));
 
   app.delete("/volumes/:name", async (c) => {
-    const { force } = readQuery(c, removeQuery);
+    const { force } = readQuery(c, volumeRemoveQuery);
     await engine.volumeRemove(pathName(c), force);
     return bare(204);
   });

@@ -89,7 +89,7 @@ const throttles = list(
 );
 const portBinding = struct("nat.PortBinding", { HostIp: opt(text), HostPort: opt(text) });
 
-const hostConfig = struct("container.HostConfig", {
+export const hostConfig = struct("container.HostConfig", {
   Binds: opt(texts),
   ContainerIDFile: opt(text),
   LogConfig: opt(struct("container.LogConfig", { Type: opt(text), Config: opt(textMap) })),
@@ -208,6 +208,9 @@ export const updateBody = struct("container.UpdateConfig", {
   MemorySwap: opt(int64),
   PidsLimit: opt(int64),
 });
+
+/** `Config` of what is inspected: a request says the same beside `HostConfig`. */
+export const config = struct("container.Config", configFields);
 
 /** Body of POST /containers/create: the configuration's own fields, and two more. */
 export const createBody = struct("container.CreateRequest", {

@@ -5,6 +5,7 @@
  */
 import * as z from "zod/mini";
 import { EngineError } from "../../base/errors.ts";
+import { onWire, structs } from "./wire.ts";
 
 /** 2^63: as a double the first integer that an int64 cannot hold. */
 const INT64_LIMIT = 9223372036854775808;
@@ -16,8 +17,11 @@ export const bool = z.boolean(named("bool"));
 
 /** Numbers are doubles here: an int64 beyond 2^53 is rounded, which only "unlimited" values ever are. */
 const integer = (type: string, min: number, max: number) =>
-  z.number(named(type)).check(
-    z.refine((value: number) => Number.isInteger(value) && value >= min && value <= max, named(type)),
+  onWire(
+    z.number(named(type)).check(
+      z.refine((value: number) => Number.isInteger(value) && value >= min && value <= max, named(type)),
+    ),
+    { type: "integer", format: type, ...(min === 0 ? { minimum: 0 } : {}) },
   );
 export const int64 = integer("int64", -INT64_LIMIT, INT64_LIMIT);
 export const uint16 = integer("uint16", 0, 0xffff);
@@ -46,8 +50,11 @@ function withoutNulls(value: unknown): unknown {
 }
 
 /** A Go struct. */
-export const struct = <T extends z.core.$ZodShape>(type: string, shape: T) =>
-  z.pipe(z.transform(withoutNulls), z.object(shape, named(type)));
+export function struct<T extends z.core.$ZodShape>(type: string, shape: T) {
+  const object = z.object(shape, named(type));
+  structs.add(object, { name: type });
+  return z.pipe(z.transform(withoutNulls), object);
+}
 
 /** `struct{}`: only that it is there matters. */
 export const empty = z.pipe(
@@ -56,9 +63,12 @@ export const empty = z.pipe(
 );
 
 /** Docker's strslice: a list of strings, or one string standing for a list of one. */
-export const textOrTexts = z.pipe(
-  z.transform((value: unknown) => typeof value === "string" ? [value] : value),
-  texts,
+export const textOrTexts = onWire(
+  z.pipe(
+    z.transform((value: unknown) => typeof value === "string" ? [value] : value),
+    texts,
+  ),
+  { oneOf: [{ type: "array", items: { type: "string" } }, { type: "string" }] },
 );
 
 function kindOf(value: unknown): string {

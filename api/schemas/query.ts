@@ -1,22 +1,26 @@
 import * as z from "zod/mini";
 import { EngineError } from "../../base/errors.ts";
 import { type Filters } from "../../engine/types.ts";
+import { onWire, type WireSchema } from "./wire.ts";
 
 /** One query parameter: its first value, undefined when it is missing. */
-const parameter = <T>(parse: (value: string | undefined) => T) =>
-  z.pipe(z.optional(z.string()), z.transform(parse));
+const parameter = <T>(json: WireSchema, parse: (value: string | undefined) => T) =>
+  onWire(z.pipe(z.optional(z.string()), z.transform(parse)), json);
 
 const FALSE = new Set(["", "0", "no", "false", "none"]);
 const isTrue = (value: string | undefined): boolean =>
   value !== undefined && !FALSE.has(value.trim().toLowerCase());
 
 /** Docker's BoolValue: "", "0", "no", "false" and "none" are false, everything else is true. */
-export const flag = parameter(isTrue);
+export const flag = parameter({ type: "boolean", default: false }, isTrue);
 export const flagOr = (missing: boolean) =>
-  parameter((value) => value === undefined ? missing : isTrue(value));
+  parameter(
+    { type: "boolean", default: missing },
+    (value) => value === undefined ? missing : isTrue(value),
+  );
 
 /** An empty value counts as missing, as everywhere in Docker's API. */
-export const word = parameter((value) => value || undefined);
+export const word = parameter({ type: "string" }, (value) => value || undefined);
 
 const INT32 = /^[+-]?[0-9]{1,10}$/;
 function parseInteger(value: string, min: number, max: number): number {
@@ -31,19 +35,31 @@ function parseInteger(value: string, min: number, max: number): number {
 }
 
 /** A whole number of at most 32 bits, or missing. */
-export const integer = parameter((value) => value ? parseInteger(value, -(2 ** 31), 2 ** 31 - 1) : undefined);
-
-/** Rows or columns of a terminal: must be given, and fit the kernel's `struct winsize`. */
-export const terminalSize = parameter((value) => parseInteger(value ?? "", 0, 0xffff));
-
-/** `tail` of a log: whatever is no number, "all" above all, means everything. */
-export const tail = parameter((value) =>
-  value !== undefined && /^[0-9]{1,10}$/.test(value) ? Number(value) : undefined
+export const integer = parameter(
+  { type: "integer", format: "int32" },
+  (value) => value ? parseInteger(value, -(2 ** 31), 2 ** 31 - 1) : undefined,
 );
 
+/** Rows or columns of a terminal: must be given, and fit the kernel's `struct winsize`. */
+export const terminalSize = parameter(
+  { type: "integer", minimum: 0, maximum: 0xffff },
+  (value) => parseInteger(value ?? "", 0, 0xffff),
+);
+
+/** `tail` of a log: whatever is no number, "all" above all, means everything. */
+export const tail = parameter(
+  { oneOf: [{ type: "integer", minimum: 0 }, { const: "all" }], default: "all" },
+  (value) => value !== undefined && /^[0-9]{1,10}$/.test(value) ? Number(value) : undefined,
+);
+
+const SECONDS: WireSchema = {
+  type: "string",
+  pattern: "^-?[0-9]{1,11}(\\.[0-9]{1,9})?$",
+  description: "Seconds since the epoch.",
+};
 const INT64_MAX = 2n ** 63n - 1n;
 /** `seconds[.fraction]` as nanoseconds since the epoch, or missing. */
-export const timestamp = parameter((value): bigint | undefined => {
+export const timestamp = parameter(SECONDS, (value): bigint | undefined => {
   if (!value) return undefined;
   const match = /^(-?)([0-9]{1,11})(?:\.([0-9]{1,9}))?$/.exec(value);
   if (match === null) throw new EngineError("invalid", `invalid timestamp: ${JSON.stringify(value)}`);
@@ -60,8 +76,15 @@ const filterSchema = z.record(
   z.union([z.array(z.string()), z.record(z.string(), z.boolean()), z.null()]),
 );
 
+const FILTERS: WireSchema = {
+  type: "string",
+  contentMediaType: "application/json",
+  contentSchema: { type: "object", additionalProperties: { type: "array", items: { type: "string" } } },
+  description: 'JSON: {"key":["value"]}, or {"key":{"value":true}} as older clients write it.',
+};
+
 /** `{"label":["a=b"]}` and `{"label":{"a=b":true}}`, the encodings of old and of new clients. */
-export const filters = parameter((value): Filters => {
+export const filters = parameter(FILTERS, (value): Filters => {
   if (!value) return new Map();
   let json: unknown;
   try {

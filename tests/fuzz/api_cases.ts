@@ -1,9 +1,10 @@
 /** Requests that no client should send: made of the routes and schemas that the API itself is made of. */
-import * as z from "zod/mini";
+import type * as z from "zod/mini";
 import { createApp } from "../../api/app.ts";
 import { createBody, execCreateBody, execStartBody, updateBody } from "../../api/schemas/container.ts";
 import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "../../api/schemas/network.ts";
 import { authConfig } from "../../api/schemas/registry.ts";
+import { volumeCreateBody } from "../../api/schemas/volume.ts";
 import type { Engine } from "../../engine/types.ts";
 import { mutateJson, Random } from "./random.ts";
 
@@ -35,12 +36,6 @@ export function routes(): Route[] {
 }
 
 /** Bodies that would be right, or nearly. */
-const volumeCreateBody = z.object({
-  Name: z.exactOptional(z.string()),
-  Driver: z.exactOptional(z.string()),
-  DriverOpts: z.exactOptional(z.record(z.string(), z.string())),
-  Labels: z.exactOptional(z.record(z.string(), z.string())),
-});
 const SCHEMAS: Readonly<Record<string, z.core.$ZodType>> = {
   "/containers/create": createBody,
   "/containers/:name/update": updateBody,

@@ -1,0 +1,9 @@
+import { opt, struct, text, textMap } from "./go.ts";
+
+/** Body of POST /volumes/create. */
+export const volumeCreateBody = struct("volume.CreateOptions", {
+  Name: opt(text),
+  Driver: opt(text),
+  DriverOpts: opt(textMap),
+  Labels: opt(textMap),
+});
