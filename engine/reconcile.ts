@@ -1,6 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import type { ShimState } from "../runtime/protocol.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
+import { releaseLeftover, sweepBuilds } from "./build/sweep.ts";
 import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { findCgroup } from "./container_cgroup.ts";
@@ -40,6 +41,7 @@ export async function reconcile(ctx: EngineContext): Promise<Container[]> {
   await Promise.all(ctx.containers.all().map(awaitEndingExit));
   await sweepShims(ctx);
   await sweepDirectories(ctx);
+  sweepBuilds(ctx);
   return ctx.containers.all().filter(({ record }) =>
     record.state.status === "exited" && shouldStartWithEngine(record)
   );
@@ -236,10 +238,11 @@ async function sweepShims(ctx: EngineContext): Promise<void> {
   }
 }
 
-/** Directories of containers that do not exist: creations that were cut short. */
+/** Directories of containers that do not exist: creations that were cut short, and what builds had. */
 async function sweepDirectories(ctx: EngineContext): Promise<void> {
   for (const name of namesIn(`${ctx.dataRoot}/containers`)) {
     if (ctx.containers.get(name) === undefined && /^[0-9a-f]{64}$/.test(name)) {
+      await releaseLeftover(ctx, `${ctx.dataRoot}/containers/${name}`);
       await sweepContainer(ctx, name);
     }
   }

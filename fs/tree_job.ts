@@ -75,7 +75,21 @@ export type TreeOrder =
   }
   | { readonly op: "changes"; readonly source: DiffSource }
   /** Writes the difference as a layer's tar archive to a new file. */
-  | { readonly op: "layer"; readonly source: DiffSource; readonly file: string };
+  | {
+    readonly op: "layer";
+    readonly source: DiffSource;
+    readonly file: string;
+    /** No file is dated later: seconds since 1970. */
+    readonly latest?: number | undefined;
+  }
+  /** Mounts an overlay at a directory in the engine's own mount namespace, from a thread whose working directory is its own. */
+  | { readonly op: "mount"; readonly overlay: OverlaySpec; readonly target: string }
+  /** Makes a writable directory fit to be a layer itself, see `sealLayer`. `latest`: no file is dated later, seconds since 1970. */
+  | {
+    readonly op: "seal";
+    readonly source: Extract<DiffSource, { kind: "union" }>;
+    readonly latest: number | undefined;
+  };
 
 export interface LayerFile {
   /** `sha256:…` of the archive. */
@@ -97,6 +111,8 @@ export interface TreeResults {
   readonly extract: null;
   readonly changes: readonly Change[];
   readonly layer: LayerFile;
+  readonly seal: LayerFile;
+  readonly mount: null;
 }
 
 export type ToTreeWorker =

@@ -98,7 +98,7 @@ export class TreeThreads implements Disposable {
    *
    * @throws {EngineError} not-found, invalid or system.
    */
-  async run<O extends "stat" | "changes" | "layer">(
+  async run<O extends "stat" | "changes" | "layer" | "seal" | "mount">(
     order: Extract<TreeOrder, { op: O }>,
     signal?: AbortSignal,
   ): Promise<TreeResults[O]> {

@@ -7,10 +7,12 @@ import { EngineError, messageOf } from "../base/errors.ts";
 import { O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, S_IFMT } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
+import { mountOverlay, openOverlay } from "../runtime/init_overlay.ts";
 import { lookupUser } from "../runtime/init_user.ts";
 import { changesOf, diffEntries } from "./diff.ts";
 import { writeLayer } from "./layer_tar.ts";
 import { LayerWriter } from "./layer_writer.ts";
+import { notLater, sealLayer } from "./seal_layer.ts";
 import { TarError, TarReader } from "./tar/mod.ts";
 import {
   type Change,
@@ -90,14 +92,19 @@ function exportTree(root: number, flow: Int32Array<SharedArrayBuffer>): void {
   tar.finish();
 }
 
+/** @throws {Aborted} nobody wants the answer any more. */
+function heed(flow: Int32Array<SharedArrayBuffer>): void {
+  if (Atomics.load(flow, GIVE_UP) !== 0) throw new Aborted("aborted");
+}
+
 function layer(order: Extract<TreeOrder, { op: "layer" }>, flow: Int32Array<SharedArrayBuffer>): LayerFile {
-  const entries = diffEntries(kernel, order.source);
+  const entries = notLater(diffEntries(kernel, order.source), order.latest);
   const fd = kernel.open(order.file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600);
   const hash = createHash("sha256");
   let length = 0;
   try {
     const tar = new TreeTar(kernel, (chunk) => {
-      if (Atomics.load(flow, GIVE_UP) !== 0) throw new Aborted("aborted");
+      heed(flow);
       hash.update(chunk);
       length += chunk.length;
       for (let at = 0; at < chunk.length;) at += kernel.write(fd, chunk.subarray(at));
@@ -129,6 +136,11 @@ function run(order: TreeOrder, flow: Int32Array<SharedArrayBuffer>): Parameters<
       return changesOf(diffEntries(kernel, order.source)) satisfies readonly Change[];
     case "layer":
       return layer(order, flow);
+    case "mount":
+      view ??= new TreeView(kernel);
+      return mountOverlay(kernel, openOverlay(kernel, order.overlay), order.target, 0) ?? null;
+    case "seal":
+      return sealLayer(kernel, order.source, { latest: order.latest, check: () => heed(flow) });
     case "extract":
       throw new TypeError("extracting takes its time");
   }

@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS image_refs (
   ref TEXT PRIMARY KEY, image_id TEXT NOT NULL REFERENCES image_images(id) ON DELETE CASCADE, kind TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS image_refs_image ON image_refs (image_id);
+CREATE TABLE IF NOT EXISTS image_layer_uses (
+  user TEXT PRIMARY KEY, chain_id TEXT NOT NULL REFERENCES image_layers(chain_id)
+) STRICT;
+CREATE INDEX IF NOT EXISTS image_layer_uses_chain ON image_layer_uses (chain_id);
 `;
 
 /** Tables of the content store as well. A part counts once for each image. */
@@ -45,6 +49,15 @@ SELECT image_id AS imageId, chain_id AS part, size FROM image_stacks JOIN image_
 UNION SELECT image_id, 'blob ' || digest, size FROM image_manifests JOIN image_blobs USING (digest)
 UNION SELECT image_id, 'blob ' || digest, b.size FROM image_stacks JOIN image_layers USING (chain_id)
   JOIN image_layer_blobs USING (diff_id) JOIN image_blobs b USING (digest)`;
+
+const UNUSED = `
+WITH RECURSIVE used (chain_id) AS (
+  SELECT chain_id FROM image_layer_uses
+  UNION SELECT l.parent FROM used JOIN image_layers l USING (chain_id) WHERE l.parent <> ''
+)
+SELECT chain_id FROM image_layers l
+WHERE NOT EXISTS (SELECT 1 FROM image_stacks s WHERE s.chain_id = l.chain_id)
+  AND l.chain_id NOT IN (SELECT chain_id FROM used)`;
 
 /** The image store's part of the database. Every change that belongs together is made inside {@link ImageTables.change}. */
 export class ImageTables {
@@ -192,11 +205,24 @@ export class ImageTables {
     this.#run("DELETE FROM image_layers WHERE chain_id = ?", chainId);
   }
 
-  /** Layers that belong to no image. */
+  /** Keeps a layer, and those below it, for somebody who is no image; in the place of what that one has kept before. */
+  useLayer(user: string, chainId: string): void {
+    this.#run("INSERT OR REPLACE INTO image_layer_uses VALUES (?, ?)", user, chainId);
+  }
+
+  /** Ends {@link useLayer}. */
+  leaveLayer(user: string): void {
+    this.#run("DELETE FROM image_layer_uses WHERE user = ?", user);
+  }
+
+  /** Whether an image, a hidden one as well, has the layer. */
+  inImage(chainId: string): boolean {
+    return this.#all("SELECT 1 FROM image_stacks WHERE chain_id = ? LIMIT 1", chainId).length > 0;
+  }
+
+  /** Layers that belong to no image, and that nobody else uses. */
   unusedLayers(): string[] {
-    const sql =
-      "SELECT chain_id FROM image_layers l WHERE NOT EXISTS (SELECT 1 FROM image_stacks s WHERE s.chain_id = l.chain_id)";
-    return this.#all<{ chain_id: string }>(sql).map((row) => row.chain_id);
+    return this.#all<{ chain_id: string }>(UNUSED).map((row) => row.chain_id);
   }
 
   /** What every image, hidden ones included, has on disk: its unpacked layers, and the blobs that are kept for it. */

@@ -206,6 +206,28 @@ export class LayerStore {
     });
   }
 
+  /**
+   * Takes over a directory that holds a layer already, in the driver's own form, by a rename. The caller holds the layer. One that is known
+   * stays as it is.
+   *
+   * @param from on the data root's file system; nobody changes it any more.
+   */
+  adopt(
+    ids: Pick<LayerRecord, "chainId" | "diffId" | "parent">,
+    from: string,
+    { size }: { readonly size: number },
+  ): LayerRecord {
+    const known = this.known(ids.chainId);
+    if (known !== undefined) return known;
+    this.makeTmp();
+    const dir = `${this.tmp}/layer-${crypto.randomUUID()}`;
+    Deno.mkdirSync(dir, { mode: 0o711 });
+    // the umask, or a set-group-id data root, may have had its say
+    Deno.chmodSync(dir, 0o711);
+    Deno.renameSync(from, `${dir}/diff`);
+    return this.#publish(dir, ids, { size, skippedDevices: [], skippedXattrs: 0 });
+  }
+
   /** Runs `work` with a fresh directory (and `diff` in it), which is removed afterwards if it is still there. */
   async #inTemporary<T>(work: (dir: string) => Promise<T>): Promise<T> {
     this.makeTmp();
@@ -225,7 +247,7 @@ export class LayerStore {
   #publish(
     dir: string,
     ids: Pick<LayerRecord, "chainId" | "diffId" | "parent">,
-    result: UnpackResult,
+    result: Pick<UnpackResult, "size" | "skippedDevices" | "skippedXattrs">,
   ): LayerRecord {
     const notes = {
       ...(result.skippedDevices.length > 0 ? { skippedDevices: result.skippedDevices } : {}),
