@@ -1,0 +1,193 @@
+import { EngineError, messageOf } from "../../base/errors.ts";
+import { cgroupPathFor } from "../container_cgroup.ts";
+import type { Container } from "../container.ts";
+import { createContainer, sweepContainer } from "../create.ts";
+import { newContainerId } from "../names.ts";
+import { removeContainer } from "../remove.ts";
+import { type AttachConn, openAttach } from "../shim_client.ts";
+import { killAndWait } from "../signals.ts";
+import { startContainer } from "../start.ts";
+import type { HostConfig } from "../types.ts";
+import type { BuildContext, LayerStack } from "./build_context.ts";
+import { CGROUP_NOTE } from "./sweep.ts";
+
+/** Host name of every command of a build, as with BuildKit: it must not tell where an image was built. */
+const HOSTNAME = "buildkitsandbox";
+
+export interface RunRequest {
+  readonly below: LayerStack;
+  readonly architecture: string;
+  readonly args: readonly string[];
+  readonly env: readonly string[];
+  readonly user: string;
+  readonly cwd: string;
+  readonly hostConfig: HostConfig;
+  /** Called with the container's id before it starts. */
+  readonly onContainer: (id: string) => void;
+  readonly onOutput: (stream: 1 | 2, data: Uint8Array) => void;
+}
+
+/** A command has ended with something else than 0, or could not be started. */
+export class CommandFailure extends EngineError {
+  /** As in the Dockerfile: the words joined. */
+  readonly command: string;
+  /** What classic clients are told. */
+  readonly exitCode: number;
+
+  constructor(args: readonly string[], exitCode: number, reason?: string) {
+    const command = args.join(" ");
+    super(
+      "invalid",
+      `process ${JSON.stringify(command)} did not complete successfully: ${
+        reason ?? `exit code: ${exitCode}`
+      }`,
+    );
+    this.command = command;
+    this.exitCode = exitCode;
+  }
+
+  /** In the words of Docker's classic builder. */
+  get classicMessage(): string {
+    return `The command '${this.command}' returned a non-zero code: ${this.exitCode}`;
+  }
+}
+
+/**
+ * Runs a command in a container of its own and hands the container, which has ended well, to `take`; it is gone afterwards, whatever
+ * happens. Aborted, it is killed at once.
+ *
+ * @throws {CommandFailure}
+ */
+export async function runInContainer<T>(
+  ctx: BuildContext,
+  request: RunRequest,
+  signal: AbortSignal,
+  take: (containerId: string) => Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const reference = `build:${newContainerId()}`;
+  using _stack = ctx.images.add(reference, request.below, request.architecture);
+  const { Id: id } = await createContainer(ctx, {
+    name: undefined,
+    platform: undefined,
+    config: {
+      Image: reference,
+      Hostname: HOSTNAME,
+      Cmd: request.args,
+      Env: request.env,
+      User: request.user,
+      WorkingDir: request.cwd,
+    },
+    hostConfig: { Init: false, ...request.hostConfig, LogConfig: { Type: "none" } },
+    networkingConfig: undefined,
+  });
+  const container = ctx.containers.find(id);
+  try {
+    noteCgroup(ctx, container);
+    request.onContainer(id);
+    const exitCode = await runToEnd(ctx, container, request, signal);
+    signal.throwIfAborted();
+    if (exitCode !== 0) throw new CommandFailure(request.args, exitCode, oomReason(container));
+    return await take(id);
+  } finally {
+    await remove(ctx, container);
+  }
+}
+
+/** An engine that finds the directory without a row finds the cgroup by this. */
+function noteCgroup(ctx: BuildContext, { record }: Container): void {
+  const path = cgroupPathFor(ctx, record);
+  if (path !== "") Deno.writeTextFileSync(`${record.dir}/${CGROUP_NOTE}`, path);
+}
+
+function oomReason({ record: { state } }: Container): string | undefined {
+  return state.oomKilled ? `cannot allocate memory: exit code: ${state.exitCode}` : undefined;
+}
+
+async function runToEnd(
+  ctx: BuildContext,
+  container: Container,
+  { args, onOutput }: RunRequest,
+  signal: AbortSignal,
+): Promise<number> {
+  const drained = followOutput(container, onOutput);
+  const gone = container.nextExit();
+  let ended = false;
+  const kill = () => {
+    if (!ended) {
+      killAndWait(ctx, container).catch((error) => ctx.log.warn(messageOf(error), { id: container.id }));
+    }
+  };
+  try {
+    await startContainer(ctx, container);
+  } catch (error) {
+    const { exitCode } = container.record.state;
+    if (exitCode < 126 || exitCode > 127) throw error;
+    throw new CommandFailure(args, exitCode, messageOf(error));
+  }
+  signal.addEventListener("abort", kill);
+  try {
+    if (signal.aborted) kill();
+    const { StatusCode } = await gone;
+    ended = true;
+    await drained;
+    return StatusCode;
+  } finally {
+    signal.removeEventListener("abort", kill);
+  }
+}
+
+/** Hands on what the container writes, from its first byte. Settles when it has written the last one; never rejects. */
+async function followOutput(container: Container, onOutput: RunRequest["onOutput"]): Promise<void> {
+  const header = { stdin: false, stdout: true, stderr: true };
+  try {
+    using conn = await new Promise<AttachConn | undefined>((resolve, reject) => {
+      container.pendingAttach.add({
+        // the start goes on when the stream is open: nothing is lost
+        open: async (dir) => {
+          try {
+            resolve(await openAttach(dir, header));
+          } catch (error) {
+            reject(error);
+          }
+        },
+        cancel: () => resolve(undefined),
+      });
+    });
+    if (conn !== undefined) await readFrames(conn, onOutput);
+  } catch {
+    // the shim has died: the exit says so
+  }
+}
+
+/** Reads Docker's frames (a byte for the stream, three of nothing, four for the length) to their end. */
+async function readFrames(conn: AttachConn, take: (stream: 1 | 2, data: Uint8Array) => void): Promise<void> {
+  const buffer = new Uint8Array(64 * 1024);
+  const head = new Uint8Array(8);
+  let held = 0, left = 0;
+  for (let bytes = await conn.read(buffer); bytes !== undefined; bytes = await conn.read(buffer)) {
+    for (let at = 0; at < bytes.length;) {
+      if (left > 0) {
+        const step = Math.min(left, bytes.length - at);
+        take(head[0] === 2 ? 2 : 1, bytes.slice(at, at + step));
+        left -= step;
+        at += step;
+        continue;
+      }
+      head[held++] = bytes[at++] ?? 0;
+      if (held < head.length) continue;
+      held = 0;
+      left = new DataView(head.buffer).getUint32(4);
+    }
+  }
+}
+
+/** A container whose removal fails stays on disk until the next start of the engine. */
+async function remove(ctx: BuildContext, container: Container): Promise<void> {
+  try {
+    await removeContainer(ctx, container, { force: true, volumes: false });
+  } catch (error) {
+    ctx.log.warn("cannot remove the container of a build", { id: container.id, error: messageOf(error) });
+    await sweepContainer(ctx, container.id);
+  }
+}
