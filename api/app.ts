@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { type Engine } from "../engine/types.ts";
 import { archiveRoutes } from "./archive.ts";
+import { buildRoutes } from "./build.ts";
 import { commitRoutes } from "./commit.ts";
 import { containerRoutes } from "./containers.ts";
 import { type App, type AppEnv, type Log, type Services } from "./context.ts";
@@ -65,6 +66,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   resourceRoutes(app, services);
   archiveRoutes(app, services);
   commitRoutes(app, services);
+  buildRoutes(app, services);
   diskUsageRoutes(app, services);
   execRoutes(app, services);
   imageTransferRoutes(app, services);

@@ -25,7 +25,4 @@ export function diskUsageRoutes(app: App, { engine }: Services): void {
   app.post("/images/prune", async (c) => {
     return json(await engine.pruneImages(readQuery(c, filterQuery).filters, signalOf(c)));
   });
-
-  // `docker system prune` asks for all of them; there is none of these yet
-  app.post("/build/prune", () => json({ CachesDeleted: null, SpaceReclaimed: 0 }));
 }

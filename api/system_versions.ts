@@ -29,9 +29,12 @@ const withArtifacts = (registries: unknown): View => ({
 /** `GET /system/df` as a version of the API has it. */
 export function adaptDiskUsage(version: string, usage: View): View {
   const before = (other: string) => compareVersions(version, other) < 0;
-  const { Images: images, BuilderSize, ...rest } = usage;
+  const { Images: images, BuilderSize, BuildCache: cache, ...rest } = usage;
   return {
     ...rest,
+    ...(Array.isArray(cache)
+      ? { BuildCache: before("1.42") ? cache.map(({ Parents: _, ...record }: View) => record) : cache }
+      : {}),
     ...(Array.isArray(images)
       ? { Images: before("1.44") ? images : images.map(({ VirtualSize: _, ...image }: View) => image) }
       : {}),

@@ -1,5 +1,6 @@
 import { HOST_IMAGE } from "../image/host_image.ts";
 import type { ImageStore } from "../image/image_store.ts";
+import type { CacheRecord } from "./build/types.ts";
 import { usersOf } from "./container_volumes.ts";
 import type { EngineContext } from "./context.ts";
 import type { DiskUsageObject } from "./file_types.ts";
@@ -56,10 +57,6 @@ export async function diskUsage(
       })),
     );
   }
-  if (objects.has("build-cache")) {
-    view["BuildCache"] = [];
-    view["BuilderSize"] = 0;
-  }
   return view;
 }
 
@@ -69,4 +66,32 @@ function imageSize(images: ImageStore, id: string): number {
   } catch {
     return 0;
   }
+}
+
+/** The build cache's part of `GET /system/df`. `BuildCacheUsage` is, like `ImageUsage`, from version 1.52 of the API. */
+export function buildCacheUsage(records: readonly CacheRecord[]): Record<string, unknown> {
+  const sizeOf = (some: readonly CacheRecord[]) => some.reduce((sum, { size }) => sum + size, 0);
+  // what an image has too is counted there
+  const total = sizeOf(records.filter(({ shared }) => !shared));
+  return {
+    BuildCache: records.map((record) => ({
+      ID: record.id,
+      ...(record.parents.length === 0 ? {} : { Parents: record.parents }),
+      Type: record.type,
+      Description: record.description,
+      InUse: record.inUse,
+      Shared: record.shared,
+      Size: record.size,
+      CreatedAt: record.createdAt,
+      LastUsedAt: record.lastUsedAt ?? null,
+      UsageCount: record.usageCount,
+    })),
+    BuilderSize: total,
+    BuildCacheUsage: {
+      ActiveCount: records.filter(({ inUse }) => inUse).length,
+      TotalCount: records.length,
+      TotalSize: total,
+      Reclaimable: total - sizeOf(records.filter(({ inUse, shared }) => inUse && !shared)),
+    },
+  };
 }

@@ -7,6 +7,7 @@ import type { Container } from "./container.ts";
 import { selectContainers } from "./container_filters.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { createContainer } from "./create.ts";
+import { buildCacheUsage } from "./disk_usage.ts";
 import { createExec, inspectExec, resizeExec, startExec } from "./exec.ts";
 import { fileOperations } from "./file_operations.ts";
 import { imageOperations } from "./image_operations.ts";
@@ -51,6 +52,20 @@ export interface EngineDescription {
   /** What the start found wanting. */
   readonly warnings: readonly string[];
 }
+
+const unbuilt = () =>
+  new EngineError("not-implemented", "docker build is not available yet in this version of berth");
+const NO_BUILDER: Builder = {
+  build: () => Promise.reject(unbuilt()),
+  cacheRecords: () => [],
+  prune: () => Promise.resolve({ ids: [], space: 0 }),
+  newContextDirectory: () => {
+    throw unbuilt();
+  },
+  unpackContext: () => Promise.reject(unbuilt()),
+  readContextFile: () => Promise.reject(unbuilt()),
+  removeContextFile: () => Promise.reject(unbuilt()),
+};
 
 /** The domain behind the API: each method finds what it is about and hands over to the file of the operation. */
 export class BerthEngine implements Engine {
@@ -107,7 +122,10 @@ export class BerthEngine implements Engine {
     this.changes = files.changes;
     this.commit = files.commit;
     this.imageSave = files.imageSave;
-    this.diskUsage = files.diskUsage;
+    this.diskUsage = async (objects) => ({
+      ...await files.diskUsage(objects),
+      ...(objects.has("build-cache") ? buildCacheUsage((await this.builder()).cacheRecords()) : {}),
+    });
     this.pruneContainers = files.pruneContainers;
     this.pruneImages = files.pruneImages;
     const operations = imageOperations(ctx, images);
@@ -379,9 +397,7 @@ export class BerthEngine implements Engine {
   }
 
   builder(): Promise<Builder> {
-    return Promise.reject(
-      new EngineError("not-implemented", "docker build is not available yet in this version of berth"),
-    );
+    return Promise.resolve(NO_BUILDER);
   }
 
   version(): Promise<Record<string, unknown>> {

@@ -2,6 +2,7 @@
 import { API_VERSION, MIN_API_VERSION, VERSION } from "../../base/version.ts";
 import { compareVersions } from "../version.ts";
 import { errorBody } from "./answers/system.ts";
+import { BUILD_OPERATIONS } from "./build_operations.ts";
 import { CONTAINER_OPERATIONS } from "./container_operations.ts";
 import { IMAGE_OPERATIONS } from "./image_operations.ts";
 import { componentSchemas, type Json, parameterSchemas, referTo } from "./json_schemas.ts";
@@ -11,6 +12,7 @@ import { SYSTEM_OPERATIONS } from "./system_operations.ts";
 export const OPERATIONS: readonly Operation[] = [
   ...CONTAINER_OPERATIONS,
   ...IMAGE_OPERATIONS,
+  ...BUILD_OPERATIONS,
   ...SYSTEM_OPERATIONS,
 ];
 

@@ -11,7 +11,7 @@ import {
   volumeList,
   volumesPruned,
 } from "./answers/networks.ts";
-import { buildPruned, diskUsage, event, info, version } from "./answers/system.ts";
+import { diskUsage, event, info, version } from "./answers/system.ts";
 import { anything } from "./answers/values.ts";
 import type { Operation } from "./operation.ts";
 
@@ -199,15 +199,6 @@ export const SYSTEM_OPERATIONS: readonly Operation[] = [
     query: filterQuery,
     answer: volumesPruned,
     refusals: [400],
-  },
-  {
-    id: "BuildPrune",
-    method: "post",
-    path: "/build/prune",
-    summary: "Remove what builds have kept",
-    since: "1.31",
-    answer: buildPruned,
-    refusals: [],
   },
   {
     id: "PluginList",

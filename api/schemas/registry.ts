@@ -55,3 +55,27 @@ function userAndPassword(auth: string): [string, string] {
     throw invalid("invalid auth configuration: no base64");
   }
 }
+
+/** Credentials by the registry's host, "docker.io" for Docker Hub. */
+export type RegistryLogins = (host: string) => RegistryAuth | undefined;
+
+/** How clients name Docker Hub: by its first API's address. */
+const HUB = /^(?:https?:\/\/)?(?:(?:registry-1|index)\.)?docker\.io(?:\/.*)?$/;
+const hostOf = (server: string): string =>
+  HUB.test(server) ? "docker.io" : server.replace(/^https?:\/\//, "").replace(/\/.*$/, "");
+
+/** The X-Registry-Config header of builds: credentials for all registries, by their addresses. What is damaged counts as none, as in Docker. */
+export function registryConfig(header: string | undefined): RegistryLogins {
+  const logins = new Map<string, RegistryAuth>();
+  try {
+    const standard = (header ?? "").trim().replaceAll("-", "+").replaceAll("_", "/").replace(/=+$/, "");
+    const value: unknown = JSON.parse(new TextDecoder().decode(Uint8Array.fromBase64(standard)));
+    for (const [server, config] of Object.entries(value ?? {})) {
+      const auth = authOf(decode(authConfig, config, "registry.AuthConfig"));
+      if (auth !== undefined) logins.set(hostOf(server), auth);
+    }
+  } catch {
+    // as if nobody were logged in
+  }
+  return (host) => logins.get(hostOf(host));
+}

@@ -18,6 +18,18 @@ interface Usage {
   readonly Images?: ImageSummary[] | null;
   readonly Containers?: ContainerSummary[] | null;
   readonly Volumes?: VolumeSummary[] | null;
+  readonly BuildCache?: CacheRecord[] | null;
+}
+
+interface CacheRecord {
+  readonly ID: string;
+  readonly Type?: string;
+  readonly Size: number;
+  readonly CreatedAt: string;
+  readonly LastUsedAt?: string | null;
+  readonly UsageCount?: number;
+  readonly InUse?: boolean;
+  readonly Shared?: boolean;
 }
 
 interface Line {
@@ -74,11 +86,13 @@ export const command = defineCommand({
 
 const isActive = ({ State }: ContainerSummary) => /running|paused|restarting/.test(State ?? "");
 
-function summary({ LayersSize = 0, Images, Containers, Volumes, ImageUsage }: Usage): Line[] {
+function summary({ LayersSize = 0, Images, Containers, Volumes, BuildCache, ImageUsage }: Usage): Line[] {
   const images = Images ?? [], containers = Containers ?? [];
   const used = images.filter((image) => (image.Containers ?? 0) > 0);
   const usedBytes = used.reduce((sum, image) => sum + image.Size - (image.SharedSize ?? 0), 0);
-  const volumes = Volumes ?? [];
+  const volumes = Volumes ?? [], cache = BuildCache ?? [];
+  const cacheBytes = (list: readonly CacheRecord[]) =>
+    list.reduce((sum, { Size, Shared }) => sum + (Shared ? 0 : Size), 0);
   const links = ({ UsageData }: VolumeSummary) => UsageData?.RefCount ?? 0;
   const bytes = (list: readonly VolumeSummary[]) =>
     list.reduce((sum, { UsageData }) => sum + Math.max(0, UsageData?.Size ?? 0), 0);
@@ -105,7 +119,13 @@ function summary({ LayersSize = 0, Images, Containers, Volumes, ImageUsage }: Us
       size: bytes(volumes),
       reclaimable: bytes(volumes.filter((volume) => links(volume) === 0)),
     },
-    { type: "Build Cache", total: 0, active: 0, size: 0, reclaimable: 0 },
+    {
+      type: "Build Cache",
+      total: cache.length,
+      active: cache.filter(({ InUse }) => InUse).length,
+      size: cacheBytes(cache),
+      reclaimable: cacheBytes(cache.filter(({ InUse }) => !InUse)),
+    },
   ];
 }
 
@@ -115,8 +135,9 @@ function reclaimable(line: Line): string {
 }
 
 /** docker's four tables. */
-function details({ Images, Containers, Volumes }: Usage): string {
+function details({ Images, Containers, Volumes, BuildCache }: Usage): string {
   const ago = (created: number) => `${humanDuration(Date.now() / 1000 - created)} ago`;
+  const cache = BuildCache ?? [];
   const images = (Images ?? []).map((image) => {
     const { repository, tag } = splitReference(image.RepoTags?.[0] ?? "<none>:<none>");
     const shared = image.SharedSize ?? 0;
@@ -161,7 +182,21 @@ function details({ Images, Containers, Volumes }: Usage): string {
         volumeSize(UsageData?.Size ?? -1),
       ]),
     ]),
-    "Build cache usage: 0B\n",
-    table([["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"]]),
+    `Build cache usage: ${
+      humanSize(cache.reduce((sum, { Size, Shared }) => sum + (Shared ? 0 : Size), 0))
+    }\n`,
+    table([
+      ["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"],
+      ...cache.map((record) => [
+        // docker marks what a build has in its hands
+        `${record.ID.slice(0, 12)}${record.InUse ? "*" : ""}`,
+        record.Type ?? "",
+        humanSizeShort(record.Size),
+        ago(Date.parse(record.CreatedAt) / 1000),
+        record.LastUsedAt ? ago(Date.parse(record.LastUsedAt) / 1000) : "",
+        String(record.UsageCount ?? 0),
+        String(record.Shared ?? false),
+      ]),
+    ]),
   ].join("\n");
 }

@@ -122,7 +122,6 @@ describe("system", () => {
   test("what is not served says so", async () => {
     for (
       const [method, path] of [
-        ["POST", "/build"],
         ["POST", "/containers/x/checkpoints"],
       ] as const
     ) {

@@ -135,8 +135,25 @@ export const diskUsage = z.object({
   Images: maybe(slice(imageSummary)),
   Containers: maybe(slice(containerSummary)),
   Volumes: maybe(slice(volume)),
-  BuildCache: maybe(slice(z.unknown())),
+  BuildCache: maybe(slice(z.object({
+    ID: text,
+    Parents: maybe(texts),
+    Type: text,
+    Description: text,
+    InUse: bool,
+    Shared: bool,
+    Size: integer,
+    CreatedAt: dateTime,
+    LastUsedAt: z.nullable(dateTime),
+    UsageCount: integer,
+  }))),
   BuilderSize: maybe(integer),
+  BuildCacheUsage: maybe(z.object({
+    ActiveCount: integer,
+    TotalCount: integer,
+    TotalSize: integer,
+    Reclaimable: integer,
+  })),
 });
 
 export const buildPruned = z.object({ CachesDeleted: texts, SpaceReclaimed: integer });

@@ -1,0 +1,163 @@
+/** Docker's classic build API: contexts as tar archives, progress as lines of JSON; and what became of builds. */
+import { statfs } from "node:fs/promises";
+import { EngineError, invalid, messageOf } from "../base/errors.ts";
+import type { BuildRequest } from "../engine/build/types.ts";
+import type { Engine } from "../engine/types.ts";
+import { receiveContext } from "./build_context.ts";
+import { ClassicStream, type Send } from "./build_stream.ts";
+import {
+  type App,
+  type AppContext,
+  atLeast,
+  rawBody,
+  readQuery,
+  type Services,
+  signalOf,
+} from "./context.ts";
+import { messageStream } from "./messages.ts";
+import { bare, json } from "./reply.ts";
+import { buildCancelQuery, type BuildOptions, buildOptions, buildPruneQuery } from "./schemas/build.ts";
+import { registryConfig, type RegistryLogins } from "./schemas/registry.ts";
+
+export function buildRoutes(app: App, { engine, log }: Services): void {
+  /** Builds under way that their clients gave a name. */
+  const running = new Map<string, AbortController>();
+
+  app.post("/build", async (c) => {
+    const options = buildOptions(c);
+    if (options.version === "2") {
+      throw new EngineError(
+        "not-implemented",
+        "builds by BuildKit's protocol are not available yet in this version of berth: set DOCKER_BUILDKIT=0",
+      );
+    }
+    const logins = registryConfig(c.req.header("x-registry-config"));
+    const controller = new AbortController();
+    const signal = AbortSignal.any([signalOf(c), controller.signal]);
+    const { buildId } = options;
+    if (buildId !== undefined) running.set(buildId, controller);
+    const body = rawBody(c);
+    const aux = atLeast(c, "1.30");
+    return await messageStream(async (send) => {
+      try {
+        await classicBuild(engine, options, body, logins, aux, signal, send);
+      } catch (error) {
+        if (!signal.aborted) log("build failed", messageOf(error));
+        throw error;
+      } finally {
+        if (buildId !== undefined && running.get(buildId) === controller) running.delete(buildId);
+      }
+    }, signalOf(c));
+  });
+
+  app.post("/build/cancel", (c) => {
+    const { id } = readQuery(c, buildCancelQuery);
+    if (id === undefined) throw invalid("build ID not provided");
+    running.get(id)?.abort();
+    return bare(200);
+  });
+
+  app.post("/build/prune", async (c) => json(await prune(c, engine)));
+}
+
+/** One build by the classic protocol. What fails before the first line is the caller's to answer. */
+async function classicBuild(
+  engine: Engine,
+  options: BuildOptions,
+  body: ReadableStream<Uint8Array>,
+  logins: RegistryLogins,
+  aux: boolean,
+  signal: AbortSignal,
+  send: Send,
+): Promise<void> {
+  const builder = await engine.builder();
+  // `q` keeps what is said to the end, for those who want to know why it failed
+  const kept: Record<string, unknown>[] = [];
+  const say: Send = options.quiet ? (message) => void kept.push(message) : send;
+  using context = await receiveContext(builder, body, options, signal);
+  const stream = new ClassicStream(say);
+  try {
+    const result = await builder.build(
+      requestOf(options, context, logins),
+      signal,
+      (event) => stream.take(event),
+    );
+    try {
+      stream.end();
+      const { imageId } = result;
+      if (imageId !== undefined) {
+        if (aux) say({ aux: { ID: imageId } });
+        say({ stream: `Successfully built ${imageId.replace(/^sha256:/, "").slice(0, 12)}\n` });
+      }
+      for (const tag of options.tags) say({ stream: `Successfully tagged ${tag}\n` });
+      if (options.quiet) send({ stream: `${imageId ?? ""}\n` });
+    } finally {
+      result.release();
+    }
+  } catch (error) {
+    stream.end();
+    for (const message of kept) send(message);
+    throw error;
+  }
+}
+
+function requestOf(
+  options: BuildOptions,
+  { dockerfile, context }: Pick<BuildRequest, "dockerfile" | "context">,
+  logins: RegistryLogins,
+): BuildRequest {
+  const epoch = options.buildArgs["SOURCE_DATE_EPOCH"];
+  return {
+    dockerfile,
+    context,
+    namedContexts: {},
+    target: options.target,
+    buildArgs: options.buildArgs,
+    labels: options.labels,
+    tags: options.tags,
+    platform: options.platform,
+    noCache: options.noCache,
+    noCacheStages: [],
+    cacheFrom: options.cacheFrom,
+    pull: options.pull,
+    squash: options.squash,
+    networkMode: options.networkMode,
+    extraHosts: options.extraHosts,
+    shmSize: options.shmSize,
+    ulimits: options.ulimits,
+    resources: options.resources,
+    sourceDateEpoch: epoch !== undefined && /^\d{1,12}$/.test(epoch) ? Number(epoch) : undefined,
+    output: "image",
+    client: {
+      secret: () => Promise.resolve(undefined),
+      sshSocket: () => Promise.resolve(undefined),
+      registryAuth: (host) => Promise.resolve(logins(host)),
+    },
+  };
+}
+
+async function prune(c: AppContext, engine: Engine): Promise<Record<string, unknown>> {
+  const query = readQuery(c, buildPruneQuery);
+  const modern = atLeast(c, "1.48");
+  const builder = await engine.builder();
+  const kept = modern ? [query["reserved-space"], query["max-used-space"]] : [];
+  const keepStorage = Math.max(query["keep-storage"], ...kept);
+  const missing = modern && query["min-free-space"] > 0
+    ? await missingSpace(engine, query["min-free-space"])
+    : undefined;
+  if (missing === 0) return { CachesDeleted: null, SpaceReclaimed: 0 };
+  const used = builder.cacheRecords().reduce((sum, { size, shared }) => sum + (shared ? 0 : size), 0);
+  const { ids, space } = await builder.prune({
+    all: query.all,
+    keepStorage: missing === undefined ? keepStorage : Math.max(keepStorage, used - missing),
+    filters: Object.fromEntries(query.filters),
+  }, signalOf(c));
+  return { CachesDeleted: ids.length === 0 ? null : ids, SpaceReclaimed: space };
+}
+
+/** Bytes that the disk of the data root has too little for `wanted` to be free. */
+async function missingSpace(engine: Engine, wanted: number): Promise<number> {
+  const { DockerRootDir } = await engine.info();
+  const { bavail, bsize } = await statfs(String(DockerRootDir));
+  return Math.max(0, wanted - bavail * bsize);
+}

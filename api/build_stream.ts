@@ -1,0 +1,158 @@
+/** What a build tells, in the lines of Docker's classic builder (moby: builder/dockerfile), which its clients take apart. */
+import type { BuildEvent, BuildVertex } from "../engine/build/types.ts";
+import { jsonMessage } from "../engine/image_transfer.ts";
+
+type Message = Record<string, unknown>;
+export type Send = (message: Message) => void;
+
+const SHORT_ID = 12;
+const shortId = (id: string): string => id.replace(/^sha256:/, "").slice(0, SHORT_ID);
+
+interface Step {
+  readonly vertex: BuildVertex;
+  /** What it has said, as long as an earlier step has the word. */
+  readonly waiting: Message[];
+  readonly decoders: Map<number, TextDecoder>;
+  begun: boolean;
+  done: boolean;
+  container: string | undefined;
+}
+
+/**
+ * Steps in the order of the Dockerfile, one after the other, though they may run at the same time: what a later one says waits until the
+ * earlier ones are through.
+ */
+export class ClassicStream {
+  readonly #send: Send;
+  readonly #steps: Step[] = [];
+  readonly #byVertex = new Map<number, Step>();
+  /** Index of the step that has the word. */
+  #current = 0;
+  /** The newest result of all. */
+  #error: string | undefined;
+
+  constructor(send: Send) {
+    this.#send = send;
+  }
+
+  /** Why a step failed, as the step itself said; undefined: none did. */
+  get error(): string | undefined {
+    return this.#error;
+  }
+
+  take(event: BuildEvent): void {
+    switch (event.kind) {
+      case "plan":
+        for (const vertex of event.vertices) this.#add(vertex);
+        break;
+      case "vertex":
+        this.#add(event.vertex);
+        break;
+      case "warning":
+        // the classic builder has no checks
+        return;
+      default:
+        this.#tell(event);
+    }
+    this.#flush();
+  }
+
+  /** Lets every step that has begun say the rest. */
+  end(): void {
+    for (const { waiting } of this.#steps.slice(this.#current)) {
+      for (const message of waiting.splice(0)) this.#send(message);
+    }
+  }
+
+  #add(vertex: BuildVertex): void {
+    if (vertex.instruction === undefined || this.#byVertex.has(vertex.id)) return;
+    const step = {
+      vertex,
+      waiting: [],
+      decoders: new Map(),
+      begun: false,
+      done: false,
+      container: undefined,
+    };
+    this.#byVertex.set(vertex.id, step);
+    const later = this.#steps.findIndex((other) => other.vertex.id > vertex.id);
+    // one that comes late never stands before what was shown
+    if (later < 0) this.#steps.push(step);
+    else this.#steps.splice(Math.max(later, this.#current), 0, step);
+  }
+
+  #tell(event: Exclude<BuildEvent, { kind: "plan" | "vertex" | "warning" }>): void {
+    const step = this.#byVertex.get(event.id);
+    if (step === undefined) {
+      if (event.kind === "status") this.#send(statusMessage(event));
+      if (event.kind === "done") this.#error ??= event.error;
+      return;
+    }
+    this.#begin(step);
+    const say = (text: string) => void step.waiting.push({ stream: text });
+    switch (event.kind) {
+      case "container":
+        step.container = event.container;
+        say(` ---> Running in ${shortId(event.container)}\n`);
+        break;
+      case "log":
+        say(logText(step, event));
+        break;
+      case "status":
+        step.waiting.push(statusMessage(event));
+        break;
+      case "done": {
+        step.done = true;
+        this.#error ??= event.error;
+        if (event.error !== undefined) break;
+        const isFrom = /^from\s/i.test(step.vertex.instruction ?? "");
+        if (event.cached && !isFrom) say(" ---> Using cache\n");
+        if (step.container !== undefined) {
+          say(` ---> Removed intermediate container ${shortId(step.container)}\n`);
+        }
+        if (event.result !== undefined || isFrom) say(` ---> ${shortId(event.result ?? "")}\n`);
+        break;
+      }
+    }
+  }
+
+  #begin(step: Step): void {
+    if (step.begun) return;
+    step.begun = true;
+    const place = this.#steps.indexOf(step) + 1;
+    step.waiting.unshift({ stream: `Step ${place}/${this.#steps.length} : ${step.vertex.instruction}\n` });
+  }
+
+  #flush(): void {
+    for (;;) {
+      const step = this.#steps[this.#current];
+      if (step === undefined) return;
+      for (const message of step.waiting.splice(0)) this.#send(message);
+      if (!step.done) return;
+      this.#current++;
+    }
+  }
+}
+
+/** Standard error is red, as the classic builder has it. */
+function logText(step: Step, { stream, data }: Extract<BuildEvent, { kind: "log" }>): string {
+  let decoder = step.decoders.get(stream);
+  if (decoder === undefined) step.decoders.set(stream, decoder = new TextDecoder());
+  const text = decoder.decode(data, { stream: true });
+  return stream === 2 ? `\x1b[91m${text}\x1b[0m` : text;
+}
+
+/** A layer that is being pulled is named by its digest; everything else by what it is called. */
+function statusMessage(
+  { name, current, total, done }: Extract<BuildEvent, { kind: "status" }>,
+): Message {
+  const layer = /sha256:([0-9a-f]{12})/.exec(name)?.[1];
+  if (layer === undefined) return jsonMessage({ status: name, progress: { current, total } });
+  const extracting = name.startsWith("extracting");
+  const status = extracting
+    ? done ? "Pull complete" : "Extracting"
+    : done
+    ? "Download complete"
+    : "Downloading";
+  return jsonMessage({ id: layer, status, progress: done ? { current: 0, total: 0 } : { current, total } });
+}

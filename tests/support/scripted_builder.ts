@@ -1,0 +1,59 @@
+/** A builder that does as a test says, for what happens between clients and the solver. */
+import type { Builder, BuildEvent, BuildRequest, BuildResult } from "../../engine/build/types.ts";
+import { EngineError } from "../../base/errors.ts";
+
+export interface ScriptedBuilder extends Builder {
+  readonly requests: BuildRequest[];
+  /** Contexts that were made and not disposed of. */
+  readonly contexts: Set<string>;
+}
+
+type Script = (
+  request: BuildRequest,
+  signal: AbortSignal,
+  emit: (event: BuildEvent) => void,
+) => Promise<Partial<BuildResult>>;
+
+/** @param files of any context, by path. */
+export function scriptedBuilder(
+  script: Script,
+  files: Readonly<Record<string, string>> = {},
+): ScriptedBuilder {
+  const requests: BuildRequest[] = [];
+  const contexts = new Set<string>();
+  const present = new Map(Object.entries(files));
+  return {
+    requests,
+    contexts,
+    async build(request, signal, emit) {
+      requests.push(request);
+      const result = await script(request, signal, emit);
+      return {
+        imageId: `sha256:${"f".repeat(64)}`,
+        config: { architecture: "amd64", os: "linux", rootfs: { type: "layers", diff_ids: [] } },
+        chainIds: [],
+        files: undefined,
+        release() {},
+        ...result,
+      };
+    },
+    cacheRecords: () => [],
+    prune: () => Promise.resolve({ ids: [], space: 0 }),
+    newContextDirectory() {
+      const path = `/contexts/${contexts.size}`;
+      contexts.add(path);
+      return { path, dispose: () => void contexts.delete(path) };
+    },
+    async unpackContext(_directory, archive) {
+      for await (const _ of archive);
+    },
+    readContextFile: (_directory, path) => Promise.resolve(present.get(path)),
+    removeContextFile(_directory, path) {
+      present.delete(path);
+      return Promise.resolve();
+    },
+  };
+}
+
+/** What a failing step throws. */
+export const failure = (message: string): EngineError => new EngineError("invalid", message);
