@@ -66,6 +66,8 @@ export interface BuildVertex {
   /** The Dockerfile's instruction alone, as classic progress shows it ("RUN make"); undefined: internal. */
   readonly instruction: string | undefined;
   readonly stage: string | undefined;
+  /** It changes the configuration alone: classic progress shows it, BuildKit's does not. */
+  readonly configOnly?: true;
   /** Ids of vertices that it waits for. */
   readonly inputs: readonly number[];
 }
