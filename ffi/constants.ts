@@ -320,6 +320,7 @@ export const FS_IOC_SETFLAGS = 0x40086602;
 export const FS_TOPDIR_FL = 0x0002_0000;
 
 // --- unistd.h
+export const SEEK_SET = 0;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 

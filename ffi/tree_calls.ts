@@ -11,6 +11,7 @@ import {
   O_RDONLY,
   SEEK_DATA,
   SEEK_HOLE,
+  SEEK_SET,
 } from "./constants.ts";
 import { ERRNO, SysError } from "./errno.ts";
 import { LAYOUT, SIZEOF } from "./layout.ts";
@@ -44,6 +45,8 @@ export interface TreeCalls {
   seekData(fd: number, offset: number): number | undefined;
   /** First hole at or after `offset`; the end of the file counts as one. */
   seekHole(fd: number, offset: number): number;
+  /** The next byte to be read or written is the one at `offset`. */
+  seekTo(fd: number, offset: number): void;
 }
 
 function seek(fd: number, offset: number, whence: number): number {
@@ -93,5 +96,9 @@ export const treeCalls: TreeCalls = {
     const result = seek(fd, offset, SEEK_HOLE);
     if (result < 0) throw new SysError("lseek", -result);
     return result;
+  },
+  seekTo(fd, offset) {
+    const result = seek(fd, offset, SEEK_SET);
+    if (result < 0) throw new SysError("lseek", -result);
   },
 };

@@ -67,19 +67,19 @@ function copyPart(
       can.range = false;
     }
   }
-  if (at < end) copyByHand(from, to, at, end);
+  if (at < end) copyByHand(sys, from, to, at, end);
 }
 
-function copyByHand(from: number, to: number, start: number, end: number): void {
-  using source = Deno.openSync(`/proc/self/fd/${from}`);
-  using target = Deno.openSync(`/proc/self/fd/${to}`, { write: true });
-  source.seekSync(start, Deno.SeekMode.Start);
-  target.seekSync(start, Deno.SeekMode.Start);
-  const buffer = new Uint8Array(Math.min(BUFFER, end - start));
+let spare: Uint8Array<ArrayBuffer> | undefined;
+
+function copyByHand(sys: Syscalls & TreeCalls, from: number, to: number, start: number, end: number): void {
+  sys.seekTo(from, start);
+  sys.seekTo(to, start);
+  const buffer = spare ??= new Uint8Array(BUFFER);
   for (let left = end - start; left > 0;) {
-    const read = source.readSync(buffer.subarray(0, Math.min(buffer.length, left)));
-    if (read === null) return;
-    for (let at = 0; at < read;) at += target.writeSync(buffer.subarray(at, read));
+    const read = sys.read(from, left < BUFFER ? buffer.subarray(0, left) : buffer);
+    if (read <= 0) return;
+    for (let at = 0; at < read;) at += sys.write(to, buffer.subarray(at, read));
     left -= read;
   }
 }

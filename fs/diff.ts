@@ -5,7 +5,7 @@
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, S_IFCHR, S_IFMT } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Stat, Syscalls } from "../ffi/syscalls.ts";
-import { isContentXattr } from "./tree_tar.ts";
+import { isContentXattr } from "./content_xattrs.ts";
 import { OPAQUE_MARKER, WHITEOUT_META_PREFIX, WHITEOUT_PREFIX } from "./whiteouts.ts";
 
 /** Docker's kinds of a change, and one more for a file that was copied up but is as it was. */

@@ -1,4 +1,5 @@
 import type { OverlaySpec, RootfsSpec } from "../runtime/spec.ts";
+import type { BuildOrder, BuildResults } from "./build_job.ts";
 import type { DiffEntry, DiffSource } from "./diff.ts";
 
 /** A mount that belongs into the view of a container that does not run. */
@@ -89,7 +90,8 @@ export type TreeOrder =
     readonly op: "seal";
     readonly source: Extract<DiffSource, { kind: "union" }>;
     readonly latest: number | undefined;
-  };
+  }
+  | BuildOrder;
 
 export interface LayerFile {
   /** `sha256:…` of the archive. */
@@ -104,7 +106,7 @@ export interface LayerFile {
 export type Change = Pick<DiffEntry, "path" | "kind">;
 
 /** What an order answers in the end. */
-export interface TreeResults {
+export interface TreeResults extends BuildResults {
   readonly stat: PathStat;
   readonly archive: null;
   readonly export: null;

@@ -1,8 +1,8 @@
 import { O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, S_IFMT } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Stat, Syscalls } from "../ffi/syscalls.ts";
+import { ContentXattrs } from "./content_xattrs.ts";
 import { TAR_END, type TarEntryType, tarHeader, tarPadding } from "./tar/mod.ts";
-import { isDriverXattr } from "./whiteouts.ts";
 
 const CHUNK = 1024 * 1024;
 
@@ -38,8 +38,7 @@ export class TreeTar {
   #used = 0;
   /** Name in the archive of files that have several names in the tree. */
   readonly #links = new Map<string, string>();
-  /** File systems that have no extended attributes. */
-  readonly #bare = new Set<bigint>();
+  readonly #xattrs: ContentXattrs;
   /** Bytes of the files. */
   size = 0;
   entries = 0;
@@ -54,6 +53,7 @@ export class TreeTar {
     options: { reuse?: boolean } = {},
   ) {
     this.#sys = sys;
+    this.#xattrs = new ContentXattrs(sys);
     this.#flush = flush;
     this.#reuse = options.reuse ?? false;
   }
@@ -112,7 +112,7 @@ export class TreeTar {
       }
       this.#links.set(key, name);
     }
-    const xattrs = this.#xattrs(path, stat);
+    const xattrs = this.#xattrs.of(path, stat);
     if (type === "file") {
       this.#file({ ...common, xattrs }, path, stat.size);
       return;
@@ -154,26 +154,6 @@ export class TreeTar {
     }
   }
 
-  /** What belongs to the file itself: not labels of security modules, nor what a union file system notes down. */
-  #xattrs(path: string, stat: Stat): ReadonlyMap<string, Uint8Array> {
-    const found = new Map<string, Uint8Array>();
-    // user.* attributes exist on files and directories only, capabilities on files
-    const type = stat.mode & S_IFMT;
-    if (this.#bare.has(stat.dev) || (type !== 0o100000 && type !== 0o040000)) return found;
-    try {
-      for (const name of this.#sys.llistxattr(path).sort()) {
-        if (!isContentXattr(name)) continue;
-        const value = this.#sys.lgetxattr(path, name);
-        if (value !== undefined) found.set(name, value);
-      }
-    } catch (error) {
-      if (!(error instanceof SysError)) throw error;
-      if (error.is("EOPNOTSUPP")) this.#bare.add(stat.dev);
-      else throw error;
-    }
-    return found;
-  }
-
   #put(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length;) {
       if (this.#used === CHUNK) this.#send();
@@ -196,11 +176,6 @@ export class TreeTar {
     this.#put(TAR_END);
     this.#send();
   }
-}
-
-/** Extended attributes that an archive carries. */
-export function isContentXattr(name: string): boolean {
-  return name === "security.capability" || (name.startsWith("user.") && !isDriverXattr(name));
 }
 
 /** Major and minor number, as makedev(3) of glibc joins them. */

@@ -1,5 +1,6 @@
 import { EngineError } from "../base/errors.ts";
 import { workerUrl } from "../base/self.ts";
+import type { BuildOrder } from "./build_job.ts";
 import {
   CREDIT,
   type FromTreeWorker,
@@ -98,7 +99,7 @@ export class TreeThreads implements Disposable {
    *
    * @throws {EngineError} not-found, invalid or system.
    */
-  async run<O extends "stat" | "changes" | "layer" | "seal" | "mount">(
+  async run<O extends "stat" | "changes" | "layer" | "seal" | "mount" | BuildOrder["op"]>(
     order: Extract<TreeOrder, { op: O }>,
     signal?: AbortSignal,
   ): Promise<TreeResults[O]> {

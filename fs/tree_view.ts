@@ -18,7 +18,14 @@ import { attachTree } from "../runtime/init_mounts.ts";
 import { mountOverlay, openOverlay, type OverlayLayers } from "../runtime/init_overlay.ts";
 import { fdPath, findInRoot, isDirectory, makeInRoot } from "../runtime/rootfs_path.ts";
 import { isAlive } from "../base/process_identity.ts";
+import type { SourceTree } from "./build_job.ts";
 import type { ViewMount, ViewSpec } from "./tree_job.ts";
+
+/** A tree of a build, and the descriptor of its root once it is open. */
+export interface OpenSource {
+  readonly tree: SourceTree;
+  fd: number;
+}
 
 /**
  * Makes a container's files the calling thread's root directory, in a mount namespace that only this thread has: whatever
@@ -38,12 +45,17 @@ export class TreeView {
     this.#descriptors = sys.open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }
 
-  /** Root and working directory become the container's root. Answers a descriptor of it, which {@link leave} closes. */
-  enter(spec: ViewSpec): number {
+  /**
+   * Root and working directory become the container's root. Answers a descriptor of it, for the caller to close; {@link leave}
+   * takes the thread back.
+   *
+   * @param sources trees to be read beside it, opened before; see {@link open}.
+   */
+  enter(spec: ViewSpec, sources: readonly OpenSource[] = []): number {
     const trees = spec.kind === "process" ? this.#takeOver(spec) : [];
     try {
-      this.#sys.unshare(CLONE_NEWNS);
-      this.#sys.mount(null, "/", null, MS_REC | MS_PRIVATE, null);
+      this.#unshare();
+      for (const source of sources) source.fd = this.#openSource(source.tree);
       if (spec.kind === "process") this.#attach(spec.at, trees);
       else this.#assemble(spec);
       this.#sys.chdir(spec.at);
@@ -53,6 +65,25 @@ export class TreeView {
     } finally {
       for (const { fd } of trees) this.#sys.close(fd);
     }
+  }
+
+  /** Opens a tree where the thread is: {@link leave} is to be called afterwards. Answers a descriptor of its root. */
+  open(tree: SourceTree): number {
+    if (tree.kind === "rootfs") this.#unshare();
+    return this.#openSource(tree);
+  }
+
+  #unshare(): void {
+    this.#sys.unshare(CLONE_NEWNS);
+    this.#sys.mount(null, "/", null, MS_REC | MS_PRIVATE, null);
+  }
+
+  #openSource(tree: SourceTree): number {
+    const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    if (tree.kind === "directory") return this.#sys.open(tree.path, flags);
+    if (tree.rootfs.kind === "directory") return this.#sys.open(tree.rootfs.path, flags);
+    mountOverlay(this.#sys, openOverlay(this.#sys, tree.rootfs.overlay), tree.at, 0);
+    return this.#sys.open(tree.at, flags);
   }
 
   /** Back to where the thread came from; the view is gone with its namespace. */

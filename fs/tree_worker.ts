@@ -4,11 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import { EngineError, messageOf } from "../base/errors.ts";
-import { O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, S_IFMT } from "../ffi/constants.ts";
+import { O_CLOEXEC, O_CREAT, O_EXCL, O_WRONLY, S_IFMT } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { mountOverlay, openOverlay } from "../runtime/init_overlay.ts";
 import { lookupUser } from "../runtime/init_user.ts";
+import { isBuildOrder, readText, runBuildOrder } from "./build_orders.ts";
 import { changesOf, diffEntries } from "./diff.ts";
 import { writeLayer } from "./layer_tar.ts";
 import { LayerWriter } from "./layer_writer.ts";
@@ -24,6 +25,7 @@ import {
   type ToTreeWorker,
   type TreeFault,
   type TreeOrder,
+  type ViewSpec,
 } from "./tree_job.ts";
 import { absolutePath, baseName, findPath, openTarget, pathStat } from "./tree_path.ts";
 import { TreeTar } from "./tree_tar.ts";
@@ -41,7 +43,8 @@ const scope = self as unknown as {
 const send = (message: FromTreeWorker) => scope.postMessage(message);
 
 let view: TreeView | undefined;
-const enter = (spec: Parameters<TreeView["enter"]>[0]): number => (view ??= new TreeView(kernel)).enter(spec);
+const theView = (): TreeView => view ??= new TreeView(kernel);
+const enter = (spec: ViewSpec): number => theView().enter(spec);
 
 /** Hands chunks to the engine, no more than it has given leave for. */
 function outlet(flow: Int32Array<SharedArrayBuffer>): (chunk: Uint8Array<ArrayBuffer>) => void {
@@ -58,7 +61,7 @@ function outlet(flow: Int32Array<SharedArrayBuffer>): (chunk: Uint8Array<ArrayBu
 }
 
 /** Runs `work` with the container's root as this thread's own. */
-function inside<T>(spec: Parameters<TreeView["enter"]>[0], work: (root: number) => T): T {
+function inside<T>(spec: ViewSpec, work: (root: number) => T): T {
   let root = -1;
   try {
     root = enter(spec);
@@ -117,6 +120,11 @@ function layer(order: Extract<TreeOrder, { op: "layer" }>, flow: Int32Array<Shar
 }
 
 function run(order: TreeOrder, flow: Int32Array<SharedArrayBuffer>): Parameters<typeof done>[0] {
+  if (isBuildOrder(order)) {
+    return runBuildOrder(kernel, theView(), order, () => {
+      if (Atomics.load(flow, GIVE_UP) !== 0) throw new Aborted("aborted");
+    });
+  }
   switch (order.op) {
     case "stat":
       return inside(order.view, (root) => {
@@ -220,36 +228,15 @@ function checkWritable(path: string, { volumes, readOnlyRoot }: ExtractOptions):
 }
 
 function ownerIn(spec: string): { uid: number; gid: number } {
-  return lookupUser(spec, [], readText("/etc/passwd"), readText("/etc/group"));
-}
-
-function readText(path: string): string {
-  let fd: number;
-  try {
-    fd = kernel.open(path, O_RDONLY | O_CLOEXEC);
-  } catch {
-    return "";
-  }
-  try {
-    const parts: Uint8Array<ArrayBuffer>[] = [];
-    for (;;) {
-      const buffer = new Uint8Array(64 * 1024);
-      const read = kernel.read(fd, buffer);
-      if (read <= 0) break;
-      parts.push(buffer.subarray(0, read));
-    }
-    const decoder = new TextDecoder();
-    return parts.map((part) => decoder.decode(part, { stream: true })).join("") + decoder.decode();
-  } finally {
-    kernel.close(fd);
-  }
+  return lookupUser(spec, [], readText(kernel, "/etc/passwd"), readText(kernel, "/etc/group"));
 }
 
 function faultOf(error: unknown): TreeFault {
   const message = messageOf(error);
   if (error instanceof Aborted) return { message, errorKind: "aborted" };
   if (error instanceof EngineError) {
-    return { message, errorKind: error.kind === "invalid" ? "invalid" : "system" };
+    const known = error.kind === "invalid" || error.kind === "not-found";
+    return { message, errorKind: known ? error.kind : "system" };
   }
   if (error instanceof TarError) return { message, errorKind: "invalid" };
   if (error instanceof SysError && error.is("ENOENT", "ENOTDIR")) return { message, errorKind: "not-found" };
