@@ -16,7 +16,7 @@ import { EntryAttributes } from "./entry_attributes.ts";
 import { cleanEntryPath } from "./entry_path.ts";
 import type { WhiteoutFormat } from "./graph_driver.ts";
 import type { TarEntry } from "./tar/mod.ts";
-import { MAX_REPORTED, type UnpackLimits } from "./unpack_job.ts";
+import { MAX_REPORTED, type UnpackInto, type UnpackLimits } from "./unpack_job.ts";
 import {
   OPAQUE_MARKER,
   OPAQUE_VALUE,
@@ -30,16 +30,7 @@ export interface LayerWriterOptions {
   readonly ignoreChownErrors: boolean;
   readonly limits: UnpackLimits;
   /** The archive is copied into an existing tree (`cp`) and is no layer: names like `.wh.x` mean nothing. */
-  readonly into?: {
-    /** Absolute path that the archive's names are below; "" for the root. */
-    readonly path: string;
-    /** A directory never takes the place of something else, nor the other way round. */
-    readonly noOverwriteDirNonDir: boolean;
-    /** Whose everything is; undefined: as the archive says. */
-    readonly owner: { readonly uid: number; readonly gid: number } | undefined;
-    /** The directory itself gets the attributes that the archive has for it; otherwise it stays as it is. */
-    readonly wholeDirectory: boolean;
-  };
+  readonly into?: UnpackInto;
 }
 
 /**
@@ -69,7 +60,7 @@ export class LayerWriter {
     this.#options = options;
     this.#attributes = new EntryAttributes(sys, {
       ignoreChownErrors: options.ignoreChownErrors,
-      emptyTree: options.into === undefined,
+      emptyTree: options.into?.empty ?? true,
     });
   }
 

@@ -212,6 +212,7 @@ function writerInto(root: number, { path, options }: Extract<TreeOrder, { op: "e
       path: found === "/" ? "" : found,
       noOverwriteDirNonDir,
       wholeDirectory,
+      empty: false,
       owner: owner === undefined ? undefined : ownerIn(owner),
     },
   });

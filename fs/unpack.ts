@@ -7,6 +7,7 @@ import type { WhiteoutFormat } from "./graph_driver.ts";
 import type { GrowingFile } from "./growing_file.ts";
 import {
   DEFAULT_LIMITS,
+  type UnpackInto,
   type UnpackLimits,
   type UnpackResult,
   type WorkerAnswer,
@@ -27,6 +28,10 @@ export interface UnpackOptions {
   readonly ignoreChownErrors?: boolean;
   /** See TarReaderOptions: only when the caller checks the diff id. */
   readonly allowMissingEnd?: boolean;
+  /** False: nobody asks for the digests, which are "" then. */
+  readonly digests?: boolean;
+  /** The archive is no layer; `dir` is the root of the tree. */
+  readonly into?: UnpackInto;
   readonly limits?: Partial<UnpackLimits>;
   readonly signal?: AbortSignal | undefined;
 }
@@ -122,6 +127,8 @@ export class UnpackPool implements Disposable {
       whiteouts: options.whiteouts,
       ignoreChownErrors: options.ignoreChownErrors ?? false,
       allowMissingEnd: options.allowMissingEnd ?? false,
+      digests: options.digests ?? true,
+      ...(options.into === undefined ? {} : { into: options.into }),
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       abort,
     } as const;

@@ -16,11 +16,25 @@ export const DEFAULT_LIMITS: UnpackLimits = {
   maxRatio: MAX_RATIO,
 };
 
+/** An archive that is no layer, and goes into a tree. */
+export interface UnpackInto {
+  /** Absolute path that the archive's names are below; "" for the root. */
+  readonly path: string;
+  /** A directory never takes the place of something else, nor the other way round. */
+  readonly noOverwriteDirNonDir: boolean;
+  /** Whose everything is; undefined: as the archive says. */
+  readonly owner: { readonly uid: number; readonly gid: number } | undefined;
+  /** The directory itself gets the attributes that the archive has for it; otherwise it stays as it is. */
+  readonly wholeDirectory: boolean;
+  /** Nothing is there yet: what is made belongs to 0:0 without being given to it. */
+  readonly empty: boolean;
+}
+
 /** What an unpacked archive was. */
 export interface UnpackResult {
   /** `sha256:…` of the archive as it came (compressed, if it was); "" for a growing file, which its writer verifies. */
   readonly digest: string;
-  /** `sha256:…` of the uncompressed archive. */
+  /** `sha256:…` of the uncompressed archive; "" when nobody has asked. */
   readonly diffId: string;
   /** Bytes of the archive as it came. */
   readonly archiveBytes: number;
@@ -48,6 +62,10 @@ export interface WorkerJob {
   readonly whiteouts: WhiteoutFormat;
   readonly ignoreChownErrors: boolean;
   readonly allowMissingEnd: boolean;
+  /** False: digests are not asked for, and "". */
+  readonly digests: boolean;
+  /** undefined: a layer. */
+  readonly into?: UnpackInto;
   readonly limits: UnpackLimits;
   /** One Int32: not 0 = give up. */
   readonly abort: SharedArrayBuffer;

@@ -26,13 +26,14 @@ class Source {
   readonly #flag: Int32Array;
   readonly hash: Hash = createHash("sha256");
   /** A growing file's writer knows its digest. */
-  hashing = true;
+  hashing: boolean;
   bytes = 0;
 
   /** Opens the file by its name: to be called before the chroot. */
   constructor(job: WorkerJob) {
     this.#job = job;
     this.#flag = new Int32Array(job.abort);
+    this.hashing = job.digests;
     const { source } = job;
     if (source.kind === "pipe") {
       this.#read = (buffer) => kernel.read(source.fd, buffer);
@@ -119,10 +120,10 @@ async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
       }
     } else if (compression === "gzip" || compression === "zstd") {
       diffHash = createHash("sha256");
-      source.hashing = job.source.kind !== "growing";
+      source.hashing = job.digests && job.source.kind !== "growing";
       let grown = 0;
       for await (const chunk of decompress(compression, source.chunks(head, 256 * 1024))) {
-        diffHash.update(chunk);
+        if (job.digests) diffHash.update(chunk);
         grown += chunk.length;
         checkGrowth(source.bytes, grown, job.limits.maxRatio);
         take(chunk);
@@ -135,7 +136,7 @@ async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
   } finally {
     writer.abandon();
   }
-  const diffId = `sha256:${diffHash.digest("hex")}`;
+  const diffId = job.digests ? `sha256:${diffHash.digest("hex")}` : "";
   const digest = diffHash === source.hash
     ? diffId
     : source.hashing

@@ -270,7 +270,10 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
       await expect(digest([name])).rejects.toMatchObject({ message: `"/${name}": not found` });
     }
     for (const name of ["loop", "a"]) {
-      await expect(copy("/x", [name])).rejects.toMatchObject({ kind: "invalid", message: /ELOOP/ });
+      await expect(copy("/x", [name])).rejects.toMatchObject({
+        kind: "invalid",
+        message: expect.stringContaining("too many levels of symbolic links"),
+      });
     }
     await copy("/d", ["d"]);
     expect(tree(root)).toEqual({ d: "/", "d/dir": `-> ${here}/outside` });

@@ -1,0 +1,54 @@
+/** The files that a client sends for a build. */
+import type { TreeThreads } from "./tree_threads.ts";
+import type { UnpackPool } from "./unpack.ts";
+import type { UnpackLimits, UnpackResult } from "./unpack_job.ts";
+
+/** What a context was. */
+export type ContextResult = Pick<UnpackResult, "archiveBytes" | "size" | "entries" | "skippedDevices">;
+
+/** More than any project has: who is beyond has sent a home directory. */
+const CONTEXT_LIMITS: Partial<UnpackLimits> = { maxEntries: 2_000_000, maxBytes: 256 * 1024 ** 3 };
+
+/**
+ * Unpacks a context, compressed or not, into an empty directory, in a thread. Everything is root's: that is how builds see it. Device
+ * nodes are left out. After a failure what was made so far stays: remove the directory.
+ *
+ * @throws {EngineError} invalid: it is no archive, leads out of the directory, or is beyond the limits.
+ * @throws {DOMException} AbortError after `signal`.
+ */
+export async function unpackContext(
+  pool: UnpackPool,
+  directory: string,
+  archive: AsyncIterable<Uint8Array>,
+  options: { readonly signal?: AbortSignal; readonly limits?: Partial<UnpackLimits> } = {},
+): Promise<ContextResult> {
+  return await pool.unpack({
+    source: { stream: archive },
+    dir: directory,
+    whiteouts: "apply",
+    digests: false,
+    into: {
+      path: "",
+      noOverwriteDirNonDir: false,
+      owner: { uid: 0, gid: 0 },
+      wholeDirectory: false,
+      empty: true,
+    },
+    limits: { ...CONTEXT_LIMITS, ...options.limits },
+    signal: options.signal,
+  });
+}
+
+/**
+ * Removes from a context what patterns of `.dockerignore` name; answers how many files and directories went.
+ *
+ * @throws {EngineError} invalid for a malformed pattern.
+ */
+export async function removeIgnored(
+  threads: TreeThreads,
+  directory: string,
+  patterns: readonly string[],
+  signal?: AbortSignal,
+): Promise<number> {
+  return await threads.run({ op: "ignore", directory, patterns }, signal);
+}
