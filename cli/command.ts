@@ -1,7 +1,7 @@
 /** What a command is, and how its arguments reach it. */
 
 import { ApiClient } from "./api_client.ts";
-import type { Endpoint } from "./endpoint.ts";
+import { chosenEndpoint, contextName, defaultHost, type Endpoint, type EndpointFlags } from "./endpoint.ts";
 import { CliError } from "./errors.ts";
 import type { FlagTable, FlagValues } from "./flags/spec.ts";
 import { FlagError, parseFlags } from "./flags/parse.ts";
@@ -10,7 +10,7 @@ import { FlagError, parseFlags } from "./flags/parse.ts";
 const FLAG_ERROR_EXIT = 125;
 
 /** What the shell completes; "endpoint" is a network, then a container. */
-export type Completion = "container" | "image" | "network" | "endpoint" | "volume" | "file";
+export type Completion = "container" | "image" | "network" | "endpoint" | "volume" | "context" | "file";
 
 /** How many positional arguments a command takes. */
 export interface ArgumentCount {
@@ -21,18 +21,32 @@ export interface ArgumentCount {
 
 /** What is true for every command of one call. */
 export interface Session extends Disposable {
+  /** Looked for at its first use: whoever repairs contexts needs none. Throws `CliError`. */
   readonly endpoint: Endpoint;
   readonly client: ApiClient;
   readonly debug: boolean;
+  /** Name of the context that counts for this call. */
+  readonly context: string;
+  /** The address that the context "default" stands for. */
+  readonly defaultHost: string;
 }
 
-export function openSession(endpoint: Endpoint, debug: boolean): Session {
+export function openSession(globals: EndpointFlags, debug: boolean): Session {
   let client: ApiClient | undefined;
+  let endpoint: Endpoint | undefined;
   return {
-    endpoint,
     debug,
+    get endpoint() {
+      return endpoint ??= chosenEndpoint(globals);
+    },
     get client() {
-      return client ??= new ApiClient(endpoint);
+      return client ??= new ApiClient(this.endpoint);
+    },
+    get context() {
+      return contextName(globals);
+    },
+    get defaultHost() {
+      return defaultHost(globals);
     },
     [Symbol.dispose]() {
       client?.[Symbol.dispose]();

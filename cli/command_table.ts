@@ -23,6 +23,7 @@ const entry = (
 export const GROUPS: Readonly<Record<string, string>> = {
   builder: "Manage builds",
   container: "Manage containers",
+  context: "Manage contexts",
   image: "Manage images",
   network: "Manage networks",
   system: "Manage berth",
@@ -70,6 +71,51 @@ export const COMMANDS: readonly Entry[] = [
     "Remove all stopped containers",
     ["container prune"],
     () => import("./commands/container_prune.ts"),
+  ),
+  entry(
+    "Create a context",
+    ["context create"],
+    () => import("./commands/context_create.ts"),
+  ),
+  entry(
+    "Export a context to a tar archive FILE or a tar stream on STDOUT.",
+    ["context export"],
+    () => import("./commands/context_export.ts"),
+  ),
+  entry(
+    "Import a context from a tar or zip file",
+    ["context import"],
+    () => import("./commands/context_import.ts"),
+  ),
+  entry(
+    "Display detailed information on one or more contexts",
+    ["context inspect"],
+    () => import("./commands/context_inspect.ts"),
+  ),
+  entry(
+    "List contexts",
+    ["context ls", "context list"],
+    () => import("./commands/context_ls.ts"),
+  ),
+  entry(
+    "Remove one or more contexts",
+    ["context rm", "context remove"],
+    () => import("./commands/context_rm.ts"),
+  ),
+  entry(
+    "Print the name of the current context",
+    ["context show"],
+    () => import("./commands/context_show.ts"),
+  ),
+  entry(
+    "Update a context",
+    ["context update"],
+    () => import("./commands/context_update.ts"),
+  ),
+  entry(
+    "Set the current berth context",
+    ["context use"],
+    () => import("./commands/context_use.ts"),
   ),
   entry(
     "Copy files/folders between a container and the local filesystem",

@@ -1,6 +1,7 @@
 /**
  * docker's contexts: names for engines, kept by docker's command line as files (`~/.docker/contexts/meta/<hash>/meta.json`). What
- * `docker context use` has chosen is docker's own: berth still means the user's own engine.
+ * `docker context use` has chosen is docker's own: berth still means the user's own engine, unless `berth context use` chose it. The
+ * commands that change contexts are in context/; this is what every command needs.
  */
 
 import { dockerConfigDirectory } from "../base/paths.ts";
@@ -22,9 +23,26 @@ export interface ContextEndpoint {
 
 const storeDirectory = (): string => `${dockerConfigDirectory()}/contexts`;
 
-/** DOCKER_CONTEXT; "default", the user's own engine, without it. */
+/** DOCKER_CONTEXT; what `berth context use` has chosen; "default", the user's own engine, without either. */
 export function chosenContext(): string {
-  return Deno.env.get("DOCKER_CONTEXT") || "default";
+  return Deno.env.get("DOCKER_CONTEXT") || usedContext() || "default";
+}
+
+/** The current context of docker's file, if it is berth that chose it: see `ConfigFile.useContext`. */
+function usedContext(): string | undefined {
+  try {
+    const json = JSON.parse(Deno.readTextFileSync(`${dockerConfigDirectory()}/config.json`)) as {
+      currentContext?: unknown;
+      plugins?: { berth?: { context?: unknown } };
+    };
+    const { currentContext, plugins } = json;
+    return typeof currentContext === "string" && currentContext === plugins?.berth?.context
+      ? currentContext
+      : undefined;
+  } catch {
+    // No file, or a damaged one: whoever needs more of it says so.
+    return undefined;
+  }
 }
 
 /** All contexts that have files, by name. Files that cannot be read are no contexts. */

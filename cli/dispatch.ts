@@ -3,7 +3,6 @@
 import { gitCommit, VERSION } from "../base/version.ts";
 import { openSession, type Session } from "./command.ts";
 import { findCommand, GROUPS } from "./command_table.ts";
-import { chosenEndpoint } from "./endpoint.ts";
 import { CliError } from "./errors.ts";
 import { parseFlags } from "./flags/parse.ts";
 import { GLOBAL_FLAGS } from "./global_flags.ts";
@@ -27,7 +26,7 @@ export async function runCli(args: string[]): Promise<number> {
     const [first, ...rest] = parsed.args;
     if (parsed.help || first === undefined) return await printRootHelp();
     if (first === "help") return await printHelp(rest);
-    using session = openSession(chosenEndpoint(parsed), debug);
+    using session = openSession(parsed, debug);
     return await runCommand(parsed.args, session);
   } catch (error) {
     return report(error, debug);

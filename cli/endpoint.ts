@@ -96,20 +96,28 @@ export interface EndpointFlags {
   readonly changed: ReadonlySet<string>;
 }
 
-/**
- * --context or -H; BERTH_HOST, DOCKER_HOST; DOCKER_CONTEXT; the user's own engine. docker
- * decides in the same order.
- */
-export function chosenEndpoint({ values, changed }: EndpointFlags): Endpoint {
+/** Name of the context that counts: --context or -H; BERTH_HOST, DOCKER_HOST; DOCKER_CONTEXT; `context use`; in docker's order. */
+export function contextName({ values: { host: hosts, context } }: EndpointFlags): string {
+  if (context !== "") return context;
+  return (hosts[0] ?? environmentHost()) !== "" ? "default" : chosenContext();
+}
+
+/** What the context "default" stands for: -H, the environment, the user's own engine. */
+export function defaultHost({ values: { host: hosts } }: EndpointFlags): string {
+  return hosts[0] || environmentHost() || ownEndpoint().url;
+}
+
+/** @throws {CliError} in docker's words. */
+export function chosenEndpoint(flags: EndpointFlags): Endpoint {
+  const { values, changed } = flags;
   const { host: hosts, context } = values;
   if (hosts.length > 1) throw new CliError("Specify only one -H");
   if (context !== "" && hosts.length > 0) {
     throw new CliError("conflicting options: cannot specify both --host and --context");
   }
-  const host = hosts[0] ?? environmentHost();
-  const named = context !== "" ? context : host !== "" ? "default" : chosenContext();
+  const named = contextName(flags);
   if (named !== "default") return endpointOfContext(contextEndpoint(named));
-  const address = context === "default" ? environmentHost() : host;
+  const address = hosts[0] ?? environmentHost();
   return address === "" ? ownEndpoint() : parseHost(address, clientTls(values, changed));
 }
 

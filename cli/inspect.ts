@@ -56,6 +56,12 @@ export async function findObject(client: ApiClient, name: string, size: boolean)
   throw new CliError(`Error: No such object: ${name}`);
 }
 
+/** Objects that no engine sent: docker's command line makes their JSON itself, and so in Go's way. */
+export interface OwnObjects {
+  /** What a template sees of one. */
+  readonly asGo: (object: unknown) => unknown;
+}
+
 /**
  * Prints the objects that exist, and reports the others afterwards.
  *
@@ -65,8 +71,9 @@ export async function printObjects(
   names: readonly string[],
   format: string,
   fetch: (name: string) => Promise<unknown>,
+  own?: OwnObjects,
 ): Promise<void> {
-  const render = await renderer(format);
+  const render = await renderer(format, own?.asGo);
   const objects: unknown[] = [];
   const failures: unknown[] = [];
   for (const name of names) {
@@ -77,14 +84,21 @@ export async function printObjects(
       failures.push(error);
     }
   }
-  if (format === "") print(`${JSON.stringify(objects, null, 4)}\n`);
-  else if (format === "json") print(`[${objects.join(",")}]\n`);
+  if (format === "") {
+    const text = own === undefined
+      ? JSON.stringify(objects, null, 4)
+      : (await import("./template/values.ts")).goJson(objects, 4);
+    print(`${text}\n`);
+  } else if (format === "json") print(`[${objects.join(",")}]\n`);
   else print(objects.length === 0 ? "\n" : objects.map((text) => `${text}\n`).join(""));
   for (const failure of failures) printError(describeError(failure));
   if (failures.length > 0) throw new CliError("");
 }
 
-async function renderer(format: string): Promise<(object: unknown) => unknown> {
+async function renderer(
+  format: string,
+  asGo: ((object: unknown) => unknown) | undefined,
+): Promise<(object: unknown) => unknown> {
   if (format === "") return (object) => object;
   const { goJson } = await import("./template/values.ts");
   if (format === "json") return (object) => goJson(object);
@@ -94,5 +108,5 @@ async function renderer(format: string): Promise<(object: unknown) => unknown> {
   );
   const { asGoTypes } = await import("./template/go_types.ts");
   const template = orTemplateError(TEMPLATE_ERROR, () => new Template(asTemplateText(format)), TEMPLATE_EXIT);
-  return (object) => orTemplateError(TEMPLATE_ERROR, () => template.render(asGoTypes(object)));
+  return (object) => orTemplateError(TEMPLATE_ERROR, () => template.render((asGo ?? asGoTypes)(object)));
 }

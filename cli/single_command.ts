@@ -4,7 +4,6 @@
  */
 
 import { type Command, openSession } from "./command.ts";
-import { chosenEndpoint } from "./endpoint.ts";
 import { parseFlags } from "./flags/parse.ts";
 import { GLOBAL_FLAGS } from "./global_flags.ts";
 import { report } from "./report.ts";
@@ -15,7 +14,7 @@ export async function runSingleCommand(name: string, command: Command): Promise<
   try {
     const globals = parseFlags(GLOBAL_FLAGS, Deno.args, { interspersed: false });
     // Not disposed: the kernel closes all connections at once when the process ends.
-    const session = openSession(chosenEndpoint(globals), false);
+    const session = openSession(globals, false);
     result = await command.invoke(name, globals.args.slice(1), session);
   } catch (error) {
     result = report(error, false);

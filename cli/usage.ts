@@ -8,6 +8,23 @@ import { GLOBAL_FLAGS } from "./global_flags.ts";
 
 const byName = (a: readonly [string, string], b: readonly [string, string]): number => a[0] < b[0] ? -1 : 1;
 
+const endpointConfig = (summary: string, verb: string): string =>
+  `${summary}
+
+Docker endpoint config:
+
+NAME                DESCRIPTION
+from                Copy named context's Docker endpoint configuration
+host                Docker endpoint on which to connect
+ca                  Trust certs signed only by this CA
+cert                Path to TLS certificate file
+key                 Path to TLS key file
+skip-tls-verify     Skip TLS certificate validation
+
+Example:
+
+$ berth context ${verb} my-context --description "some description" --docker "host=tcp://myserver:2376,ca=~/ca-file,cert=~/cert-file,key=~/key-file"`;
+
 /** What a command's own help says instead of its summary, by its first spelling. */
 const LONG: Readonly<Record<string, string>> = {
   "login": "Authenticate to a registry.\nDefaults to Docker Hub if no server is specified.",
@@ -18,6 +35,8 @@ Use '-' as the source to read a tar archive from stdin
 and extract it to a directory destination in a container.
 Use '-' as the destination to stream a tar archive of a
 container source to stdout.`,
+  "context create": endpointConfig("Create a context", "create"),
+  "context update": endpointConfig("Update a context", "update"),
   "volume rm": "Remove one or more volumes. You cannot remove a volume that is in use by a container.",
 };
 

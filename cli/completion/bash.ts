@@ -80,6 +80,7 @@ ${argumentCases.join("\n")}
     image) choices=$(${LISTS.image}) ;;
     network) choices=$(${LISTS.network}) ;;
     volume) choices=$(${LISTS.volume}) ;;
+    context) choices=$(${LISTS.context}) ;;
     endpoint) choices=$(${LISTS.endpoint}) ;;
     file) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     dir) COMPREPLY=($(compgen -d -- "$cur")); return ;;

@@ -38,7 +38,7 @@ function option(
     : Array.isArray(completes)
     ? ` -x -a '${completes.join(" ")}'`
     : completes === "container" || completes === "image" || completes === "network" ||
-        completes === "volume"
+        completes === "volume" || completes === "context"
     ? ` -x -a "(${LISTS[completes]})"`
     : completes === undefined
     ? " -x"

@@ -31,6 +31,7 @@ export const LISTS = {
   image: "berth images --format '{{.Repository}}:{{.Tag}}' 2>/dev/null",
   network: "berth network ls --format '{{.Name}}' 2>/dev/null",
   volume: "berth volume ls --quiet 2>/dev/null",
+  context: "berth context ls --quiet 2>/dev/null",
   endpoint:
     "berth network ls --format '{{.Name}}' 2>/dev/null; berth ps --all --format '{{.Names}}' 2>/dev/null",
 } as const;

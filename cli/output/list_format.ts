@@ -2,8 +2,8 @@
 
 import { table } from "./table.ts";
 
-/** One line's fields: texts, computed when they are asked for, null when there is nothing to say; a function of arguments is a method (`.Label "x"`). */
-export type Row = Readonly<Record<string, () => string | null>>;
+/** One line's fields: texts or truths, computed when they are asked for, null when there is nothing to say; a function of arguments is a method (`.Label "x"`). */
+export type Row = Readonly<Record<string, () => string | boolean | null>>;
 
 export interface ListOptions<T> {
   readonly items: readonly T[];
@@ -33,7 +33,7 @@ export async function formatList<T>(options: ListOptions<T>): Promise<string> {
   if (format === "" || format === "table") {
     const body = items.map((item) => {
       const row = options.row(item);
-      return options.columns.map((column) => row[column]?.() ?? "");
+      return options.columns.map((column) => String(row[column]?.() ?? ""));
     });
     return table([options.columns.map((column) => headers[column] ?? column), ...body]);
   }
@@ -43,7 +43,7 @@ export async function formatList<T>(options: ListOptions<T>): Promise<string> {
 }
 
 /** All fields of a row, by name. */
-function texts(row: Row): Record<string, string | null> {
+function texts(row: Row): Record<string, string | boolean | null> {
   return Object.fromEntries(Object.keys(row).sort().map((name) => [name, row[name]?.() ?? null]));
 }
 

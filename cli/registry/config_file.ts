@@ -1,4 +1,4 @@
-/** `~/.docker/config.json`, as far as it is about registries: whoever is logged in with docker is logged in with berth. */
+/** `~/.docker/config.json`, as far as it is about registries and contexts: whoever is logged in with docker is logged in with berth. */
 
 import { CliError } from "../errors.ts";
 import { messageOf } from "../../base/errors.ts";
@@ -28,11 +28,14 @@ type ConfigJson = Record<string, unknown> & {
   auths?: Record<string, AuthEntry>;
   credsStore?: string;
   credHelpers?: Record<string, string>;
+  currentContext?: string;
+  /** docker keeps what is in here for programs that are not its own. */
+  plugins?: Record<string, Record<string, string>>;
 };
 
 export class ConfigFile {
   readonly path: string;
-  readonly #json: ConfigJson;
+  #json: ConfigJson;
 
   private constructor(path: string, json: ConfigJson) {
     this.path = path;
@@ -126,6 +129,22 @@ export class ConfigFile {
     this.#save();
   }
 
+  /** Makes a context docker's current one, and notes that berth did; undefined for the default. */
+  useContext(name: string | undefined): void {
+    const { currentContext: _current, plugins: { berth = {}, ...others } = {}, auths = {}, ...rest } =
+      this.#json;
+    const { context: _context, ...kept } = berth;
+    const noted = name === undefined ? kept : { ...kept, context: name };
+    const plugins = Object.keys(noted).length === 0 ? others : { ...others, berth: noted };
+    this.#json = {
+      auths,
+      ...rest,
+      ...(name === undefined ? {} : { currentContext: name }),
+      ...(Object.keys(plugins).length === 0 ? {} : { plugins }),
+    };
+    this.#save();
+  }
+
   /** Written whole, readable by its owner only. A link stays a link. */
   #save(): void {
     const dir = this.path.replace(/\/[^/]*$/, "");
@@ -149,7 +168,7 @@ export class ConfigFile {
       } catch {
         // it was not made
       }
-      throw new CliError(`Error saving credentials: ${messageOf(error)}`);
+      throw new CliError(`Error saving ${target}: ${messageOf(error)}`);
     }
   }
 }
