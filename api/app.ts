@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { type Engine } from "../engine/types.ts";
 import { archiveRoutes } from "./archive.ts";
 import { buildRoutes } from "./build.ts";
+import { buildkitRoutes } from "./buildkit.ts";
 import { commitRoutes } from "./commit.ts";
 import { containerRoutes } from "./containers.ts";
 import { type App, type AppEnv, type Log, type Services } from "./context.ts";
@@ -73,6 +74,7 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   imageRoutes(app, services);
   networkRoutes(app, services);
   volumeRoutes(app, services);
+  buildkitRoutes(app, services);
   unavailableRoutes(app);
   return app;
 }

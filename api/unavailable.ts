@@ -7,8 +7,6 @@ export const LATER: readonly [method: string, path: string, what: string][] = [
   ["GET", "/containers/:name/checkpoints", "docker checkpoint"],
   ["POST", "/containers/:name/checkpoints", "docker checkpoint"],
   ["DELETE", "/containers/:name/checkpoints/:checkpoint", "docker checkpoint"],
-  ["POST", "/session", "BuildKit"],
-  ["POST", "/grpc", "BuildKit"],
   ["POST", "/plugins/*", "docker plugin"],
   ["DELETE", "/plugins/:name", "docker plugin"],
 ];

@@ -41,4 +41,23 @@ export const BUILD_OPERATIONS: readonly Operation[] = [
     answer: buildPruned,
     refusals: [400],
   },
+  {
+    id: "Session",
+    method: "post",
+    path: "/session",
+    summary:
+      "Open a session of BuildKit's: with `Upgrade: h2c`, the engine calls the client by gRPC on this connection",
+    since: "1.31",
+    status: 101,
+    refusals: [400],
+  },
+  {
+    id: "Grpc",
+    method: "post",
+    path: "/grpc",
+    summary: "BuildKit's services `Control` and `LLBBridge`: with `Upgrade: h2c`, gRPC on this connection",
+    since: "1.31",
+    status: 101,
+    refusals: [400],
+  },
 ];

@@ -1,0 +1,387 @@
+import { EngineError, messageOf } from "../../base/errors.ts";
+import { familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
+import type {
+  BuildClient,
+  Builder,
+  BuildResult,
+  DirectoryContext,
+  NamedContext,
+} from "../../engine/build/types.ts";
+import type { Engine } from "../../engine/types.ts";
+import { type ContextSource, type FrontendOptions, frontendOptions } from "./frontend_options.ts";
+import { CODE, GrpcError, WAY_OUT } from "./grpc.ts";
+import { Progress } from "./progress.ts";
+import { encode, type Incoming } from "./protocol.ts";
+import type { FileSelection, Session, Sessions } from "./session.ts";
+import { sendTree } from "./tree_sender.ts";
+
+type SolveRequest = Incoming["SolveRequest"];
+type Attributes = Readonly<Record<string, string>>;
+
+/** What a build of a client's has come to, as far as it is told. */
+export interface Solved {
+  /** The image's configuration. */
+  readonly config: Uint8Array;
+  readonly response: Readonly<Record<string, string>>;
+}
+
+/** One `Solve` of Control, and what belongs to it under the same ref: progress, and the calls of a client-side frontend. */
+export class BuildJob {
+  readonly progress: Progress;
+  readonly #engine: Engine;
+  readonly #sessions: Sessions;
+  #dockerfile = { name: "Dockerfile", text: "" };
+  readonly request: Promise<SolveRequest>;
+  #begin: (request: SolveRequest) => void = () => {};
+  readonly returned: Promise<void>;
+  #settle: { resolve: () => void; reject: (error: unknown) => void } = { resolve() {}, reject() {} };
+  /** The last build that a client-side frontend has had made. */
+  solved: Solved | undefined;
+
+  constructor(ref: string, engine: Engine, sessions: Sessions) {
+    this.#engine = engine;
+    this.#sessions = sessions;
+    const dockerfile = this.#dockerfile;
+    this.progress = new Progress(ref, {
+      get name() {
+        return dockerfile.name;
+      },
+      text: () => dockerfile.text,
+    });
+    this.request = new Promise((resolve) => this.#begin = resolve);
+    this.returned = new Promise((resolve, reject) => this.#settle = { resolve: () => resolve(), reject });
+    // nobody may be waiting yet
+    this.returned.catch(() => {});
+  }
+
+  begin(request: SolveRequest): void {
+    this.#begin(request);
+  }
+
+  /** The client-side frontend has ended. */
+  finish(error?: GrpcError): void {
+    if (error === undefined) this.#settle.resolve();
+    else this.#settle.reject(error);
+  }
+
+  /** Builds with the frontend `dockerfile.v0`, and exports the result. */
+  async solve(
+    attributes: Attributes,
+    cacheImports: Parameters<typeof frontendOptions>[1],
+    signal: AbortSignal,
+  ): Promise<Solved> {
+    const request = await this.request;
+    const options = frontendOptions(attributes, cacheImports);
+    const exporter = exporterOf(request);
+    const session = await this.#sessions.get(request.Session, signal);
+    const builder = await this.#engine.builder();
+    const contexts = new Contexts(builder, session, this.progress, signal);
+    try {
+      const { dockerfile, context } = await contexts.load(options);
+      Object.assign(this.#dockerfile, dockerfile);
+      const namedContexts: Record<string, NamedContext> = {};
+      for (const [name, source] of Object.entries(options.namedContexts)) {
+        namedContexts[name] = await contexts.named(name, source);
+      }
+      const result = await builder.build(
+        {
+          ...options,
+          dockerfile,
+          context,
+          namedContexts,
+          tags: exporter.tags,
+          squash: false,
+          resources: options.cgroupParent === undefined ? {} : { CgroupParent: options.cgroupParent },
+          output: exporter.kind === "image" ? "image" : exporter.kind === "none" ? "none" : "files",
+          client: session satisfies BuildClient,
+        },
+        signal,
+        (event) => this.progress.take(event),
+      );
+      try {
+        return await this.#export(result, exporter, session, builder, signal);
+      } finally {
+        result.release();
+      }
+    } catch (error) {
+      throw asGrpcError(error, this.#dockerfile);
+    } finally {
+      contexts.dispose();
+      session.releaseAgents();
+    }
+  }
+
+  async #export(
+    { imageId, config, files }: BuildResult,
+    exporter: Exporter,
+    session: Session,
+    builder: Builder,
+    signal: AbortSignal,
+  ): Promise<Solved> {
+    if (files !== undefined && exporter.kind === "tar") {
+      await this.progress.step("exporting to client tarball", "sending tarball", async (bytes) => {
+        await session.sendFile(exporter.index, counted(files(), bytes), signal);
+      });
+    } else if (files !== undefined && exporter.kind === "local") {
+      await this.progress.step("exporting to client directory", "copying files", async (bytes) => {
+        const spool = builder.newContextDirectory();
+        const call = session.sendTreeCall(exporter.index);
+        const cancel = () => call.cancel();
+        signal.addEventListener("abort", cancel, { once: true });
+        try {
+          await sendTree(call, counted(files(), bytes), `${spool.path}/export.tar`);
+        } finally {
+          signal.removeEventListener("abort", cancel);
+          call.cancel();
+          spool.dispose();
+        }
+      });
+    }
+    return {
+      config: new TextEncoder().encode(JSON.stringify(config)),
+      response: imageId === undefined ? {} : {
+        "containerimage.digest": imageId,
+        "containerimage.config.digest": imageId,
+        ...(exporter.tags.length === 0 ? {} : { "image.name": exporter.names }),
+      },
+    };
+  }
+}
+
+interface Exporter {
+  readonly kind: "image" | "local" | "tar" | "none";
+  /** By which the client knows it. */
+  readonly index: number;
+  readonly tags: readonly string[];
+  /** The names as the client gave them. */
+  readonly names: string;
+}
+
+/** @throws {GrpcError} for what berth does not export this way. */
+function exporterOf({ Exporters, ExporterDeprecated, ExporterAttrsDeprecated }: SolveRequest): Exporter {
+  const all = Exporters.length > 0
+    ? Exporters
+    : ExporterDeprecated === ""
+    ? []
+    : [{ Type: ExporterDeprecated, Attrs: ExporterAttrsDeprecated }];
+  const [first] = all;
+  if (first === undefined) return { kind: "none", index: 0, tags: [], names: "" };
+  if (all.length > 1) {
+    throw new GrpcError(CODE.unimplemented, "berth exports the result of a build to one place only");
+  }
+  const { Type, Attrs } = first;
+  const names = Attrs["name"] ?? "";
+  const tags = names === ""
+    ? []
+    : names.split(",").map((name) => familiarString(withDefaultTag(parseReference(name))));
+  switch (Type) {
+    case "moby":
+    case "image":
+      if (Attrs["push"] === "true" && Type === "image") {
+        throw new GrpcError(
+          CODE.unimplemented,
+          "berth does not push from a build: build, then  docker push NAME",
+        );
+      }
+      return { kind: "image", index: 0, tags, names };
+    case "local":
+    case "tar":
+      return { kind: Type, index: 0, tags: [], names: "" };
+    case "cacheonly":
+      return { kind: "none", index: 0, tags: [], names: "" };
+    default:
+      throw new GrpcError(
+        CODE.unimplemented,
+        `berth's BuildKit API has no exporter "${Type}". Use  berth build --output type=${Type},dest=FILE`,
+      );
+  }
+}
+
+/** Directories that a build's files are put into. */
+class Contexts {
+  readonly #builder: Builder;
+  readonly #session: Session;
+  readonly #progress: Progress;
+  readonly #signal: AbortSignal;
+  readonly #directories: { readonly path: string; dispose(): void }[] = [];
+
+  constructor(builder: Builder, session: Session, progress: Progress, signal: AbortSignal) {
+    this.#builder = builder;
+    this.#session = session;
+    this.#progress = progress;
+    this.#signal = signal;
+  }
+
+  async load(options: FrontendOptions): Promise<{
+    readonly dockerfile: { readonly name: string; readonly text: string };
+    readonly context: DirectoryContext;
+  }> {
+    const { filename, dockerfileDirectory: directory } = options;
+    const ignoreName = `${filename}.dockerignore`;
+    let path: string;
+    let own: string | undefined;
+    if (directory === undefined) {
+      path = await this.#remote("context", options.context);
+    } else {
+      const lower = filename.replace(/(^|\/)Dockerfile$/, "$1dockerfile");
+      path = await this.#progress.step(
+        `[internal] load build definition from ${filename}`,
+        "transferring dockerfile:",
+        (bytes) => this.#receive({ directory, follow: [...new Set([filename, ignoreName, lower])] }, bytes),
+      );
+      own = await this.#builder.readContextFile(path, ignoreName);
+    }
+    const text = await this.#dockerfile(path, filename);
+    const context = directory === undefined ? path : await this.#context(options.context, own);
+    return { dockerfile: { name: filename, text }, context: { kind: "directory", path: context } };
+  }
+
+  async #dockerfile(path: string, filename: string): Promise<string> {
+    const lower = filename.replace(/(^|\/)Dockerfile$/, "$1dockerfile");
+    const text = await this.#builder.readContextFile(path, filename) ??
+      (lower === filename ? undefined : await this.#builder.readContextFile(path, lower));
+    if (text === undefined) {
+      const base = filename.slice(filename.lastIndexOf("/") + 1);
+      throw new GrpcError(CODE.unknown, `failed to read dockerfile: open ${base}: no such file or directory`);
+    }
+    return text;
+  }
+
+  /** @param ignore lines of the Dockerfile's own `.dockerignore`, if there is one. */
+  async #context(source: ContextSource, ignore: string | undefined): Promise<string> {
+    if (source.kind !== "local") return await this.#remote("context", source);
+    const { directory } = source;
+    const lines = ignore ?? await this.#progress.step(
+      "[internal] load .dockerignore",
+      "transferring context:",
+      async (bytes) => {
+        const path = await this.#receive({ directory, follow: [".dockerignore"] }, bytes);
+        return await this.#builder.readContextFile(path, ".dockerignore");
+      },
+    );
+    return await this.#progress.step(
+      "[internal] load build context",
+      "transferring context:",
+      (bytes) => this.#receive({ directory, exclude: ignorePatterns(lines ?? "") }, bytes),
+    );
+  }
+
+  async named(name: string, source: ContextSource): Promise<NamedContext> {
+    if (source.kind === "image") return source;
+    if (source.kind !== "local") return { kind: "directory", path: await this.#remote(name, source) };
+    const path = await this.#progress.step(
+      `[context ${name}] load from client`,
+      "transferring context:",
+      (bytes) => this.#receive({ directory: source.directory }, bytes),
+    );
+    return { kind: "directory", path };
+  }
+
+  async #receive(selection: FileSelection, bytes: (count: number) => void): Promise<string> {
+    const path = this.#directory();
+    await this.#builder.unpackContext(
+      path,
+      this.#session.files(selection, this.#signal, bytes),
+      this.#signal,
+    );
+    return path;
+  }
+
+  async #remote(name: string, source: ContextSource): Promise<string> {
+    const path = this.#directory();
+    if (source.kind === "upload") {
+      await this.#progress.step(`[${name}] load from client`, "transferring context:", async (bytes) => {
+        const upload = counted(this.#session.upload(source.path, this.#signal), bytes);
+        await this.#builder.unpackContext(path, upload, this.#signal);
+      });
+      return path;
+    }
+    if (source.kind !== "remote") throw new GrpcError(CODE.invalidArgument, `invalid context ${name}`);
+    throw new GrpcError(CODE.unimplemented, `remote contexts are not served over BuildKit's API. ${WAY_OUT}`);
+  }
+
+  #directory(): string {
+    const made = this.#builder.newContextDirectory();
+    this.#directories.push(made);
+    return made.path;
+  }
+
+  dispose(): void {
+    for (const directory of this.#directories.splice(0)) directory.dispose();
+  }
+}
+
+/** The lines of a `.dockerignore` as patterns: what moby/patternmatcher's ignorefile makes of them. */
+export function ignorePatterns(text: string): string[] {
+  return text.replace(/^\uFEFF/, "").split("\n").flatMap((line) => {
+    const trimmed = line.trim();
+    if (line.startsWith("#") || trimmed === "") return [];
+    const negated = trimmed.startsWith("!");
+    const pattern = (negated ? trimmed.slice(1) : trimmed).trim();
+    const clean = cleanPath(pattern).replace(/^\/(?=.)/, "");
+    return [negated ? `!${clean}` : clean];
+  });
+}
+
+/** Go's path.Clean. */
+function cleanPath(path: string): string {
+  const rooted = path.startsWith("/");
+  const out: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "" || part === ".") continue;
+    if (part === ".." && out.length > 0 && out.at(-1) !== "..") out.pop();
+    else if (part !== ".." || !rooted) out.push(part);
+  }
+  const joined = out.join("/");
+  return rooted ? `/${joined}` : joined === "" ? "." : joined;
+}
+
+async function* counted(chunks: AsyncIterable<Uint8Array>, bytes: (count: number) => void) {
+  let count = 0;
+  for await (const chunk of chunks) {
+    count += chunk.length;
+    bytes(count);
+    yield chunk;
+  }
+}
+
+/** A failed build as BuildKit's clients show it: with the lines of the Dockerfile that failed, where they are known. */
+function asGrpcError(
+  error: unknown,
+  { name, text }: { readonly name: string; readonly text: string },
+): GrpcError {
+  if (error instanceof GrpcError) return error;
+  const message = messageOf(error);
+  const code = error instanceof EngineError && error.kind === "not-implemented"
+    ? CODE.unimplemented
+    : CODE.unknown;
+  const range = rangeOf(error);
+  if (range === undefined) return new GrpcError(code, message, undefined, { cause: error });
+  // Go's encoding/json of errdefs.Source, under the name that BuildKit has registered for it
+  const source = JSON.stringify({
+    info: { filename: name, data: base64(text), language: "Dockerfile" },
+    ranges: [{ start: { line: range.startLine }, end: { line: range.endLine } }],
+  });
+  const details = encode("RpcStatus", {
+    code,
+    message,
+    details: [{
+      type_url: "github.com/moby/buildkit/errdefs.Source+json",
+      value: new TextEncoder().encode(source),
+    }],
+  });
+  return new GrpcError(code, message, details, { cause: error });
+}
+
+function rangeOf(error: unknown): { startLine: number; endLine: number } | undefined {
+  const range = typeof error === "object" && error !== null && "range" in error ? error.range : undefined;
+  if (typeof range !== "object" || range === null) return undefined;
+  const { startLine, endLine } = range as { startLine?: unknown; endLine?: unknown };
+  return typeof startLine === "number" && typeof endLine === "number" ? { startLine, endLine } : undefined;
+}
+
+function base64(text: string): string {
+  let binary = "";
+  for (const byte of new TextEncoder().encode(text)) binary += String.fromCharCode(byte);
+  return btoa(binary);
+}
