@@ -1,10 +1,13 @@
-import { Duplex } from "node:stream";
+import type { Duplex } from "node:stream";
+import { nodeBuiltin } from "../../base/node_builtin.ts";
 import type { ClientStream } from "../../engine/types.ts";
 
+const stream = nodeBuiltin("node:stream");
+
 /** A connection that was taken over, as what `node:http2` wants. */
-export function duplexOf(stream: ClientStream): Duplex {
-  const input = stream.input[Symbol.asyncIterator]();
-  return new Duplex({
+export function duplexOf(connection: ClientStream): Duplex {
+  const input = connection.input[Symbol.asyncIterator]();
+  return new stream.Duplex({
     read() {
       input.next().then(
         ({ done, value }) => void this.push(done === true ? null : value),
@@ -12,13 +15,13 @@ export function duplexOf(stream: ClientStream): Duplex {
       );
     },
     write(chunk: Uint8Array, _encoding, done) {
-      stream.write(chunk).then(() => done(), done);
+      connection.write(chunk).then(() => done(), done);
     },
     final(done) {
-      stream.closeWrite().then(() => done(), done);
+      connection.closeWrite().then(() => done(), done);
     },
     destroy(error, done) {
-      stream.close();
+      connection.close();
       done(error);
     },
   });

@@ -2,8 +2,11 @@
  * gRPC over HTTP/2 on connections that exist already: as server after `POST /grpc`, and as client towards a server
  * that is at the other end of `POST /session`, where the roles are turned round. grpc-js has no client for such a connection.
  */
-import http2 from "node:http2";
+import type * as Http2 from "node:http2";
 import type { Duplex } from "node:stream";
+import { nodeBuiltin } from "../../base/node_builtin.ts";
+
+const http2 = nodeBuiltin("node:http2");
 
 /** Status codes (google.rpc.Code), those in use. */
 export const CODE = {
@@ -62,14 +65,14 @@ export function serveGrpc(connection: Duplex, methods: ReadonlyMap<string, Metho
   server.on("error", giveUp);
   server.on("session", (session) => session.once("close", giveUp));
   // the streams of a server's session are a server's
-  server.on("stream", (stream, headers) => void answer(stream as http2.ServerHttp2Stream, headers, methods));
+  server.on("stream", (stream, headers) => void answer(stream as Http2.ServerHttp2Stream, headers, methods));
   server.emit("connection", connection);
   return ended;
 }
 
 async function answer(
-  stream: http2.ServerHttp2Stream,
-  headers: http2.IncomingHttpHeaders,
+  stream: Http2.ServerHttp2Stream,
+  headers: Http2.IncomingHttpHeaders,
   methods: ReadonlyMap<string, Method>,
 ): Promise<void> {
   const aborting = new AbortController();
@@ -117,7 +120,7 @@ async function answer(
 /** What users can do where berth's BuildKit API ends. */
 export const WAY_OUT = "Use `berth build`, or the classic builder:  DOCKER_BUILDKIT=0 docker build …";
 
-function metadataOf(headers: http2.IncomingHttpHeaders): Metadata {
+function metadataOf(headers: Http2.IncomingHttpHeaders): Metadata {
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [
       name,
@@ -158,7 +161,7 @@ function percentDecode(text: string): string {
   }
 }
 
-async function writeMessage(stream: http2.Http2Stream, message: Uint8Array): Promise<void> {
+async function writeMessage(stream: Http2.Http2Stream, message: Uint8Array): Promise<void> {
   if (stream.destroyed) throw new GrpcError(CODE.canceled, "the other side has gone");
   const framed = new Uint8Array(5 + message.length);
   new DataView(framed.buffer).setUint32(1, message.length);
@@ -178,7 +181,7 @@ async function writeMessage(stream: http2.Http2Stream, message: Uint8Array): Pro
 }
 
 /** Cuts a stream into messages. */
-async function* readMessages(stream: http2.Http2Stream): AsyncGenerator<Uint8Array> {
+async function* readMessages(stream: Http2.Http2Stream): AsyncGenerator<Uint8Array> {
   let chunks: Uint8Array[] = [];
   let length = 0;
   const take = (count: number): Uint8Array => {
@@ -240,7 +243,7 @@ export interface ClientCall {
 
 /** Calls a server at the other end of a connection. */
 export class GrpcClient {
-  readonly #session: http2.ClientHttp2Session;
+  readonly #session: Http2.ClientHttp2Session;
   /** Settles when the connection has ended. */
   readonly closed: Promise<void>;
 
@@ -267,9 +270,9 @@ export class GrpcClient {
     };
     for (const [name, values] of Object.entries(metadata)) headers[name] = [...values];
     const stream = this.#session.request(headers);
-    let status: http2.IncomingHttpHeaders = {};
+    let status: Http2.IncomingHttpHeaders = {};
     let failure: Error | undefined;
-    const note = (received: http2.IncomingHttpHeaders) => {
+    const note = (received: Http2.IncomingHttpHeaders) => {
       if (received["grpc-status"] !== undefined) status = received;
     };
     stream.on("response", note);

@@ -2,11 +2,15 @@
  * Listening by node:net and node:tls, for what Deno.listen cannot do: ask clients for certificates, and take over a
  * socket that was opened by somebody else. Loaded only when one of them is wanted.
  */
-import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TlsOptions } from "node:tls";
+import type { Server, Socket } from "node:net";
+import type { TlsOptions } from "node:tls";
 import { EngineError, messageOf } from "../../base/errors.ts";
+import { nodeBuiltin } from "../../base/node_builtin.ts";
 import type { BoundListener, ListenSecurity } from "./listener.ts";
 import { NodeConn } from "./node_conn.ts";
+
+const { createServer } = nodeBuiltin("node:net");
+const { createServer: createTlsServer } = nodeBuiltin("node:tls");
 
 /** A client that does not finish its handshake is no client. */
 const HANDSHAKE_MS = 10_000;

@@ -4,12 +4,15 @@
  */
 import { Buffer } from "node:buffer";
 import { X509Certificate } from "node:crypto";
-import { request as httpRequest } from "node:http";
-import { request as httpsRequest } from "node:https";
-import { isIP } from "node:net";
-import { Readable } from "node:stream";
-import { rootCertificates, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
+import { nodeBuiltin } from "../../base/node_builtin.ts";
 import type { HttpRequest } from "./transport.ts";
+
+const { request: httpRequest } = nodeBuiltin("node:http");
+const { request: httpsRequest } = nodeBuiltin("node:https");
+const { isIP } = nodeBuiltin("node:net");
+const { Readable } = nodeBuiltin("node:stream");
+const { rootCertificates } = nodeBuiltin("node:tls");
 
 interface ClientPair {
   readonly cert: string;
