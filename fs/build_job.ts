@@ -31,8 +31,8 @@ export interface FileSelection {
 export type CopySource =
   | (FileSelection & {
     readonly kind: "files";
-    /** Archives are unpacked: "auto" those that are some, "always" refuses everything else. */
-    readonly unpack: "never" | "auto" | "always";
+    /** "auto": files that are tar archives, compressed or not, are unpacked. */
+    readonly unpack: "never" | "auto";
   })
   /** A heredoc: a file with this content, mode 0644. */
   | { readonly kind: "inline"; readonly name: string; readonly content: string };

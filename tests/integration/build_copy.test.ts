@@ -1,3 +1,4 @@
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeEach, expect, it } from "vitest";
 import { S_IFIFO } from "../../ffi/constants.ts";
 import { kernel } from "../../ffi/kernel.ts";
@@ -10,6 +11,7 @@ import {
 } from "../../fs/build_copy.ts";
 import type { FileSelection } from "../../fs/build_job.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
+import { TAR_END, tarArchive, type TarEntryInput } from "../../fs/tar/mod.ts";
 import type { ViewSpec } from "../../fs/tree_job.ts";
 import { TreeThreads } from "../../fs/tree_threads.ts";
 import { describeWith, ROOT } from "../support/needs.ts";
@@ -411,6 +413,89 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
     put(root, { file: "f" });
     await expect(makeDirectory(threads, view(), "/file/x", PLAIN)).rejects.toMatchObject({ kind: "invalid" });
   });
+
+  const archiveOf = (...items: (TarEntryInput & { data?: Uint8Array })[]) => tarArchive(items);
+  const text = (value: string) => new TextEncoder().encode(value);
+
+  async function add(dest: string, patterns: readonly string[], options: Partial<CopyOptions> = {}) {
+    const source: CopySource = { kind: "files", ...select(patterns), unpack: "auto" };
+    return await copyFiles(threads, view(), dest, [source], { ...PLAIN, ...options });
+  }
+
+  it.each<[string, (bytes: Uint8Array) => Uint8Array]>([
+    ["nothing", (bytes) => bytes],
+    ["gzip", gzipSync],
+    ["zstd", zstdCompressSync],
+    ["bzip2", (bytes) => pack("bzip2", bytes)],
+    ["xz", (bytes) => pack("xz", bytes)],
+  ])("ADD unpacks archives compressed by %s", async (_, compress) => {
+    const archive = archiveOf(
+      { name: "./", type: "directory", mode: 0o700 },
+      { name: "etc/", type: "directory", uid: 3, gid: 4 },
+      { name: "etc/conf", uid: 3, gid: 4, mode: 0o4640, size: 2, mtime: [1000, 0], data: text("hi") },
+      { name: ".wh.x", data: text("a name") },
+    );
+    put(context, { "a-first": "1", "z-last": "2" });
+    Deno.writeFileSync(`${context}/m.tar`, compress(archive));
+    put(root, { "dest/etc/old": "stays", "to": "-> dest" });
+    await add("/to/", ["*"]);
+    expect(tree(`${root}/dest`)).toEqual({
+      ".wh.x": "a name",
+      "a-first": "1",
+      "etc": "/",
+      "etc/conf": "hi",
+      "etc/old": "stays",
+      "z-last": "2",
+    });
+    expect(lstat("dest/etc/conf")).toMatchObject({ uid: 3, gid: 4, mtimeSec: 1000 });
+    expect([perms("dest/etc/conf"), perms("dest")]).toEqual(["4640", "700"]);
+  });
+
+  it("ADD copies what only looks like an archive", async () => {
+    const files: Record<string, Uint8Array> = {
+      "text.gz": gzipSync(text("no archive\n".repeat(100))),
+      "cut.gz": gzipSync(archiveOf({ name: "f" })).subarray(0, 30),
+      "BZh": text("BZh is how this text begins"),
+      "empty": new Uint8Array(0),
+      "empty.tar": TAR_END,
+      "zeros": new Uint8Array(100_000),
+    };
+    for (const [name, bytes] of Object.entries(files)) Deno.writeFileSync(`${context}/${name}`, bytes);
+    await add("/d/", ["*"]);
+    for (const [name, bytes] of Object.entries(files)) {
+      expect(Deno.readFileSync(`${root}/d/${name}`).toHex()).toBe(new Uint8Array(bytes).toHex());
+    }
+  });
+
+  it("ADD never unpacks outside of the destination", async () => {
+    const victim = `${here}/outside/secret`;
+    for (
+      const [name, archive] of [
+        ["up", archiveOf({ name: "../../outside/secret", data: text("x") })],
+        [
+          "link",
+          archiveOf({ name: "l", type: "symlink", linkName: `${here}/outside` }, {
+            name: "l/secret",
+            data: text("x"),
+          }),
+        ],
+        ["hard", archiveOf({ name: "h", type: "hardlink", linkName: victim })],
+      ] as const
+    ) {
+      Deno.writeFileSync(`${context}/${name}.tar`, archive);
+      await add(`/${name}/`, [`${name}.tar`]).catch((error) => expect(error).toBeInstanceOf(Error));
+      expect(Deno.readTextFileSync(victim)).toBe("not yours");
+    }
+  });
+
+  function pack(program: string, bytes: Uint8Array): Uint8Array {
+    const path = `${here}/packed`;
+    Deno.writeFileSync(path, bytes);
+    const { success, stdout } = new Deno.Command(program, { args: ["-c", path], stdout: "piped" })
+      .outputSync();
+    expect(success).toBe(true);
+    return stdout;
+  }
 
   it("stops when it is told to", async () => {
     for (let n = 0; n < 50; n++) put(context, { [`d/${n}`]: "x" });
