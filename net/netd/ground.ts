@@ -31,6 +31,19 @@ export const RULE_STRANGER = 21;
 /** Of IPv6, whose length field has 16 bits without the header; the device would take 15 more. */
 const TUN_MTU = 65520;
 
+/**
+ * Of TCP between netd and the containers. That way is memory of this machine: nothing is far away, nothing is lost. Sockets in the host's network are left as
+ * the host wants them.
+ */
+const TCP = {
+  // one that models a path and paces (BBR, where a machine has it by default) sets a timer for each packet here: half as many bytes a second. Every kernel has this one.
+  tcp_congestion_control: "reno",
+  // Least, first and most bytes of a connection. The kernel would let them grow to what a long way takes, 6 to 32 MB: what waits for a slow receiver
+  // has left the processor's caches by then, and a container believes to have sent what is still here.
+  tcp_rmem: "4096 131072 1048576",
+  tcp_wmem: "4096 16384 1048576",
+};
+
 export interface Ground {
   readonly ipv6: boolean;
   /** Undefined, or why there is no TUN device. */
@@ -53,6 +66,10 @@ export function prepareGround(host: RootlessNamespace): Ground {
     "ipv4.conf.all.send_redirects": "0",
     "ipv4.conf.default.send_redirects": "0",
   });
+  for (const [name, value] of Object.entries(TCP)) {
+    // settings that an old kernel has for the machine's own namespace only
+    unless(["ENOENT", "EACCES", "EPERM"], () => host.sysctl(`ipv4.${name}`, value));
+  }
   // where the machine has br_netfilter loaded: what stays on a bridge is nobody's business
   for (const family of ["iptables", "ip6tables", "arptables"]) {
     unless(["ENOENT", "EACCES", "EPERM"], () => host.sysctl(`bridge/bridge-nf-call-${family}`, "0"));

@@ -41,6 +41,22 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
     });
   });
 
+  it("has TCP of the rootless host neither pace nor hoard, and leaves containers what the machine has", async () => {
+    const [theirs, ...own] = await inNetd(
+      user,
+      `
+      await start();
+      const one = container();
+      await join(sandbox(one, endpoint(await add(bridge(17)), 2)));
+      const read = (pid: number, name: string) => inside(pid, "cat", "/proc/sys/net/ipv4/" + name).trim();
+      return [read(one.pid, "tcp_congestion_control"),
+        ...["tcp_congestion_control", "tcp_rmem", "tcp_wmem"].map((name) => read(client.hello.hostPid, name).split(/\\s+/).at(-1))];
+    `,
+    ) as string[];
+    expect(theirs).toBe(Deno.readTextFileSync("/proc/sys/net/ipv4/tcp_congestion_control").trim());
+    expect(own).toEqual(["reno", "1048576", "1048576"]);
+  });
+
   it("lets nobody in who is not let in: not by a gateway, not by a forged address, not around enable_icc=false", async () => {
     expect(
       await inNetd(
