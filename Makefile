@@ -19,7 +19,7 @@ build: setup ## make dist/berth, one executable file (PACKAGE=compiled or self-e
 test: ## run every check and every test (FILTER=words for some test files)
 	@scripts/test $(FILTER)
 
-test-vm: ## test limits in a virtual machine with systemd and cgroup v2 (PARTS="drivers delegation systemd cgroupfs")
+test-vm: ## test limits in a virtual machine with systemd and cgroup v2 (PARTS="drivers systemd units integration:volumes bench …")
 	@scripts/test_vm $(PARTS)
 
 fuzz: setup ## feed the readers of archives and the API with damage (SECONDS=600 SEED=1)

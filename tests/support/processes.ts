@@ -7,7 +7,7 @@ export interface Leftover {
 }
 
 /** How much slower than others this machine is: an emulated one is ten times. */
-const SLOWNESS = Number(Deno.env.get("BERTH_TEST_SLOWNESS") ?? 1);
+export const SLOWNESS = Number(Deno.env.get("BERTH_TEST_SLOWNESS") ?? 1);
 
 /**
  * Polls until `condition` is true.

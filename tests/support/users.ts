@@ -1,6 +1,7 @@
 /**
  * Runs programs as another user, the way a login would: clean environment, own home and runtime directory.
  */
+import { SLOWNESS } from "./processes.ts";
 
 export interface User {
   name: string;
@@ -15,7 +16,7 @@ export interface RunOptions {
   cwd?: string;
   /** Bytes or text for standard input; nothing: /dev/null. */
   stdin?: string | Uint8Array;
-  /** Milliseconds after which the program is killed and run() rejects. Default 60,000. */
+  /** Milliseconds (on a slow machine so many times) after which the program is killed and run() rejects. Default 60,000. */
   timeout?: number;
 }
 
@@ -74,6 +75,16 @@ export function environmentOf(user: User): Record<string, string> {
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
     }
   }
+  // The user's systemd, where there is one: what the engine asks for containers' cgroups.
+  for (const name of ["systemd", "bus"]) {
+    const [real, link] = [`/run/user/${user.uid}/${name}`, `${base}/run/${name}`];
+    try {
+      if (exists(real) && !exists(link)) Deno.symlinkSync(real, link);
+    } catch (error) {
+      // Another test file of the same run.
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+  }
   const tools = `${new URL("../..", import.meta.url).pathname}.cache/tools`;
   return {
     PATH: `/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${tools}`,
@@ -86,6 +97,15 @@ export function environmentOf(user: User): Record<string, string> {
     XDG_RUNTIME_DIR: `${base}/run`,
     XDG_CACHE_HOME: `${base}/cache`,
   };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Words that run a program as `user`; root needs setpriv (util-linux) for anybody else. */
@@ -121,7 +141,8 @@ export async function runAs(
   argv: readonly string[],
   options: RunOptions = {},
 ): Promise<RunResult> {
-  const { stdin, timeout = 60_000, ...rest } = options;
+  const { stdin, ...rest } = options;
+  const timeout = (options.timeout ?? 60_000) * SLOWNESS;
   const child = spawnAs(user, argv, { ...rest, stdin: stdin === undefined ? "null" : "piped" });
   let expired = false;
   const timer = setTimeout(() => {

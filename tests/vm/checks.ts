@@ -25,10 +25,13 @@ export async function check(name: string, body: () => Promise<void> | void): Pro
       console.log(`ok ${name} ${took()}${unsteady}`);
       return;
     } catch (error) {
-      first = textOf(error);
-      if (!last) continue;
+      const text = textOf(error);
+      if (!last) {
+        first = text;
+        continue;
+      }
       failed++;
-      console.log(`FAILED ${name} ${took()}: ${first}`);
+      console.log(`FAILED ${name} ${took()}: ${first}\n    and then: ${text}`);
     }
   }
 }

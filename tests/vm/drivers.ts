@@ -15,7 +15,7 @@ const before = ownCgroup() ?? "";
 const opened = await openCgroups({ facts, uid, runtimeDir });
 if (opened === undefined) throw new Error(`no driver: ${facts.reason}`);
 const manager: CgroupManager = opened;
-const named = (name: string) => `${manager.driver}: ${name}`;
+const named = (name: string) => `${uid === 0 ? "root, " : ""}${manager.driver}: ${name}`;
 
 let number = 0;
 const newId = () => `${(++number).toString(16).padStart(4, "0")}${crypto.randomUUID().replaceAll("-", "")}`;
@@ -29,7 +29,12 @@ interface Running extends AsyncDisposable {
 }
 
 /** A shell in a cgroup of its own. It begins when it is inside. */
-async function run(limits: CgroupLimits, script = "sleep 1000", parent = ""): Promise<Running> {
+async function run(
+  limits: CgroupLimits,
+  script = "sleep 1000",
+  parent = "",
+  by: CgroupManager = manager,
+): Promise<Running> {
   const child = new Deno.Command("sh", {
     args: ["-c", `read go; ${script}`],
     stdin: "piped",
@@ -45,7 +50,8 @@ async function run(limits: CgroupLimits, script = "sleep 1000", parent = ""): Pr
     }
   };
   try {
-    const { cgroup, warnings } = await manager.create({ id, limits, parent, pid: child.pid });
+    const stop = { signal: 15, seconds: 10 };
+    const { cgroup, warnings } = await by.create({ id, limits, parent, pid: child.pid, stop });
     // As init does.
     Deno.writeTextFileSync(`${cgroup.path}/cgroup.procs`, String(child.pid));
     const writer = child.stdin.getWriter();
@@ -58,7 +64,7 @@ async function run(limits: CgroupLimits, script = "sleep 1000", parent = ""): Pr
       warnings,
       value: (file) => Deno.readTextFileSync(`${cgroup.path}/${file}`).trim(),
       async [Symbol.asyncDispose]() {
-        await manager.remove(id, cgroup);
+        await by.remove(id, cgroup);
         end();
         await child.status;
         assert(!cgroup.exists, `${cgroup.path} is still there`);
@@ -73,11 +79,9 @@ async function run(limits: CgroupLimits, script = "sleep 1000", parent = ""): Pr
 
 await check(named("is chosen, with all controllers"), () => {
   equal(facts.driver, wanted, "driver");
-  equal(
-    [...manager.controllers].sort().slice(0, 5),
-    ["cpu", "cpuset", "io", "memory", "pids"],
-    "controllers",
-  );
+  for (const name of ["cpu", "cpuset", "io", "memory", "pids"]) {
+    assert(manager.controllers.includes(name), `${name} is not in ${manager.controllers.join(" ")}`);
+  }
   assert(manager.swap, "memory.swap.max is not seen");
 });
 
@@ -226,6 +230,67 @@ await check(named("reads statistics again and again"), async () => {
   assert(now?.pressure?.cpu.some !== undefined, "no pressure");
 });
 
+if (manager.driver === "systemd" && uid !== 0) {
+  const busDaemon = async (): Promise<number> => {
+    const words = ["--user", "show", "--value", "-p", "MainPID", "dbus.service"];
+    const { stdout } = await new Deno.Command("systemctl", { args: words }).output();
+    return Number(new TextDecoder().decode(stdout));
+  };
+
+  await check(
+    named("goes by the message bus where there is nothing else, however slow, and after its end"),
+    async () => {
+      // Where systemd's own socket is not.
+      const dir = Deno.makeTempDirSync();
+      Deno.symlinkSync(`${runtimeDir}/bus`, `${dir}/bus`);
+      const other = await openCgroups({ facts, uid, runtimeDir: dir });
+      if (other === undefined) throw new Error("no manager");
+      try {
+        {
+          await using c = await run({ pids: 5 }, undefined, "", other);
+          equal(c.value("pids.max"), "5", "pids.max");
+          const slow = await busDaemon();
+          Deno.kill(slow, "SIGSTOP");
+          const later = run({ pids: 6 }, undefined, "", other);
+          const first = await Promise.race([later, new Promise((resolve) => setTimeout(resolve, 1000))]);
+          Deno.kill(slow, "SIGCONT");
+          equal(first, undefined, "the bus had stopped");
+          await using d = await later;
+          equal(d.value("pids.max"), "6", "pids.max");
+          Deno.kill(slow, "SIGKILL");
+          // What there is can be changed, or says why not; it goes on in any case.
+          await other.update(c.id, c.cgroup, { pids: 7 }).catch(() => {});
+          equal(c.value("pids.max"), "7", "pids.max");
+          let made: Running | undefined;
+          await eventually(
+            async () => {
+              made = await run({ pids: 8 }, undefined, "", other).catch(() => undefined);
+              return made !== undefined;
+            },
+            "no scope by the new bus",
+            60,
+          );
+          await made?.[Symbol.asyncDispose]();
+        }
+      } finally {
+        other.close();
+        Deno.removeSync(dir, { recursive: true });
+      }
+    },
+  );
+
+  await check(named("does without the message bus"), async () => {
+    const stop = new Deno.Command("systemctl", { args: ["--user", "stop", "dbus.socket", "dbus.service"] });
+    equal((await stop.output()).success, true, "systemctl stop");
+    try {
+      await using c = await run({ pids: 9 });
+      equal(c.value("pids.max"), "9", "pids.max");
+    } finally {
+      await new Deno.Command("systemctl", { args: ["--user", "start", "dbus.socket"] }).output();
+    }
+  });
+}
+
 await check(named("makes 50 at once and leaves none behind"), async () => {
   const list = () => [...Deno.readDirSync(facts.path)].length;
   const all = await Promise.all(Array.from({ length: 50 }, () => run({ memory: 32 * MB, pids: 9 })));
@@ -234,7 +299,14 @@ await check(named("makes 50 at once and leaves none behind"), async () => {
   await Promise.all(all.map((c) => c[Symbol.asyncDispose]()));
   if (manager.driver === "systemd") {
     const { stdout } = await new Deno.Command("systemctl", {
-      args: ["--user", "list-units", "--all", "--plain", "--no-legend", "berth-0*.scope"],
+      args: [
+        ...(uid === 0 ? [] : ["--user"]),
+        "list-units",
+        "--all",
+        "--plain",
+        "--no-legend",
+        "berth-0*.scope",
+      ],
     }).output();
     equal(new TextDecoder().decode(stdout).trim(), "", "units");
   }
