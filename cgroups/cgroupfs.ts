@@ -19,6 +19,8 @@ export class CgroupfsManager implements CgroupManager {
   readonly driver = "cgroupfs";
   readonly controllers: readonly string[];
   readonly swap: boolean;
+  /** A filter is a program of the kernel's, and whoever loads it must have rights over the whole machine, which the engine has given up. */
+  readonly devices = false;
   readonly #base: string;
 
   private constructor(base: string, controllers: readonly string[]) {

@@ -2,6 +2,7 @@
 import { Cgroup } from "./cgroup.ts";
 import { CgroupfsManager } from "./cgroupfs.ts";
 import type { CgroupFacts } from "./detect.ts";
+import type { DeviceRule } from "./devices.ts";
 import type { CgroupLimits } from "./limits.ts";
 import { SystemdManager } from "./systemd.ts";
 
@@ -14,6 +15,17 @@ export interface CgroupRequest {
   readonly parent: string;
   /** The process that will be the container; with cgroupfs it joins by itself. */
   readonly pid: number;
+  /** How it wants to end, for a systemd that stops all units: when its user logs out, or the machine goes down. */
+  readonly stop: StopManner;
+  /** The only devices that it may use, for a manager that can tell them apart; absent: all, as its user may. */
+  readonly devices?: readonly DeviceRule[];
+}
+
+export interface StopManner {
+  /** Number of the signal that asks its processes to end. */
+  readonly signal: number;
+  /** How long it has from there to SIGKILL; negative: as long as it takes. */
+  readonly seconds: number;
 }
 
 /** A new cgroup, and the limits that could not be set, as whole sentences. */
@@ -28,6 +40,8 @@ export interface CgroupManager {
   readonly controllers: readonly string[];
   /** Whether memory.swap.max is there. */
   readonly swap: boolean;
+  /** Whether it keeps containers to their devices. */
+  readonly devices: boolean;
   /**
    * Where {@link create} will make it, when that is known beforehand: the caller writes it down first, so that it is found again
    * after a crash. undefined: it goes by itself when its processes are gone.

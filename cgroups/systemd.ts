@@ -5,7 +5,8 @@ import { readControl, words } from "./control_file.ts";
 import { type DBusAddress, DBusConnection, DBusError, withDeadline } from "./dbus/connection.ts";
 import { type DBusValue, type Message, Variant } from "./dbus/message.ts";
 import { CGROUP_ROOT, ownCgroup } from "./detect.ts";
-import { type CgroupLimits, cgroupWrites, unitProperties } from "./limits.ts";
+import { deviceAllow } from "./devices.ts";
+import { type CgroupLimits, cgroupWrites, INFINITY, unitProperties } from "./limits.ts";
 import type { CgroupManager, CgroupRequest, CreatedCgroup, ManagerOptions } from "./manager.ts";
 
 const SERVICE = "org.freedesktop.systemd1";
@@ -40,6 +41,11 @@ export class SystemdManager implements CgroupManager {
 
   get controllers(): readonly string[] {
     return this.#controllers;
+  }
+
+  /** The machine's systemd loads the kernel's program that filters; a user's may not. */
+  get devices(): boolean {
+    return this.#uid === 0;
   }
 
   get swap(): boolean {
@@ -83,8 +89,25 @@ export class SystemdManager implements CgroupManager {
     const properties: Property[] = [
       ["Description", new Variant("s", `berth container ${request.id}`)],
       ["Slice", new Variant("s", slice)],
+      // Without these a first process that does not know SIGTERM holds up a shutdown for systemd's minute and a half.
+      ["KillSignal", new Variant("i", request.stop.signal)],
+      ["TimeoutStopUSec", new Variant("t", microseconds(request.stop.seconds))],
       ...this.#properties(request.limits),
     ];
+    const warnings: string[] = [];
+    if (this.devices && request.devices !== undefined) {
+      const { allow, untold } = deviceAllow(request.devices, readControl("/proc/devices") ?? "");
+      properties.push(["DevicePolicy", new Variant("s", "strict")], [
+        "DeviceAllow",
+        new Variant("a(ss)", allow),
+      ]);
+      for (const { type, major, minor, access } of untold) {
+        const rule = `${type} ${major < 0 ? "*" : major}:${minor} ${access}`;
+        warnings.push(
+          `The device rule "${rule.replace(":-1", ":*")}" could not be set: systemd has no words for it.`,
+        );
+      }
+    }
     const name = scopeName(request.id);
     try {
       await this.#startScope(name, [request.pid], properties);
@@ -100,7 +123,7 @@ export class SystemdManager implements CgroupManager {
       throw new EngineError("system", `systemd has not moved process ${request.pid} to ${name}`);
     }
     const cgroup = new Cgroup(path);
-    return { cgroup, warnings: cgroup.apply(cgroupWrites(request.limits)) };
+    return { cgroup, warnings: [...warnings, ...cgroup.apply(cgroupWrites(request.limits))] };
   }
 
   async update(id: string, cgroup: Cgroup, limits: CgroupLimits): Promise<readonly string[]> {
@@ -263,6 +286,9 @@ function addresses(uid: number, runtimeDir: string | undefined): DBusAddress[] {
     { path: named ?? `${runtimeDir}/bus`, bus: true },
   ];
 }
+
+/** A span of time as systemd has it: without end when it is negative. */
+const microseconds = (seconds: number): bigint => seconds < 0 ? INFINITY : BigInt(seconds) * 1_000_000n;
 
 /** The scope of a container. */
 export function scopeName(id: string): string {

@@ -7,6 +7,9 @@ import { SysError } from "../ffi/errno.ts";
 import type { Container } from "./container.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { EngineContext } from "./context.ts";
+import { deviceNumbers } from "./device_numbers.ts";
+import { deviceRulesOf } from "./device_rules.ts";
+import { stopMannerOf } from "./stop_manner.ts";
 import type { HostConfig } from "./types.ts";
 
 /** Annotations that begin so name a file of the cgroup, and say what to write there (the OCI's "unified"). */
@@ -24,8 +27,7 @@ export function limitsOf(hostConfig: HostConfig): CgroupLimits {
   };
   const nano = number("NanoCpus");
   const throttle = (key: string) => deviceLimits(hostConfig[key], "Rate");
-  const unified = Object.entries(hostConfig.Annotations ?? {})
-    .filter(([key]) => key.startsWith(RAW_KEY)).map(([key, value]) => [key.slice(RAW_KEY.length), value]);
+  const unified = rawFiles(hostConfig).map((file) => [file, hostConfig.Annotations?.[RAW_KEY + file] ?? ""]);
   return {
     memory: number("Memory"),
     memorySwap: number("MemorySwap"),
@@ -46,6 +48,12 @@ export function limitsOf(hostConfig: HostConfig): CgroupLimits {
   };
 }
 
+/** Files of the cgroup that annotations name. */
+export function rawFiles({ Annotations: annotations }: Pick<HostConfig, "Annotations">): string[] {
+  return Object.keys(annotations ?? {}).filter((key) => key.startsWith(RAW_KEY))
+    .map((key) => key.slice(RAW_KEY.length));
+}
+
 /** Docker names devices by their nodes, the kernel by numbers. */
 function deviceLimits(list: unknown, key: "Rate" | "Weight"): DeviceLimit[] {
   if (!Array.isArray(list)) return [];
@@ -57,16 +65,9 @@ function deviceLimits(list: unknown, key: "Rate" | "Weight"): DeviceLimit[] {
       throw invalid(`${limit.Path}: ${messageOf(error)}`);
     }
     if (!info.isBlockDevice) throw invalid(`${limit.Path}: not a block device`);
-    return { device: deviceNumbers(info.rdev ?? 0), value: limit[key] ?? 0 };
+    const { major, minor } = deviceNumbers(info.rdev ?? 0);
+    return { device: `${major}:${minor}`, value: limit[key] ?? 0 };
   });
-}
-
-/** "major:minor" of a device number as stat(2) has it. */
-function deviceNumbers(rdev: number): string {
-  const device = BigInt(rdev);
-  const major = (device >> 8n & 0xfffn) | (device >> 32n & ~0xfffn);
-  const minor = (device & 0xffn) | (device >> 12n & 0xffffff00n);
-  return `${major}:${minor}`;
 }
 
 /**
@@ -95,6 +96,7 @@ export async function acquireCgroup(
   if (ctx.cgroups === undefined) return undefined;
   const { record } = container;
   const limits = limitsOf(record.hostConfig);
+  const devices = ctx.cgroups.devices ? deviceRulesOf(record.hostConfig) : undefined;
   try {
     await container.cgroupRemoval;
     const { cgroup, warnings } = await ctx.cgroups.create({
@@ -102,6 +104,8 @@ export async function acquireCgroup(
       limits,
       parent: parentOf(record),
       pid,
+      stop: stopMannerOf(record),
+      ...(devices === undefined ? {} : { devices }),
     });
     for (const warning of warnings) ctx.log.warn(warning, { id: record.id });
     return cgroup.path;

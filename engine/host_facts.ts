@@ -12,6 +12,8 @@ export interface HostFacts {
   readonly cgroupControllers: readonly string[];
   /** Swap can be limited as well. */
   readonly swapLimit: boolean;
+  /** Containers can be kept to their devices. */
+  readonly deviceFilter: boolean;
   readonly cgroups: CgroupFacts;
   /** Release of the kernel, "6.1.0-18-amd64". */
   readonly kernel: string;
@@ -58,7 +60,7 @@ const NO_CGROUPS: CgroupFacts = {
 export interface CgroupOutcome {
   readonly facts: CgroupFacts;
   /** undefined: no limits. */
-  readonly manager: Pick<CgroupManager, "controllers" | "swap"> | undefined;
+  readonly manager: Pick<CgroupManager, "controllers" | "swap" | "devices"> | undefined;
 }
 
 /** Reads the facts of this machine. */
@@ -74,6 +76,7 @@ export function readHostFacts(
     memTotal: Number(/^MemTotal:\s*(\d+) kB/m.exec(meminfo)?.[1] ?? 0) * 1024,
     cgroupControllers: cgroups.manager?.controllers ?? [],
     swapLimit: cgroups.manager?.swap ?? false,
+    deviceFilter: cgroups.manager?.devices ?? false,
     cgroups: cgroups.facts,
     kernel: Deno.osRelease(),
     machine: Deno.build.arch,

@@ -5,9 +5,8 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { isAlive } from "../base/process_identity.ts";
 import { thaw } from "./pause.ts";
 import { signalProcess } from "./process_signal.ts";
+import { stopMannerOf } from "./stop_manner.ts";
 
-/** Seconds between the stop signal and SIGKILL when neither the caller nor the container says otherwise. */
-const STOP_TIMEOUT_S = 10;
 /** How long an exit may take after SIGKILL: the kernel may be busy writing the process's memory away. */
 const KILL_GRACE_MS = 10_000;
 /** Longest delay a timer takes (2^31 - 1 ms); a longer stop timeout than 24 days is no timeout. */
@@ -60,7 +59,7 @@ function hasRestartPolicy(container: Container): boolean {
 }
 
 function stopSignalOf(container: Container): number {
-  return signalNumber(container.record.config.StopSignal || "SIGTERM") ?? 15;
+  return stopMannerOf(container.record).signal;
 }
 
 /** Delivers by the shim; by the kernel when the shim does not answer. A process that ended meanwhile is no error. */
@@ -139,7 +138,7 @@ async function stopRunning(
     void ctx.containers.noteState(container, { manuallyStopped: true });
   }
   const gone = container.nextExit();
-  const seconds = timeout ?? container.record.config.StopTimeout ?? STOP_TIMEOUT_S;
+  const seconds = timeout ?? stopMannerOf(container.record).seconds;
   const sent = sendSignal(ctx, container, signal);
   containerEvent(ctx, container.record, "kill", { signal: String(signal) });
   await sent;

@@ -1,5 +1,6 @@
 /** Limits of a container: checked, and turned into Docker's warnings where berth cannot apply them (moby: verifyPlatformContainerResources). */
 import { EngineError, invalid } from "../base/errors.ts";
+import { rawFiles } from "./container_cgroup.ts";
 import type { HostFacts } from "./host_facts.ts";
 import type { HostConfig } from "./types.ts";
 
@@ -135,9 +136,19 @@ export function validateResources(
   if (number("IOMaximumBandwidth") !== 0 || number("IOMaximumIOps") !== 0) {
     throw invalid("Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps");
   }
+  for (const file of rawFiles(requested)) {
+    const [controller = ""] = file.split(".");
+    // The files of the core (cgroup.max.depth) and of pressure are everybody's.
+    if (controller === "cgroup" || file.endsWith(".pressure") || has(controller)) continue;
+    warnings.push(
+      `Your kernel does not support the cgroup controller ${controller} or it is not delegated. ${file} discarded.`,
+    );
+  }
   const rules = requested["DeviceCgroupRules"];
+  if (facts.deviceFilter) return { resources: out, warnings };
   if (Array.isArray(rules) && rules.length > 0) {
-    // A filter of devices (eBPF) needs rights over the whole machine; without one a container has the rights of its user, and no more.
+    // A filter of devices (eBPF) needs rights over the whole machine: root's systemd has them. Without one a container has the rights of its
+    // user, and no more.
     warnings.push(
       "Your kernel does not support device cgroup rules in a user namespace. Device cgroup rules discarded.",
     );

@@ -12,6 +12,7 @@ export const FACTS: HostFacts = {
   memTotal: 8 * 1024 ** 3,
   cgroupControllers: [],
   swapLimit: false,
+  deviceFilter: false,
   cgroups: { version: "2", driver: "none", controllers: [], path: "", reason: "not delegated" },
   kernel: "6.1.0-18-amd64",
   machine: "x86_64",

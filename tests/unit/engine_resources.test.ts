@@ -28,6 +28,7 @@ class PaperCgroups implements CgroupManager {
   readonly driver = "cgroupfs";
   readonly controllers = ["cpu", "cpuset", "io", "memory", "pids"];
   readonly swap = true;
+  readonly devices = false;
   readonly asked: unknown[] = [];
   fails: Error | undefined;
 
@@ -101,6 +102,19 @@ describe("validateResources()", () => {
       "Your kernel does not support device permissions in a user namespace. /dev/x may be used as its file mode says.",
     ]);
     expect(warnings({ DeviceCgroupRules: ["c 1:3 r"] })).toHaveLength(1);
+    const filtered = { ...FACTS, deviceFilter: true };
+    expect(validateResources({ Devices: [device("r")], DeviceCgroupRules: ["c 1:3 r"] }, filtered).warnings)
+      .toEqual([]);
+  });
+
+  it("warns of each raw file whose controller is not there", () => {
+    const keys = ["hugetlb.2MB.max", "memory.high", "rdma.max", "cgroup.max.depth", "io.pressure"];
+    const Annotations = Object.fromEntries(keys.map((key) => [`berth.cgroup.${key}`, "1"]));
+    const facts = { ...FACTS, cgroupControllers: ["memory"] };
+    expect(validateResources({ Annotations }, facts).warnings).toEqual([
+      "Your kernel does not support the cgroup controller hugetlb or it is not delegated. hugetlb.2MB.max discarded.",
+      "Your kernel does not support the cgroup controller rdma or it is not delegated. rdma.max discarded.",
+    ]);
   });
 });
 
