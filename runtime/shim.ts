@@ -28,6 +28,11 @@ import type { ShimOptions } from "./spec.ts";
 const FIRST_CONTACT_MS = 60_000;
 /** An engine that has heard "ready" connects within this time. */
 const CONNECT_MS = 2_000;
+/**
+ * How long a shim whose container has ended waits for an engine to tell it to. The exit is on disk by then; whoever waits longer holds
+ * up a logout, for which systemd wants to see all processes end.
+ */
+const UNHEARD_MS = 5_000;
 /** How long a shim that is dismissed still serves clients that have not read everything. */
 const LINGER_MS = 10_000;
 /** Orphans of a container without a PID namespace of its own become the shim's children. */
@@ -60,6 +65,8 @@ export class Shim {
   #used = false;
   #container: Container | undefined;
   #exit: ExitRecord | undefined;
+  /** {@link #exit} is on disk. */
+  #recorded = false;
   /** The engine has ended the container by SIGKILL. */
   #killed = false;
   /** What has been said to a start with `hold`. */
@@ -163,6 +170,15 @@ export class Shim {
     if (this.#starting) this.#word ??= { refusal: "the engine has ended during the start" };
     if (this.#container === undefined && !this.#starting) this.#leave();
     else this.#leaveWhenServed();
+    this.#leaveUnheard();
+  }
+
+  /** Nobody needs a shim whose container's end is written down, unless an engine comes soon. */
+  #leaveUnheard(): void {
+    if (!this.#recorded || this.#control.connected) return;
+    this.#loop.after(UNHEARD_MS, () => {
+      if (!this.#control.connected) this.#leave();
+    });
   }
 
   #report(message: ShimMessage): void {
@@ -286,6 +302,7 @@ export class Shim {
     try {
       // Whole or not at all, for any process that dies; after a power cut there is no container to ask about.
       replaceFile(this.#kernel, container.request.exitFile, `${JSON.stringify(record)}\n`, 0o600);
+      this.#recorded = true;
     } catch (error) {
       // A full disk: the record is kept here, and told to each engine that asks.
       if (!(error instanceof SysError)) throw error;
@@ -294,6 +311,7 @@ export class Shim {
     // The log is complete and clients have the last output before anybody hears of the end.
     this.#streams.finish();
     this.#control.send({ event: "exit", record });
+    this.#leaveUnheard();
   }
 
   #exec(request: ExecRequestMessage): void {

@@ -240,6 +240,14 @@ describeWith(BUSYBOX)("a shim", () => {
     expect(await shim.shutdown()).toBe(true);
   });
 
+  it("whose container has ended waits a while for an engine that wants to know, then ends", async () => {
+    await using shim = await ShimClient.start();
+    await shim.start(sh("exit 4"));
+    shim.disconnect();
+    await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`) && !exists(shim.dir));
+    expect(JSON.parse(await Deno.readTextFile(shim.exitFile)).exitCode).toBe(4);
+  });
+
   it("keeps on disk how to find it", async () => {
     await using shim = await ShimClient.start();
     const reply = await shim.start(containerSpec(rootfs, ["sleep", "1000"]));
