@@ -1,10 +1,11 @@
 /** Docker's classic build API: contexts as tar archives, progress as lines of JSON; and what became of builds. */
 import { statfs } from "node:fs/promises";
-import { EngineError, invalid, messageOf } from "../base/errors.ts";
+import { invalid, messageOf } from "../base/errors.ts";
 import type { BuildRequest } from "../engine/build/types.ts";
 import type { Engine } from "../engine/types.ts";
 import { receiveContext } from "./build_context.ts";
 import { ClassicStream, type Send } from "./build_stream.ts";
+import { buildkit } from "./buildkit.ts";
 import {
   type App,
   type AppContext,
@@ -25,12 +26,6 @@ export function buildRoutes(app: App, { engine, log }: Services): void {
 
   app.post("/build", async (c) => {
     const options = buildOptions(c);
-    if (options.version === "2") {
-      throw new EngineError(
-        "not-implemented",
-        "builds by BuildKit's protocol are not available yet in this version of berth: set DOCKER_BUILDKIT=0",
-      );
-    }
     const logins = registryConfig(c.req.header("x-registry-config"));
     const controller = new AbortController();
     const signal = AbortSignal.any([signalOf(c), controller.signal]);
@@ -40,7 +35,12 @@ export function buildRoutes(app: App, { engine, log }: Services): void {
     const aux = atLeast(c, "1.30");
     return await messageStream(async (send) => {
       try {
-        await classicBuild(engine, options, body, logins, aux, signal, send);
+        if (options.version === "2") {
+          const { sessions, buildVersionTwo } = await buildkit(engine);
+          await buildVersionTwo(engine, sessions, options, body, logins, signal, send);
+        } else {
+          await classicBuild(engine, options, body, logins, aux, signal, send);
+        }
       } catch (error) {
         if (!signal.aborted) log("build failed", messageOf(error));
         throw error;

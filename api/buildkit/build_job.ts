@@ -1,18 +1,13 @@
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
-import type {
-  BuildClient,
-  Builder,
-  BuildResult,
-  DirectoryContext,
-  NamedContext,
-} from "../../engine/build/types.ts";
+import type { BuildClient, Builder, BuildResult, NamedContext } from "../../engine/build/types.ts";
 import type { Engine } from "../../engine/types.ts";
-import { type ContextSource, type FrontendOptions, frontendOptions } from "./frontend_options.ts";
-import { CODE, GrpcError, WAY_OUT } from "./grpc.ts";
+import { Contexts, counted } from "./contexts.ts";
+import { frontendOptions } from "./frontend_options.ts";
+import { CODE, GrpcError } from "./grpc.ts";
 import { Progress } from "./progress.ts";
 import { encode, type Incoming } from "./protocol.ts";
-import type { FileSelection, Session, Sessions } from "./session.ts";
+import type { Session, Sessions } from "./session.ts";
 import { sendTree } from "./tree_sender.ts";
 
 type SolveRequest = Incoming["SolveRequest"];
@@ -194,154 +189,6 @@ function exporterOf({ Exporters, ExporterDeprecated, ExporterAttrsDeprecated }: 
         CODE.unimplemented,
         `berth's BuildKit API has no exporter "${Type}". Use  berth build --output type=${Type},dest=FILE`,
       );
-  }
-}
-
-/** Directories that a build's files are put into. */
-class Contexts {
-  readonly #builder: Builder;
-  readonly #session: Session;
-  readonly #progress: Progress;
-  readonly #signal: AbortSignal;
-  readonly #directories: { readonly path: string; dispose(): void }[] = [];
-
-  constructor(builder: Builder, session: Session, progress: Progress, signal: AbortSignal) {
-    this.#builder = builder;
-    this.#session = session;
-    this.#progress = progress;
-    this.#signal = signal;
-  }
-
-  async load(options: FrontendOptions): Promise<{
-    readonly dockerfile: { readonly name: string; readonly text: string };
-    readonly context: DirectoryContext;
-  }> {
-    const { filename, dockerfileDirectory: directory } = options;
-    const ignoreName = `${filename}.dockerignore`;
-    let path: string;
-    let own: string | undefined;
-    if (directory === undefined) {
-      path = await this.#remote("context", options.context);
-    } else {
-      const lower = filename.replace(/(^|\/)Dockerfile$/, "$1dockerfile");
-      path = await this.#progress.step(
-        `[internal] load build definition from ${filename}`,
-        "transferring dockerfile:",
-        (bytes) => this.#receive({ directory, follow: [...new Set([filename, ignoreName, lower])] }, bytes),
-      );
-      own = await this.#builder.readContextFile(path, ignoreName);
-    }
-    const text = await this.#dockerfile(path, filename);
-    const context = directory === undefined ? path : await this.#context(options.context, own);
-    return { dockerfile: { name: filename, text }, context: { kind: "directory", path: context } };
-  }
-
-  async #dockerfile(path: string, filename: string): Promise<string> {
-    const lower = filename.replace(/(^|\/)Dockerfile$/, "$1dockerfile");
-    const text = await this.#builder.readContextFile(path, filename) ??
-      (lower === filename ? undefined : await this.#builder.readContextFile(path, lower));
-    if (text === undefined) {
-      const base = filename.slice(filename.lastIndexOf("/") + 1);
-      throw new GrpcError(CODE.unknown, `failed to read dockerfile: open ${base}: no such file or directory`);
-    }
-    return text;
-  }
-
-  /** @param ignore lines of the Dockerfile's own `.dockerignore`, if there is one. */
-  async #context(source: ContextSource, ignore: string | undefined): Promise<string> {
-    if (source.kind !== "local") return await this.#remote("context", source);
-    const { directory } = source;
-    const lines = ignore ?? await this.#progress.step(
-      "[internal] load .dockerignore",
-      "transferring context:",
-      async (bytes) => {
-        const path = await this.#receive({ directory, follow: [".dockerignore"] }, bytes);
-        return await this.#builder.readContextFile(path, ".dockerignore");
-      },
-    );
-    return await this.#progress.step(
-      "[internal] load build context",
-      "transferring context:",
-      (bytes) => this.#receive({ directory, exclude: ignorePatterns(lines ?? "") }, bytes),
-    );
-  }
-
-  async named(name: string, source: ContextSource): Promise<NamedContext> {
-    if (source.kind === "image") return source;
-    if (source.kind !== "local") return { kind: "directory", path: await this.#remote(name, source) };
-    const path = await this.#progress.step(
-      `[context ${name}] load from client`,
-      "transferring context:",
-      (bytes) => this.#receive({ directory: source.directory }, bytes),
-    );
-    return { kind: "directory", path };
-  }
-
-  async #receive(selection: FileSelection, bytes: (count: number) => void): Promise<string> {
-    const path = this.#directory();
-    await this.#builder.unpackContext(
-      path,
-      this.#session.files(selection, this.#signal, bytes),
-      this.#signal,
-    );
-    return path;
-  }
-
-  async #remote(name: string, source: ContextSource): Promise<string> {
-    const path = this.#directory();
-    if (source.kind === "upload") {
-      await this.#progress.step(`[${name}] load from client`, "transferring context:", async (bytes) => {
-        const upload = counted(this.#session.upload(source.path, this.#signal), bytes);
-        await this.#builder.unpackContext(path, upload, this.#signal);
-      });
-      return path;
-    }
-    if (source.kind !== "remote") throw new GrpcError(CODE.invalidArgument, `invalid context ${name}`);
-    throw new GrpcError(CODE.unimplemented, `remote contexts are not served over BuildKit's API. ${WAY_OUT}`);
-  }
-
-  #directory(): string {
-    const made = this.#builder.newContextDirectory();
-    this.#directories.push(made);
-    return made.path;
-  }
-
-  dispose(): void {
-    for (const directory of this.#directories.splice(0)) directory.dispose();
-  }
-}
-
-/** The lines of a `.dockerignore` as patterns: what moby/patternmatcher's ignorefile makes of them. */
-export function ignorePatterns(text: string): string[] {
-  return text.replace(/^\uFEFF/, "").split("\n").flatMap((line) => {
-    const trimmed = line.trim();
-    if (line.startsWith("#") || trimmed === "") return [];
-    const negated = trimmed.startsWith("!");
-    const pattern = (negated ? trimmed.slice(1) : trimmed).trim();
-    const clean = cleanPath(pattern).replace(/^\/(?=.)/, "");
-    return [negated ? `!${clean}` : clean];
-  });
-}
-
-/** Go's path.Clean. */
-function cleanPath(path: string): string {
-  const rooted = path.startsWith("/");
-  const out: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    if (part === ".." && out.length > 0 && out.at(-1) !== "..") out.pop();
-    else if (part !== ".." || !rooted) out.push(part);
-  }
-  const joined = out.join("/");
-  return rooted ? `/${joined}` : joined === "" ? "." : joined;
-}
-
-async function* counted(chunks: AsyncIterable<Uint8Array>, bytes: (count: number) => void) {
-  let count = 0;
-  for await (const chunk of chunks) {
-    count += chunk.length;
-    bytes(count);
-    yield chunk;
   }
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ignorePatterns } from "../../api/buildkit/build_job.ts";
+import { ignorePatterns } from "../../api/buildkit/contexts.ts";
 import { GO_MODE, receiveAsTar } from "../../api/buildkit/diff_copy.ts";
 import { frontendOptions } from "../../api/buildkit/frontend_options.ts";
 import type { ClientCall } from "../../api/buildkit/grpc.ts";
