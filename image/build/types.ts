@@ -10,9 +10,12 @@ export interface SourceRange {
 export interface Heredoc {
   /** The word after `<<`, without quotes. */
   readonly name: string;
+  /** As it stands in the file, with tabs that `<<-` is to take away. */
   readonly content: string;
   /** False when the word was quoted. */
   readonly expand: boolean;
+  /** `<<-`: tabs at the beginning of lines do not count. */
+  readonly stripTabs: boolean;
   /** For what it is written to: 0 unless `N<<EOF`. */
   readonly fileDescriptor: number;
 }
@@ -27,7 +30,9 @@ export interface Flag {
 export interface Instruction {
   /** Upper case: "RUN". */
   readonly keyword: string;
-  /** As it was written, continued lines joined by one space: what history and progress show. */
+  /** As it was written: "run". */
+  readonly written: string;
+  /** As it was written, continued lines joined with the spaces that they begin with: what progress shows. */
   readonly original: string;
   readonly flags: readonly Flag[];
   /** All after keyword and flags, continued lines joined, without comments. */
@@ -36,6 +41,8 @@ export interface Instruction {
   readonly words: readonly string[];
   readonly json: boolean;
   readonly heredocs: readonly Heredoc[];
+  /** The comment lines right above, without `#`. */
+  readonly comments: readonly string[];
   readonly range: SourceRange;
 }
 
@@ -70,7 +77,8 @@ export interface Dockerfile {
   /** ARG before the first FROM. */
   readonly globalArgs: readonly Instruction[];
   readonly stages: readonly Stage[];
-  readonly warnings: readonly LintWarning[];
+  /** Where instructions end that have empty lines in the middle, which Docker warns of. */
+  readonly emptyContinuations: readonly SourceRange[];
 }
 
 // --- operations
@@ -136,7 +144,7 @@ export type CopyItem =
   | { readonly kind: "git"; readonly url: string };
 
 interface OpBase {
-  /** What history says in created_by, in BuildKit's words: "RUN /bin/sh -c make # buildkit". */
+  /** What history says in created_by, in BuildKit's words: "RUN /bin/sh -c make # buildkit". "": no entry (ONBUILD). */
   readonly createdBy: string;
   /** What progress shows: "RUN make". */
   readonly title: string;
@@ -149,6 +157,9 @@ export interface RunOp extends OpBase {
   readonly args: readonly string[];
   /** The process's environment: ENV and build arguments in scope. "NAME=value". */
   readonly env: readonly string[];
+  /** HTTP_PROXY and its like, of build arguments that the Dockerfile does not declare: in the environment too, unless `env` has them, and no
+   * part of the cache's key. "NAME=value", upper and lower case. */
+  readonly proxyEnv: readonly string[];
   readonly user: string;
   readonly cwd: string;
   readonly mounts: readonly RunMount[];
@@ -198,4 +209,6 @@ export interface StageState {
   readonly author: string;
   /** Build arguments that are in scope, with values; they are in the environment of RUN. */
   readonly args: ReadonlyMap<string, string>;
+  /** All variables of the process that RUN starts, "NAME=value": ENV's and build arguments. */
+  readonly env: readonly string[];
 }
