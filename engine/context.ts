@@ -1,3 +1,4 @@
+import type { DatabaseSync } from "node:sqlite";
 import type { CgroupManager } from "../cgroups/manager.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import type { TreeThreads } from "../fs/tree_threads.ts";
@@ -48,6 +49,8 @@ export interface EngineContext {
   readonly dataRoot: string;
   readonly execRoot: string;
   readonly kernel: Syscalls;
+  /** `<data-root>/berth.db`: rooms keep tables of their own in it. */
+  readonly db: DatabaseSync;
   readonly driver: GraphDriver;
   /** undefined: nothing is delegated. */
   readonly cgroups: CgroupManager | undefined;

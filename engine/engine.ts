@@ -2,6 +2,7 @@ import { conflict, EngineError, invalid, messageOf } from "../base/errors.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { attachContainer } from "./attach.ts";
+import type { EngineBuilder } from "./build/builder.ts";
 import type { Builder } from "./build/types.ts";
 import type { Container } from "./container.ts";
 import { selectContainers } from "./container_filters.ts";
@@ -53,26 +54,13 @@ export interface EngineDescription {
   readonly warnings: readonly string[];
 }
 
-const unbuilt = () =>
-  new EngineError("not-implemented", "docker build is not available yet in this version of berth");
-const NO_BUILDER: Builder = {
-  build: () => Promise.reject(unbuilt()),
-  cacheRecords: () => [],
-  prune: () => Promise.resolve({ ids: [], space: 0 }),
-  newContextDirectory: () => {
-    throw unbuilt();
-  },
-  unpackContext: () => Promise.reject(unbuilt()),
-  readContextFile: () => Promise.reject(unbuilt()),
-  removeContextFile: () => Promise.reject(unbuilt()),
-};
-
 /** The domain behind the API: each method finds what it is about and hands over to the file of the operation. */
 export class BerthEngine implements Engine {
   readonly #ctx: EngineContext;
   readonly #images: ImageStore;
   readonly #description: EngineDescription;
   readonly #stats: StatsCollector;
+  #builder: Promise<EngineBuilder> | undefined;
   readonly archiveStat: Engine["archiveStat"];
   readonly archiveRead: Engine["archiveRead"];
   readonly archiveWrite: Engine["archiveWrite"];
@@ -396,8 +384,19 @@ export class BerthEngine implements Engine {
     return Promise.resolve({ ...view, Labels: this.#description.labels });
   }
 
-  builder(): Promise<Builder> {
-    return Promise.resolve(NO_BUILDER);
+  async builder(): Promise<Builder> {
+    return await this.#loadBuilder();
+  }
+
+  async #loadBuilder(): Promise<EngineBuilder> {
+    return await (this.#builder ??= import("./build/builder.ts").then(({ EngineBuilder }) =>
+      new EngineBuilder({ ctx: this.#ctx, images: this.#images, registry: this.#description.registry })
+    ));
+  }
+
+  /** Ends the builds under way, and waits until nothing is left of them. To be called when the engine stops. */
+  async endBuilds(): Promise<void> {
+    if (this.#builder !== undefined) await (await this.#builder).close();
   }
 
   version(): Promise<Record<string, unknown>> {

@@ -120,6 +120,7 @@ export function rehearsalContext(ctx: EngineContext, dir: string): EngineContext
     ...ctx,
     dataRoot: dir,
     execRoot: dir,
+    db: store.db,
     driver,
     cgroups: undefined,
     images,

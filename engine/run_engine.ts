@@ -126,6 +126,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     dataRoot: settings.dataRoot,
     execRoot: settings.execRoot,
     kernel,
+    db: store.db,
     driver,
     cgroups: (await cgroups).manager,
     images,
@@ -183,6 +184,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     if (hungUp) onHangup();
     await stop;
     notice.stopping();
+    await engine.endBuilds();
     if (options.ephemeral === undefined) log.info("stopping: containers go on");
     else await removeContainers(engine, log);
   } finally {

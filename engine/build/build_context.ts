@@ -1,3 +1,4 @@
+import type { LayerRef } from "../../fs/graph_driver.ts";
 import type { Image } from "../../image/types.ts";
 import type { ImageStore } from "../../image/image_store.ts";
 import type { Container } from "../container.ts";
@@ -46,6 +47,11 @@ class StackImages implements ImageSource {
     const known = this.#stacks.get(reference);
     if (known === undefined) throw new TypeError(`no stack of layers ${reference}`);
     return known;
+  }
+
+  /** Layers, topmost first. */
+  refs(chainIds: readonly string[]): LayerRef[] {
+    return chainIds.map((chainId) => this.#store.internals.layers.ref(chainId)).reverse();
   }
 
   getForContainer(id: string): Image {

@@ -1,0 +1,155 @@
+import { EngineError, messageOf } from "../../base/errors.ts";
+import { unpackContext } from "../../fs/build_context.ts";
+import { moveToTrash, removeTree } from "../../fs/remove_tree.ts";
+import { UnpackPool } from "../../fs/unpack.ts";
+import type { ImageStore } from "../../image/image_store.ts";
+import type { RegistrySettings } from "../../image/registry/settings.ts";
+import type { EngineContext } from "../context.ts";
+import { BaseImages } from "./base_image.ts";
+import { buildContext } from "./build_context.ts";
+import { BuildCache } from "./cache.ts";
+import { CacheMounts } from "./cache_mounts.ts";
+import { CacheUsage } from "./cache_usage.ts";
+import { readContextFile, removeContextFile } from "./context_files.ts";
+import { Semaphore } from "./semaphore.ts";
+import { solve, type SolveTools } from "./solve.ts";
+import { SelectionDigests } from "./steps.ts";
+import { temporaryRoot } from "./sweep.ts";
+import type { Builder, BuildEvent, BuildRequest, BuildResult, CacheRecord, PruneOptions } from "./types.ts";
+
+/** What the cache may take: the less of this and a tenth of the disk, as Docker's own rule for old caches has it. */
+const MOST_BYTES = 10 * 1000 ** 3;
+const PART_OF_DISK = 0.1;
+/** Commands that run at once, for each processor: they wait for disks and networks too. */
+const RUNS_PER_PROCESSOR = 2;
+
+export interface BuilderInput {
+  readonly ctx: EngineContext;
+  readonly images: ImageStore;
+  readonly registry: RegistrySettings;
+}
+
+/** The engine's builder. Made by the first build. */
+export class EngineBuilder implements Builder {
+  readonly #ctx: EngineContext;
+  readonly #tools: SolveTools;
+  readonly #usage: CacheUsage;
+  readonly #cache: BuildCache;
+  readonly #mounts: CacheMounts;
+  readonly #close: () => void;
+  /** Builds under way, and what ends them. */
+  readonly #running = new Map<AbortController, Promise<unknown>>();
+  readonly #unpacking = new UnpackPool();
+  #closed = false;
+  #pruning: Promise<unknown> = Promise.resolve();
+  #empty: string | undefined;
+
+  constructor({ ctx, images, registry }: BuilderInput) {
+    this.#ctx = ctx;
+    const own = buildContext(ctx, images);
+    const store = images.internals;
+    this.#cache = new BuildCache(ctx.db, store.tables, store.layers);
+    this.#mounts = new CacheMounts(own, this.#cache);
+    this.#mounts.sweep();
+    this.#usage = new CacheUsage(store, this.#cache, this.#mounts);
+    this.#close = () => own[Symbol.dispose]();
+    this.#tools = {
+      ctx: own,
+      store,
+      images,
+      bases: new BaseImages(images, registry),
+      cache: this.#cache,
+      caches: this.#mounts,
+      runs: new Semaphore(RUNS_PER_PROCESSOR * navigator.hardwareConcurrency),
+      digests: new SelectionDigests(),
+      underWay: new Map(),
+      emptyDirectory: () => this.#empty ??= this.newContextDirectory().path,
+    };
+  }
+
+  async build(
+    request: BuildRequest,
+    signal: AbortSignal,
+    emit: (event: BuildEvent) => void,
+  ): Promise<BuildResult> {
+    if (this.#closed) throw new EngineError("unavailable", "the engine is stopping");
+    signal.throwIfAborted();
+    const stop = new AbortController();
+    const building = solve(this.#tools, request, AbortSignal.any([signal, stop.signal]), emit);
+    this.#running.set(stop, building);
+    try {
+      return await building;
+    } finally {
+      this.#running.delete(stop);
+      this.#tidy();
+    }
+  }
+
+  cacheRecords(): readonly CacheRecord[] {
+    return this.#usage.records();
+  }
+
+  async prune(
+    options: PruneOptions,
+    signal: AbortSignal,
+  ): Promise<{ ids: readonly string[]; space: number }> {
+    const pruned = this.#pruning.then(() => this.#usage.prune(options, signal));
+    this.#pruning = pruned.catch(() => {});
+    return await pruned;
+  }
+
+  /** Brings the cache back to what it may take, in the background. */
+  #tidy(): void {
+    const { kernel, dataRoot, log } = this.#ctx;
+    const { blocks, bsize } = kernel.statfs(dataRoot);
+    const keepStorage = Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK));
+    if (this.#closed || this.#usage.size() <= keepStorage) return;
+    this.prune({ all: false, keepStorage, filters: {} }, AbortSignal.timeout(60_000)).catch((error) =>
+      log.warn("cannot prune the build cache", { error: messageOf(error) })
+    );
+  }
+
+  newContextDirectory(): { readonly path: string; dispose(): void } {
+    const path = `${temporaryRoot(this.#ctx)}/${crypto.randomUUID()}`;
+    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+    Deno.chmodSync(path, 0o755);
+    return {
+      path,
+      dispose: () => {
+        const trashed = moveToTrash(path, `${this.#ctx.dataRoot}/trash`);
+        if (trashed !== undefined) void removeTree(trashed).catch(() => {});
+      },
+    };
+  }
+
+  async unpackContext(
+    directory: string,
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await unpackContext(this.#unpacking, directory, archive, { signal });
+  }
+
+  readContextFile(directory: string, path: string): Promise<string | undefined> {
+    return attempt(() => readContextFile(this.#ctx.kernel, directory, path));
+  }
+
+  removeContextFile(directory: string, path: string): Promise<void> {
+    return attempt(() => removeContextFile(this.#ctx.kernel, directory, path));
+  }
+
+  /** Ends the builds under way, and waits for them. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const reason = new EngineError("unavailable", "the engine is stopping");
+    for (const stop of this.#running.keys()) stop.abort(reason);
+    await Promise.allSettled(this.#running.values());
+    this.#unpacking[Symbol.dispose]();
+    this.#close();
+  }
+}
+
+/** A synchronous answer, or its failure, as a promise. */
+async function attempt<T>(work: () => T): Promise<T> {
+  return await work();
+}

@@ -1,0 +1,261 @@
+/** `RUN --mount`: what a command sees for as long as it runs, and that is in no layer afterwards. */
+import { EngineError, invalid } from "../../base/errors.ts";
+import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, O_CLOEXEC, O_PATH } from "../../ffi/constants.ts";
+import { removeTree } from "../../fs/remove_tree.ts";
+import type { RunMount, RunOp } from "../../image/build/types.ts";
+import { fdPath, findInRoot, isDirectory } from "../../runtime/rootfs_path.ts";
+import { containerDir } from "../context.ts";
+import { newContainerId } from "../names.ts";
+import type { MountPointSpec } from "../types.ts";
+import type { BuildContext } from "./build_context.ts";
+import type { CacheMounts } from "./cache_mounts.ts";
+import { openRoot, unmount } from "./layer_tree.ts";
+import { type FindNamed, mountSource } from "./sources.ts";
+import { relaySocket } from "./ssh_relay.ts";
+import type { BuildClient } from "./types.ts";
+
+/** Where BuildKit has secrets and agents' sockets unless the Dockerfile says otherwise. */
+const SECRETS_DIR = "/run/secrets";
+const AGENT_SOCKET = "/run/buildkit/ssh_agent";
+
+export interface RunMountsInput {
+  readonly ctx: BuildContext;
+  readonly caches: CacheMounts;
+  readonly client: BuildClient;
+  readonly find: FindNamed;
+  readonly signal: AbortSignal;
+}
+
+/** Mounts of a command, ready to be given to its container. */
+export interface PreparedMounts extends AsyncDisposable {
+  readonly mounts: readonly MountPointSpec[];
+  /** Variables that mounts bring: of secrets, and the way to the agent. */
+  readonly env: readonly string[];
+  /** What may have been made in the root for mounting at. */
+  readonly stubs: readonly string[];
+  /** Names of the cache directories that are used. */
+  readonly caches: readonly string[];
+}
+
+/**
+ * Finds the sources of a command's mounts and binds each to a place of the engine's own: what a path leads to is decided once, inside
+ * its own tree, however links are changed afterwards.
+ *
+ * @throws {EngineError} in BuildKit's words: a source or a secret is missing.
+ */
+export async function prepareMounts(input: RunMountsInput, op: RunOp): Promise<PreparedMounts> {
+  const preparing = new Preparing(input);
+  try {
+    for (const [index, mount] of op.mounts.entries()) await preparing.add(mount, index, op);
+    for (const { path, content } of op.scripts) preparing.script(path, content);
+    return preparing.done();
+  } catch (error) {
+    await preparing.undo();
+    throw error;
+  }
+}
+
+class Preparing {
+  readonly #input: RunMountsInput;
+  /** A directory as containers have them: swept when it has no row. */
+  readonly #dir: string;
+  readonly #undo: (() => void | Promise<void>)[] = [];
+  readonly #mounts: MountPointSpec[] = [];
+  readonly #env: string[] = [];
+  readonly #caches: string[] = [];
+  #private: string | undefined;
+  #agents = 0;
+
+  constructor(input: RunMountsInput) {
+    this.#input = input;
+    this.#dir = containerDir(input.ctx, newContainerId());
+  }
+
+  async add(mount: RunMount, index: number, { cwd }: RunOp): Promise<void> {
+    switch (mount.type) {
+      case "bind":
+        return await this.#bind(mount, index);
+      case "cache":
+        return await this.#cache(mount, index);
+      case "tmpfs":
+        this.#mounts.push({
+          Type: "tmpfs",
+          Target: mount.target,
+          ...(mount.size === undefined ? {} : { TmpfsOptions: { SizeBytes: mount.size } }),
+        });
+        return;
+      case "secret":
+        return await this.#secret(mount);
+      case "ssh":
+        return await this.#ssh(mount);
+    }
+    void cwd;
+  }
+
+  async #bind(mount: Extract<RunMount, { type: "bind" }>, index: number): Promise<void> {
+    const { ctx, find } = this.#input;
+    const tree = await mountSource(ctx, await find(mount.from), mount.readWrite);
+    this.#undo.push(tree.remove);
+    this.#mounts.push({
+      Type: "bind",
+      Source: this.#place(tree.path, mount.source, index),
+      Target: mount.target,
+      ReadOnly: !mount.readWrite,
+    });
+  }
+
+  async #cache(mount: Extract<RunMount, { type: "cache" }>, index: number): Promise<void> {
+    const { caches, signal } = this.#input;
+    const { path, release } = await caches.acquire(mount, this.#populate(mount), signal);
+    this.#undo.push(release);
+    this.#caches.push(path.slice(path.lastIndexOf("/") + 1));
+    this.#mounts.push({
+      Type: "bind",
+      // with `from`, `source` has been heeded when the directory was made
+      Source: this.#place(path, mount.from === undefined ? mount.source : "/", index),
+      Target: mount.target,
+      ReadOnly: mount.readOnly,
+    });
+  }
+
+  /** What a new cache begins with. */
+  #populate(mount: Extract<RunMount, { type: "cache" }>): ((path: string) => Promise<void>) | undefined {
+    const { ctx, find } = this.#input;
+    const { from, source } = mount;
+    if (from === undefined) return undefined;
+    return async (path) => {
+      const tree = await mountSource(ctx, await find(from), false);
+      try {
+        const at = containerDir(ctx, newContainerId());
+        Deno.mkdirSync(at, { recursive: true, mode: 0o710 });
+        try {
+          const view = (root: string) => ({
+            kind: "rootfs" as const,
+            at,
+            rootfs: { kind: "directory" as const, path: root },
+            mounts: [],
+            writable: true,
+          });
+          const directory = `${source.replace(/\/+$/, "")}/.`;
+          const { chunks } = await ctx.trees.archive({
+            op: "archive",
+            view: view(tree.path),
+            path: directory,
+          });
+          const options = { noOverwriteDirNonDir: false, owner: undefined, readOnlyRoot: false, volumes: [] };
+          await ctx.trees.extract({ op: "extract", view: view(path), path: "/", options }, chunks);
+        } finally {
+          await removeTree(at);
+        }
+      } finally {
+        await tree.remove();
+      }
+    };
+  }
+
+  /**
+   * Binds what `path` means inside `root` to a place of the engine's.
+   *
+   * @throws {EngineError} not-found
+   */
+  #place(root: string, path: string, index: number): string {
+    const { kernel } = this.#input.ctx;
+    const place = `${this.#dir}/mounts/${index}`;
+    const base = openRoot(kernel, root);
+    try {
+      const found = findInRoot(kernel, base, path.startsWith("/") ? path : `/${path}`, O_PATH | O_CLOEXEC);
+      if (found === undefined) throw new EngineError("not-found", `${JSON.stringify(path)}: not found`);
+      try {
+        Deno.mkdirSync(`${this.#dir}/mounts`, { recursive: true, mode: 0o700 });
+        if (isDirectory(kernel, found)) Deno.mkdirSync(place);
+        else Deno.writeTextFileSync(place, "");
+        kernel.mount(fdPath(found), place, null, MS_BIND | MS_REC, null);
+        this.#undo.push(() => unmount(kernel, place));
+        return place;
+      } finally {
+        kernel.close(found);
+      }
+    } finally {
+      kernel.close(base);
+    }
+  }
+
+  async #secret(mount: Extract<RunMount, { type: "secret" }>): Promise<void> {
+    const { client, signal } = this.#input;
+    const value = await client.secret(mount.id, signal);
+    if (value === undefined) {
+      if (mount.required) throw new EngineError("not-found", `secret ${mount.id}: not found`);
+      return;
+    }
+    if (mount.env !== undefined) this.#env.push(`${mount.env}=${new TextDecoder().decode(value)}`);
+    if (mount.target === undefined && mount.env !== undefined) return;
+    const target = mount.target ?? `${SECRETS_DIR}/${mount.id}`;
+    this.#mounts.push({ Type: "bind", Source: this.#write(value, mount), Target: target, ReadOnly: true });
+  }
+
+  async #ssh(mount: Extract<RunMount, { type: "ssh" }>): Promise<void> {
+    const { ctx, client, signal } = this.#input;
+    const agent = await client.sshSocket(mount.id, signal);
+    if (agent === undefined) {
+      if (mount.required) throw invalid(`no SSH key ${JSON.stringify(mount.id)} forwarded from the client`);
+      return;
+    }
+    const target = mount.target ?? `${AGENT_SOCKET}.${this.#agents}`;
+    const relay = relaySocket(ctx, agent, mount);
+    this.#undo.push(relay.close);
+    this.#mounts.push({ Type: "bind", Source: relay.path, Target: target });
+    if (this.#agents++ === 0) this.#env.push(`SSH_AUTH_SOCK=${target}`);
+  }
+
+  script(path: string, content: string): void {
+    const Source = this.#write(new TextEncoder().encode(content), { mode: 0o755, uid: 0, gid: 0 });
+    this.#mounts.push({ Type: "bind", Source, Target: path, ReadOnly: true });
+  }
+
+  /** A file in memory. */
+  #write(
+    bytes: Uint8Array,
+    { mode, uid, gid }: { readonly mode: number; readonly uid: number; readonly gid: number },
+  ): string {
+    const path = `${this.#memory()}/${crypto.randomUUID()}`;
+    Deno.writeFileSync(path, bytes, { createNew: true, mode: 0o600 });
+    Deno.chownSync(path, uid, gid);
+    Deno.chmodSync(path, mode);
+    return path;
+  }
+
+  /** A file system in memory: what is secret comes to no disk. */
+  #memory(): string {
+    if (this.#private !== undefined) return this.#private;
+    const { kernel } = this.#input.ctx;
+    const path = `${this.#dir}/mounts/memory`;
+    Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
+    kernel.mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700");
+    this.#undo.push(() => unmount(kernel, path));
+    return this.#private = path;
+  }
+
+  done(): PreparedMounts {
+    return {
+      mounts: this.#mounts,
+      env: this.#env,
+      stubs: this.#mounts.flatMap(({ Target }) => withParents(Target)),
+      caches: this.#caches,
+      [Symbol.asyncDispose]: () => this.undo(),
+    };
+  }
+
+  async undo(): Promise<void> {
+    for (const step of this.#undo.splice(0).reverse()) await step();
+    await removeTree(this.#dir);
+  }
+}
+
+/** "/a/b/c" → /a, /a/b, /a/b/c */
+function withParents(path: string): string[] {
+  const paths: string[] = [];
+  for (let slash = path.indexOf("/", 1); slash > 0; slash = path.indexOf("/", slash + 1)) {
+    paths.push(path.slice(0, slash));
+  }
+  return [...paths, path];
+}

@@ -1,0 +1,296 @@
+/** Carries out the operations of a Dockerfile: files below → files with one layer more. */
+import { EngineError } from "../../base/errors.ts";
+import {
+  copyFiles,
+  type CopySource,
+  digestFiles,
+  type FileSelection,
+  makeDirectory,
+  type SourceTree,
+} from "../../fs/build_copy.ts";
+import type { ViewMount, ViewSpec } from "../../fs/tree_job.ts";
+import type { CopyItem, CopyOp, RunOp, WorkdirOp } from "../../image/build/types.ts";
+import { formatPlatform, type Platform } from "../../image/platform.ts";
+import type { StoreInternals } from "../../image/store_internals.ts";
+import type { HostConfig } from "../types.ts";
+import { requireRunnable } from "./base_image.ts";
+import type { BuildContext, LayerStack } from "./build_context.ts";
+import { type CachedStep, keyOf } from "./cache.ts";
+import type { CacheMounts } from "./cache_mounts.ts";
+import { commitLayer, type CommittedLayer } from "./commit_layer.ts";
+import { openLayerTree } from "./layer_tree.ts";
+import type { StepProgress } from "./progress.ts";
+import { runInContainer } from "./run_container.ts";
+import { prepareMounts } from "./run_mounts.ts";
+import type { Semaphore } from "./semaphore.ts";
+import { type FileSource, type FindNamed, type FindSource, withSourceTree } from "./sources.ts";
+import type { BuildClient, BuildRequest } from "./types.ts";
+
+/** What steps of all builds share. */
+export interface StepTools {
+  readonly ctx: BuildContext;
+  readonly store: StoreInternals;
+  readonly caches: CacheMounts;
+  /** How many commands run at once. */
+  readonly runs: Semaphore;
+  readonly digests: SelectionDigests;
+}
+
+/** What the steps of one stage share. */
+export interface StepScope {
+  readonly request: BuildRequest;
+  readonly platform: Platform;
+  /** Seconds since 1970: nothing that is made is younger. */
+  readonly epoch: number | undefined;
+  readonly client: BuildClient;
+  readonly find: FindSource;
+  readonly findNamed: FindNamed;
+  readonly signal: AbortSignal;
+}
+
+/** An operation that is ready to be looked up, and carried out if it must be. */
+export interface PreparedStep {
+  readonly key: string;
+  readonly type: CachedStep["type"];
+  make(progress: StepProgress): Promise<CommittedLayer>;
+}
+
+/** Raised when keys come to mean something else. */
+const KEY_VERSION = 1;
+
+/** Digests of files in stacks of layers, which never change: a build that has nothing to do does not read them again. */
+export class SelectionDigests {
+  readonly #known = new Map<string, string>();
+  static readonly #MOST = 2000;
+
+  async of(
+    ctx: BuildContext,
+    source: FileSource,
+    selection: Omit<FileSelection, "tree">,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const digest = (tree: SourceTree) => digestFiles(ctx.trees, { ...selection, tree }, signal);
+    if (source.kind === "directory") return await withSourceTree(ctx, source, digest);
+    const key = keyOf([source.stack, selection]);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const found = await withSourceTree(ctx, source, digest);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size >= SelectionDigests.#MOST && oldest !== undefined) this.#known.delete(oldest);
+    this.#known.set(key, found);
+    return found;
+  }
+}
+
+/** What the keys of all operations begin with. */
+const common = (op: string, below: LayerStack, { platform, epoch }: StepScope) => [
+  KEY_VERSION,
+  op,
+  below.chainIds.at(-1) ?? "",
+  below.hostDirs,
+  formatPlatform(platform),
+  epoch ?? null,
+];
+
+export async function prepareRun(
+  tools: StepTools,
+  scope: StepScope,
+  below: LayerStack,
+  op: RunOp,
+): Promise<PreparedStep> {
+  if (op.security === "insecure") {
+    throw new EngineError("forbidden", "security.insecure is not allowed", {
+      hint: "berth never gives a build's commands rights over the machine; leave --security=insecure out.",
+    });
+  }
+  const mounts = [];
+  for (const mount of op.mounts) {
+    if (mount.type !== "bind") mounts.push(mount);
+    else mounts.push([mount.target, mount.readWrite, await bindDigest(tools, scope, mount)]);
+  }
+  const { args, env, user, cwd, network, scripts } = op;
+  const { extraHosts, networkMode } = scope.request;
+  const key = keyOf([
+    ...common("run", below, scope),
+    args,
+    env,
+    user,
+    cwd,
+    mounts,
+    network,
+    networkMode,
+    extraHosts,
+    scripts,
+  ]);
+  return { key, type: "regular", make: (progress) => run(tools, scope, below, op, progress) };
+}
+
+/** The content of a bind mount; without its source there is nothing to bind. */
+async function bindDigest(
+  { ctx, digests }: StepTools,
+  { findNamed, signal }: StepScope,
+  { from, source }: { readonly from: string | undefined; readonly source: string },
+): Promise<string> {
+  const selection = { patterns: [source], wildcards: false, parents: false, exclude: [] };
+  return await digests.of(ctx, await findNamed(from), selection, signal);
+}
+
+async function run(
+  tools: StepTools,
+  scope: StepScope,
+  below: LayerStack,
+  op: RunOp,
+  progress: StepProgress,
+): Promise<CommittedLayer> {
+  const { ctx, caches, runs, store } = tools;
+  const { request, platform, client, findNamed, signal } = scope;
+  requireRunnable(platform);
+  await using prepared = await prepareMounts({ ctx, caches, client, find: findNamed, signal }, op);
+  const names = new Set(op.env.map((entry) => entry.split("=", 1)[0]));
+  const proxies = op.proxyEnv.filter((entry) => !names.has(entry.split("=", 1)[0]));
+  const layer = await runs.run(signal, () =>
+    runInContainer(
+      ctx,
+      {
+        below,
+        architecture: platform.architecture,
+        args: op.args,
+        env: [...proxies, ...op.env, ...prepared.env],
+        user: op.user,
+        cwd: op.cwd,
+        hostConfig: { ...hostConfigOf(request, op), Mounts: prepared.mounts },
+        onContainer: (id) => progress.container(id),
+        onOutput: (stream, data) => progress.log(stream, data),
+      },
+      signal,
+      (id) => commitLayer(ctx, store, { id, below, stubs: prepared.stubs, latest: scope.epoch }, signal),
+    ));
+  return layer;
+}
+
+function hostConfigOf(request: BuildRequest, op: RunOp): HostConfig {
+  return {
+    ...request.resources,
+    NetworkMode: op.network === "default" ? request.networkMode || "default" : op.network,
+    ExtraHosts: request.extraHosts,
+    Ulimits: request.ulimits,
+    ...(request.shmSize === undefined ? {} : { ShmSize: request.shmSize }),
+  };
+}
+
+export async function prepareCopy(
+  tools: StepTools,
+  scope: StepScope,
+  below: LayerStack,
+  op: CopyOp,
+): Promise<PreparedStep> {
+  const source = await scope.find(op.from);
+  const parts = copyParts(op);
+  const contents: unknown[] = [];
+  for (const part of parts) {
+    if (part.kind === "inline") contents.push([part.name, part.content]);
+    else {
+      const { kind: _kind, unpack, ...selection } = part;
+      contents.push([await tools.digests.of(tools.ctx, source, selection, scope.signal), unpack]);
+    }
+  }
+  const { dest, chown, chmod, link, parents } = op;
+  const key = keyOf([
+    ...common("copy", below, scope),
+    contents,
+    // whether one file or many: the destination is a directory then
+    parts.map((part) => part.kind === "files" ? part.patterns.map(baseOf) : part.name),
+    dest,
+    chown ?? null,
+    chmod ?? null,
+    link,
+    parents,
+  ]);
+  const make = async () =>
+    await withSourceTree(tools.ctx, source, (tree) =>
+      intoLayer(tools, scope, below, (view) => {
+        const sources = parts.map((part): CopySource => part.kind === "inline" ? part : { ...part, tree });
+        const options = { chown, chmod, epoch: scope.epoch };
+        return copyFiles(tools.ctx.trees, view, dest, sources, options, scope.signal);
+      }));
+  return { key, type: "regular", make };
+}
+
+/** The name that a source may have in the destination. */
+const baseOf = (pattern: string): string => pattern.slice(pattern.replace(/\/+$/, "").lastIndexOf("/") + 1);
+
+type CopyPart =
+  | Extract<CopySource, { kind: "inline" }>
+  | Omit<Extract<CopySource, { kind: "files" }>, "tree">;
+
+/** What is to be copied, in the order of the instruction; paths that follow each other together. */
+function copyParts({ items, add, unpack, parents, exclude }: CopyOp): CopyPart[] {
+  const parts: CopyPart[] = [];
+  let patterns: string[] = [];
+  const flush = () => {
+    if (patterns.length === 0) return;
+    const how = add && unpack !== false ? "auto" : "never";
+    parts.push({ kind: "files", patterns, wildcards: true, parents, exclude, unpack: how });
+    patterns = [];
+  };
+  for (const item of items) {
+    if (item.kind === "path") patterns.push(item.pattern);
+    else {
+      flush();
+      parts.push(inlineOf(item));
+    }
+  }
+  flush();
+  return parts;
+}
+
+function inlineOf(item: Exclude<CopyItem, { kind: "path" }>): Extract<CopySource, { kind: "inline" }> {
+  if (item.kind === "inline") return { kind: "inline", name: item.name, content: item.content };
+  throw new EngineError("not-implemented", `ADD ${item.url} is not available yet`);
+}
+
+export function prepareWorkdir(
+  tools: StepTools,
+  scope: StepScope,
+  below: LayerStack,
+  { path, user }: WorkdirOp,
+): PreparedStep {
+  const chown = user === "" ? undefined : user;
+  return {
+    key: keyOf([...common("workdir", below, scope), path, user]),
+    type: "regular",
+    make: () =>
+      intoLayer(tools, scope, below, (view) => {
+        const options = { chown, chmod: undefined, epoch: scope.epoch };
+        return makeDirectory(tools.ctx.trees, view, path, options, scope.signal);
+      }),
+  };
+}
+
+/** Lets `work` write to the files below, and makes a layer of what it has written. */
+async function intoLayer(
+  { ctx, store }: StepTools,
+  { epoch, signal }: StepScope,
+  below: LayerStack,
+  work: (view: ViewSpec) => Promise<unknown>,
+): Promise<CommittedLayer> {
+  const tree = await openLayerTree(ctx, ctx.images.refs(below.chainIds));
+  try {
+    const mounts = hostMounts(ctx, tree.id, tree.dir, below);
+    await work({ kind: "rootfs", at: tree.dir, rootfs: tree.rootfs, mounts, writable: true });
+    await ctx.driver.release(tree.id);
+    return await commitLayer(ctx, store, { id: tree.id, below, stubs: [], latest: epoch }, signal);
+  } finally {
+    await tree.remove();
+  }
+}
+
+/** This machine's directories, where the image is made of them. */
+function hostMounts(ctx: BuildContext, id: string, dir: string, below: LayerStack): ViewMount[] {
+  using _stack = ctx.images.add(id, below, "");
+  return ctx.images.hostMounts(ctx.images.get(id), dir).map(({ target, source, overlay }) => ({
+    target,
+    source: overlay ?? source ?? target,
+    readOnly: overlay === undefined,
+  }));
+}
