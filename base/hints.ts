@@ -32,6 +32,11 @@ export const hints = {
     "Start the outer container with what berth needs, for example:\n" +
     "  docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined --device /dev/fuse …",
 
+  installGit: "Install it:  sudo apt-get install git",
+
+  unknownSshHost:
+    "The server's key is not known. Look whether it is the right one, and keep it:  ssh-keyscan HOST >> ~/.ssh/known_hosts",
+
   notBerthsEngine:
     "This command looks into berth's own network. Unset DOCKER_HOST and BERTH_HOST, or name berth's socket:  berth -H unix:///path/to/berth.sock …",
 
