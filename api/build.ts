@@ -1,6 +1,7 @@
 /** Docker's classic build API: contexts as tar archives, progress as lines of JSON; and what became of builds. */
 import { statfs } from "node:fs/promises";
 import { invalid, messageOf } from "../base/errors.ts";
+import { CommandFailure } from "../engine/build/command_failure.ts";
 import type { BuildRequest } from "../engine/build/types.ts";
 import type { Engine } from "../engine/types.ts";
 import { receiveContext } from "./build_context.ts";
@@ -97,7 +98,7 @@ async function classicBuild(
   } catch (error) {
     stream.end();
     for (const message of kept) send(message);
-    throw error;
+    throw error instanceof CommandFailure ? invalid(error.classicMessage, error) : error;
   }
 }
 

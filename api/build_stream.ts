@@ -84,7 +84,8 @@ export class ClassicStream {
   #tell(event: Exclude<BuildEvent, { kind: "plan" | "vertex" | "warning" }>): void {
     const step = this.#byVertex.get(event.id);
     if (step === undefined) {
-      if (event.kind === "status") this.#send(statusMessage(event));
+      // what is exported is said at the end
+      if (event.kind === "status" && event.total > 0) this.#send(statusMessage(event));
       if (event.kind === "done") this.#error ??= event.error;
       return;
     }

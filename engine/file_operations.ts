@@ -6,6 +6,7 @@ import { commitContainer } from "./commit.ts";
 import type { EngineContext } from "./context.ts";
 import { diskUsage } from "./disk_usage.ts";
 import { imageEvent } from "./image_events.ts";
+import { packLayers } from "./image_packing.ts";
 import type { FileOperations } from "./file_types.ts";
 import { pruneContainers, pruneImages } from "./prune.ts";
 
@@ -25,7 +26,11 @@ export function fileOperations(
     changes: async (id) => await containerChanges(ctx, threads, find(id)),
     commit: async (id, request) => await commitContainer(ctx, images, threads, find(id), request),
     imageSave: async (names, platform) => {
-      const { images: saved, chunks } = await images.save(names, platform);
+      const { images: saved, chunks } = await images.save(
+        names,
+        platform,
+        (image) => packLayers(ctx, images, image),
+      );
       for (const id of saved) imageEvent(ctx, "save", id);
       return chunks;
     },

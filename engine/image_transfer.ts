@@ -11,11 +11,12 @@ import { search } from "../image/registry/search.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import type { EngineContext } from "./context.ts";
 import { imageEvent } from "./image_events.ts";
+import { packLayers } from "./image_packing.ts";
 import type { ImageTransfers } from "./transfer_types.ts";
 
 /** The part of the engine that speaks to registries: the image store's work with Docker's messages and events. */
 export function imageTransfers(
-  ctx: Pick<EngineContext, "events">,
+  ctx: Pick<EngineContext, "events" | "trees" | "driver" | "log">,
   images: ImageStore,
   settings: RegistrySettings,
 ): ImageTransfers {
@@ -47,6 +48,7 @@ export function imageTransfers(
         platform,
         auth,
         signal,
+        prepare: (id) => packLayers(ctx, images, images.get(id)),
         report: ({ aux, ...message }) => send(aux ? { progressDetail: {}, aux } : jsonMessage(message)),
       });
       const shown = familiarString(wanted);

@@ -238,11 +238,13 @@ export class ImageStore {
   /**
    * Images by names or ids as one archive. A name without a tag stands for all tags of its repository.
    *
+   * @param prepare called with each image before its layers are looked for.
    * @throws {EngineError} not-found
    */
   async save(
     names: readonly string[],
     platform?: Platform,
+    prepare: (image: Image) => Promise<void> = () => Promise.resolve(),
   ): Promise<{ images: string[]; chunks: AsyncIterable<Uint8Array> }> {
     const wanted = new Map<string, { image: Image; refs: Map<string, Reference> }>();
     const want = (image: Image, refs: readonly Reference[]) => {
@@ -262,6 +264,7 @@ export class ImageStore {
         want(image, refs);
       }
     }
+    for (const { image } of wanted.values()) await prepare(image);
     const images = [...wanted.values()].map(({ image, refs }) => ({ image, refs: [...refs.values()] }));
     return { images: [...wanted.keys()], chunks: await saveImages(this.content, images) };
   }

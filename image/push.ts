@@ -35,6 +35,8 @@ export interface PushOptions {
   readonly auth?: RegistryAuth | undefined;
   readonly signal: AbortSignal;
   readonly report: (message: PushMessage) => void;
+  /** Called with the id of each image before its layers are looked for. */
+  readonly prepare?: (imageId: string) => Promise<void>;
 }
 
 interface LayerProgress {
@@ -83,6 +85,7 @@ export class ImagePusher {
     using transport = new Transport(this.#settings);
     const endpoint = await this.#reachable(reference, transport, signal);
     for (const { row, tagged } of images) {
+      await options.prepare?.(row.id);
       const plan = await this.#plan(row);
       using _blobs = this.#store.content.hold(plan.layers.map(({ digest }) => digest));
       const mounts = this.#mountCandidates(reference, plan);

@@ -12,6 +12,7 @@ import { CacheMounts } from "./cache_mounts.ts";
 import { CacheUsage } from "./cache_usage.ts";
 import { readContextFile, removeContextFile } from "./context_files.ts";
 import { Semaphore } from "./semaphore.ts";
+import { newSocketPath } from "./ssh_relay.ts";
 import { solve, type SolveTools } from "./solve.ts";
 import { SelectionDigests } from "./steps.ts";
 import { temporaryRoot } from "./sweep.ts";
@@ -132,6 +133,10 @@ export class EngineBuilder implements Builder {
 
   readContextFile(directory: string, path: string): Promise<string | undefined> {
     return attempt(() => readContextFile(this.#ctx.kernel, directory, path));
+  }
+
+  newSocketPath(): string {
+    return newSocketPath(this.#ctx);
   }
 
   removeContextFile(directory: string, path: string): Promise<void> {

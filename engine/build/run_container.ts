@@ -1,4 +1,5 @@
-import { EngineError, messageOf } from "../../base/errors.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { SourceRange } from "../../image/build/types.ts";
 import { cgroupPathFor } from "../container_cgroup.ts";
 import type { Container } from "../container.ts";
 import { createContainer, sweepContainer } from "../create.ts";
@@ -9,6 +10,7 @@ import { killAndWait } from "../signals.ts";
 import { startContainer } from "../start.ts";
 import type { HostConfig } from "../types.ts";
 import type { BuildContext, LayerStack } from "./build_context.ts";
+import { CommandFailure } from "./command_failure.ts";
 import { CGROUP_NOTE } from "./sweep.ts";
 
 /** Host name of every command of a build, as with BuildKit: it must not tell where an image was built. */
@@ -18,6 +20,8 @@ export interface RunRequest {
   readonly below: LayerStack;
   readonly architecture: string;
   readonly args: readonly string[];
+  /** Where the Dockerfile has it. */
+  readonly range: SourceRange;
   readonly env: readonly string[];
   readonly user: string;
   readonly cwd: string;
@@ -25,31 +29,6 @@ export interface RunRequest {
   /** Called with the container's id before it starts. */
   readonly onContainer: (id: string) => void;
   readonly onOutput: (stream: 1 | 2, data: Uint8Array) => void;
-}
-
-/** A command has ended with something else than 0, or could not be started. */
-export class CommandFailure extends EngineError {
-  /** As in the Dockerfile: the words joined. */
-  readonly command: string;
-  /** What classic clients are told. */
-  readonly exitCode: number;
-
-  constructor(args: readonly string[], exitCode: number, reason?: string) {
-    const command = args.join(" ");
-    super(
-      "invalid",
-      `process ${JSON.stringify(command)} did not complete successfully: ${
-        reason ?? `exit code: ${exitCode}`
-      }`,
-    );
-    this.command = command;
-    this.exitCode = exitCode;
-  }
-
-  /** In the words of Docker's classic builder. */
-  get classicMessage(): string {
-    return `The command '${this.command}' returned a non-zero code: ${this.exitCode}`;
-  }
 }
 
 /**
@@ -87,7 +66,7 @@ export async function runInContainer<T>(
     request.onContainer(id);
     const exitCode = await runToEnd(ctx, container, request, signal);
     signal.throwIfAborted();
-    if (exitCode !== 0) throw new CommandFailure(request.args, exitCode, oomReason(container));
+    if (exitCode !== 0) throw new CommandFailure(request.args, exitCode, request.range, oomReason(container));
     return await take(id);
   } finally {
     await remove(ctx, container);
@@ -107,7 +86,7 @@ function oomReason({ record: { state } }: Container): string | undefined {
 async function runToEnd(
   ctx: BuildContext,
   container: Container,
-  { args, onOutput }: RunRequest,
+  { args, range, onOutput }: RunRequest,
   signal: AbortSignal,
 ): Promise<number> {
   const drained = followOutput(container, onOutput);
@@ -123,7 +102,7 @@ async function runToEnd(
   } catch (error) {
     const { exitCode } = container.record.state;
     if (exitCode < 126 || exitCode > 127) throw error;
-    throw new CommandFailure(args, exitCode, messageOf(error));
+    throw new CommandFailure(args, exitCode, range, messageOf(error));
   }
   signal.addEventListener("abort", kill);
   try {

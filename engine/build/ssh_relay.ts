@@ -1,6 +1,13 @@
 import type { EngineContext } from "../context.ts";
 import { socketRoot } from "./sweep.ts";
 
+/** A path for a socket of a build's; nothing is there yet. */
+export function newSocketPath(ctx: Pick<EngineContext, "execRoot">): string {
+  const dir = socketRoot(ctx);
+  Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
+  return `${dir}/${crypto.getRandomValues(new Uint8Array(8)).toHex()}`;
+}
+
 /**
  * A socket that leads to another one, for one command: it belongs to the user that the Dockerfile names, and is gone with the command.
  * Its path must be short, so it is not where the command's other mounts are.
@@ -10,9 +17,7 @@ export function relaySocket(
   target: string,
   { mode, uid, gid }: { readonly mode: number; readonly uid: number; readonly gid: number },
 ): { readonly path: string; close(): void } {
-  const dir = socketRoot(ctx);
-  Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const path = `${dir}/${crypto.getRandomValues(new Uint8Array(8)).toHex()}`;
+  const path = newSocketPath(ctx);
   const listener = Deno.listen({ transport: "unix", path });
   Deno.chownSync(path, uid, gid);
   Deno.chmodSync(path, mode);

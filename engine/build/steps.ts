@@ -155,6 +155,7 @@ async function run(
         below,
         architecture: platform.architecture,
         args: op.args,
+        range: op.range,
         env: [...proxies, ...op.env, ...prepared.env],
         user: op.user,
         cwd: op.cwd,

@@ -167,6 +167,8 @@ export interface Builder {
    * @throws {EngineError} invalid: no regular file, or too large for what is read whole.
    */
   readContextFile(directory: string, path: string): Promise<string | undefined>;
+  /** Path for a unix socket that a {@link BuildClient} makes: short enough for one, in a directory that only the engine may enter. */
+  newSocketPath(): string;
   /** Removes a file of a context, if it is there. Clients send a Dockerfile and `.dockerignore` that are themselves ignored. */
   removeContextFile(directory: string, path: string): Promise<void>;
 }

@@ -48,6 +48,7 @@ export function scriptedBuilder(
       for await (const _ of archive);
     },
     readContextFile: (_directory, path) => Promise.resolve(present.get(path)),
+    newSocketPath: () => "/sockets/0",
     removeContextFile(_directory, path) {
       present.delete(path);
       return Promise.resolve();
