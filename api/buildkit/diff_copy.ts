@@ -24,7 +24,7 @@ const KINDS = GO_MODE.directory | GO_MODE.symlink | GO_MODE.device | GO_MODE.pip
 
 /** Asked for ahead of the file that is being read: enough to keep the sender busy, little enough to hold. */
 const AHEAD_BYTES = 4 * 1024 * 1024;
-const AHEAD_FILES = 64;
+const AHEAD_FILES = 1024;
 
 /** No context has more. */
 const MAX_ENTRIES = 5_000_000;
@@ -58,7 +58,10 @@ export async function* receiveAsTar(
 ): AsyncGenerator<Uint8Array> {
   const entries = new Map<number, Entry>();
   let head = 0;
+  /** The first that was not asked for yet. */
   let next = 0;
+  let aheadFiles = 0;
+  let aheadBytes = 0;
   let count = 0;
   let total = 0;
   let told = false;
@@ -66,16 +69,14 @@ export async function* receiveAsTar(
   let ended = false;
 
   const request = async () => {
-    let bytes = 0;
-    for (let id = head; id < count && id < head + AHEAD_FILES; id++) {
-      const entry = entries.get(id);
+    for (; next < count; next++) {
+      const entry = entries.get(next);
       if (entry === undefined || !entry.hasData) continue;
-      if (id > head && bytes + entry.stat.size > AHEAD_BYTES) break;
-      bytes += entry.stat.size;
-      if (entry.requested) continue;
+      if (next > head && (aheadFiles >= AHEAD_FILES || aheadBytes + entry.stat.size > AHEAD_BYTES)) break;
       entry.requested = true;
-      next = id + 1;
-      await call.send(encode("Packet", { type: PACKET.request, ID: id }));
+      aheadFiles++;
+      aheadBytes += entry.stat.size;
+      await call.send(encode("Packet", { type: PACKET.request, ID: next }));
     }
   };
 
@@ -99,6 +100,8 @@ export async function* receiveAsTar(
           throw new GrpcError(CODE.failedPrecondition, `file ${stat.path} changed while it was sent`);
         }
         yield tarPadding(entry.received);
+        aheadFiles--;
+        aheadBytes -= stat.size;
       } else {
         const other = withoutData(stat);
         if (other !== undefined) yield other;
@@ -152,7 +155,7 @@ export async function* receiveAsTar(
       call.end();
     }
     yield* ready();
-    if (next <= head + AHEAD_FILES) await request();
+    await request();
     if (told && head === count) {
       told = false;
       await call.send(encode("Packet", { type: PACKET.end }));
