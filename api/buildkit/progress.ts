@@ -22,7 +22,11 @@ export class Progress {
   readonly #messages: Uint8Array[] = [];
   #dropped = 0;
   readonly #vertices = new Map<number, VertexState>();
+  /** Steps that BuildKit does not show. */
+  readonly #hidden = new Set<number>();
   #ended = false;
+  /** A step of berth's own was told before the builder began. */
+  #loaded = false;
   readonly #waiting = new Set<() => void>();
 
   /** @param source the Dockerfile, for warnings. */
@@ -66,6 +70,7 @@ export class Progress {
     work: (bytes: (count: number) => void) => Promise<T>,
   ): Promise<T> {
     const id = -1 - this.#vertices.size;
+    this.#loaded = true;
     this.#add({ id, name, instruction: undefined, stage: undefined, inputs: [] });
     const started = Date.now();
     this.take({ kind: "start", id, time: started });
@@ -94,12 +99,14 @@ export class Progress {
   take(event: BuildEvent): void {
     switch (event.kind) {
       case "plan":
-        for (const vertex of event.vertices) this.#add(vertex);
-        this.#tell({ vertexes: event.vertices.map(({ id }) => this.#view(id)) });
+        for (const vertex of event.vertices) this.#addOrHide(vertex);
+        this.#tell({
+          vertexes: event.vertices.flatMap(({ id }) => this.#vertices.has(id) ? [this.#view(id)] : []),
+        });
         return;
       case "vertex":
-        this.#add(event.vertex);
-        this.#tell({ vertexes: [this.#view(event.vertex.id)] });
+        this.#addOrHide(event.vertex);
+        if (this.#vertices.has(event.vertex.id)) this.#tell({ vertexes: [this.#view(event.vertex.id)] });
         return;
       case "start":
         this.#change(event.id, (vertex) => vertex.started = event.time);
@@ -113,6 +120,7 @@ export class Progress {
         });
         return;
       case "log":
+        if (this.#hidden.has(event.id)) return;
         this.#tell({
           logs: [{
             vertex: this.#digest(event.id),
@@ -123,6 +131,7 @@ export class Progress {
         });
         return;
       case "status": {
+        if (this.#hidden.has(event.id)) return;
         const started = this.#vertices.get(event.id)?.started ?? event.time;
         this.#tell({
           statuses: [{
@@ -168,11 +177,21 @@ export class Progress {
     }
   }
 
+  /** Loading the Dockerfile is told already, as a step of the transfer. */
+  #addOrHide(vertex: BuildVertex): void {
+    const { id, name, configOnly } = vertex;
+    if (configOnly === true || (this.#loaded && name.startsWith("[internal] load build definition"))) {
+      this.#hidden.add(id);
+    } else {
+      this.#add(vertex);
+    }
+  }
+
   #add({ id, name, inputs }: BuildVertex): void {
     this.#vertices.set(id, {
       digest: `sha256:${createHash("sha256").update(`${this.#ref}\n${id}`).digest("hex")}`,
       name,
-      inputs: inputs.map((input) => this.#digest(input)),
+      inputs: inputs.map((input) => this.#digest(input)).filter((digest) => digest !== ""),
       cached: false,
       error: "",
     });
