@@ -1,5 +1,6 @@
 /** Docker's classic build API: contexts as tar archives, progress as lines of JSON; and what became of builds. */
 import { statfs } from "node:fs/promises";
+import { BUILD_SESSION_VERSION } from "../base/build_session.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { CommandFailure } from "../engine/build/command_failure.ts";
 import type { BuildRequest } from "../engine/build/types.ts";
@@ -20,6 +21,9 @@ import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
 import { buildCancelQuery, type BuildOptions, buildOptions, buildPruneQuery } from "./schemas/build.ts";
 import { registryConfig, type RegistryLogins } from "./schemas/registry.ts";
+
+const SESSION_HEAD =
+  `HTTP/1.1 101 UPGRADED\r\nBerth-Build: ${BUILD_SESSION_VERSION}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`;
 
 export function buildRoutes(app: App, { engine, log }: Services): void {
   /** Builds under way that their clients gave a name. */
@@ -56,6 +60,18 @@ export function buildRoutes(app: App, { engine, log }: Services): void {
     if (id === undefined) throw invalid("build ID not provided");
     running.get(id)?.abort();
     return bare(200);
+  });
+
+  // berth's own, for what the classic protocol has no words for
+  app.post("/berth/build", (c) => {
+    const { takeOver, upgrade = false } = c.env ?? {};
+    if (takeOver === undefined || !upgrade) {
+      throw invalid("a build session needs a connection that is upgraded");
+    }
+    return takeOver.call(c.env, SESSION_HEAD, async (stream) => {
+      const { serveBuildSession } = await import("./build_session.ts");
+      await serveBuildSession(engine, stream, log);
+    });
   });
 
   app.post("/build/prune", async (c) => json(await prune(c, engine)));

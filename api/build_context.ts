@@ -1,5 +1,7 @@
 /** From what a client sends to a Dockerfile and the files beside it. */
+import { cleanPath } from "../base/clean_path.ts";
 import { EngineError, invalid } from "../base/errors.ts";
+import { DockerIgnore, readDockerignore } from "../base/dockerignore.ts";
 import type { Builder, BuildRequest } from "../engine/build/types.ts";
 
 export interface ReceivedContext extends Disposable, Pick<BuildRequest, "dockerfile" | "context"> {}
@@ -9,6 +11,7 @@ interface Wanted {
   readonly remote: string | undefined;
 }
 
+const IGNORE_FILE = ".dockerignore";
 const DEFAULT_NAME = "Dockerfile";
 
 /**
@@ -22,11 +25,12 @@ export async function receiveContext(
   { dockerfile, remote }: Wanted,
   signal: AbortSignal,
 ): Promise<ReceivedContext> {
-  if (remote !== undefined) throw invalid(`cannot build from ${JSON.stringify(remote)} yet`);
-  const directory = builder.newContextDirectory();
+  const directory = remote === undefined
+    ? builder.newContextDirectory()
+    : await fetchRemote(builder, remote, signal);
   try {
-    await builder.unpackContext(directory.path, body, signal);
-    const found = await findDockerfile(builder, directory.path, dockerfile ?? DEFAULT_NAME);
+    if (remote === undefined) await builder.unpackContext(directory.path, body, signal);
+    const found = await findDockerfile(builder, directory.path, dockerfile);
     await dropIgnored(builder, directory.path, found.name);
     return {
       dockerfile: found,
@@ -39,10 +43,20 @@ export async function receiveContext(
   }
 }
 
-async function findDockerfile(
+/** A directory with what an address leads to: a git repository, an archive or a Dockerfile. */
+export function fetchRemote(
+  _builder: Builder,
+  url: string,
+  _signal: AbortSignal,
+): Promise<{ readonly path: string; dispose(): void }> {
+  return Promise.reject(invalid(`cannot build from ${JSON.stringify(url)} yet`));
+}
+
+/** The Dockerfile of a context. @throws {EngineError} in Docker's words. */
+export async function findDockerfile(
   builder: Builder,
   directory: string,
-  name: string,
+  name: string = DEFAULT_NAME,
 ): Promise<BuildRequest["dockerfile"]> {
   for (const one of name === DEFAULT_NAME ? [name, name.toLowerCase()] : [name]) {
     const text = await builder.readContextFile(directory, one);
@@ -58,7 +72,10 @@ async function findDockerfile(
  * themselves, they go now.
  */
 async function dropIgnored(builder: Builder, directory: string, dockerfile: string): Promise<void> {
-  const ignore = await builder.readContextFile(directory, ".dockerignore");
-  if (ignore === undefined || ignore.trim() === "") return;
-  void dockerfile;
+  const text = await builder.readContextFile(directory, IGNORE_FILE);
+  if (text === undefined) return;
+  const patterns = new DockerIgnore(readDockerignore(text));
+  for (const file of [IGNORE_FILE, dockerfile]) {
+    if (patterns.ignores(cleanPath(file))) await builder.removeContextFile(directory, file);
+  }
 }

@@ -1,3 +1,4 @@
+import { BUILD_SESSION_VERSION } from "../base/build_session.ts";
 import { type App, type Services } from "./context.ts";
 import { constantText, json } from "./reply.ts";
 import { adaptInfo } from "./system_versions.ts";
@@ -6,6 +7,7 @@ import { pathOf, splitVersion } from "./version.ts";
 const PING_HEADERS = {
   // "2" would make old command lines ask for BuildKit over gRPC.
   "Builder-Version": "1",
+  "Berth-Build": BUILD_SESSION_VERSION,
   "Swarm": "inactive",
   "Cache-Control": "no-cache, no-store, must-revalidate",
   "Pragma": "no-cache",

@@ -49,6 +49,12 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/ps.ts"),
     true,
   ),
+  entry(
+    "Build an image from a Dockerfile",
+    ["image build", "build", "builder build", "buildx build"],
+    () => import("./commands/build.ts"),
+    true,
+  ),
   entry("List images", ["image ls", "image list", "images"], () => import("./commands/images.ts"), true),
   entry("Show the berth version information", ["version"], () => import("./commands/version.ts"), true),
   entry("Display system-wide information", ["system info", "info"], () => import("./commands/info.ts"), true),

@@ -37,8 +37,13 @@ export function printLine(text: string): void {
 
 /** Writes `text` and a newline to standard error; a closed standard error is nobody's concern. */
 export function printError(text: string): void {
+  writeError(text + "\n");
+}
+
+/** Writes `text` to standard error as it is. */
+export function writeError(text: string): void {
   try {
-    writeSync(Deno.stderr, text + "\n");
+    writeSync(Deno.stderr, text);
   } catch {
     // Nobody reads it.
   }

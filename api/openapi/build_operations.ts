@@ -21,6 +21,14 @@ export const BUILD_OPERATIONS: readonly Operation[] = [
     refusals: [400, 404, 500],
   },
   {
+    id: "BerthBuild",
+    method: "post",
+    path: "/berth/build",
+    summary: "Build with questions to the client: secrets, ssh agents, files as the result (berth's own)",
+    hijack: true,
+    refusals: [400],
+  },
+  {
     id: "BuildCancel",
     method: "post",
     path: "/build/cancel",

@@ -1,11 +1,9 @@
 import { canonicalName, parseReference } from "../../base/reference.ts";
-import { segment } from "../api_client.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { bool, text } from "../flags/spec.ts";
-import { showProgress } from "../output/progress.ts";
-import { registryAuthHeaders } from "../registry/auth_header.ts";
 import { canonical } from "../registry/pull_image.ts";
+import { pushImage } from "../registry/push_image.ts";
 import { print, printLine } from "../stdio.ts";
 
 export const command = defineCommand({
@@ -30,14 +28,9 @@ export const command = defineCommand({
     }
     if (digest !== undefined) throw new CliError("cannot push a digest reference");
     if (!allTags && tag === undefined && !flags.quiet) printLine("Using default tag: latest");
-    const response = await client.request("POST", `/images/${segment(repository)}/push`, {
-      query: {
-        tag: allTags ? "" : tag ?? "latest",
-        platform: flags.platform === "" ? undefined : JSON.stringify(platformOf(flags.platform)),
-      },
-      headers: await registryAuthHeaders(image),
-    });
-    await showProgress(response.body(), flags.quiet ? () => {} : print, Deno.stdout.isTerminal());
+    const platform = flags.platform === "" ? undefined : JSON.stringify(platformOf(flags.platform));
+    const write = flags.quiet ? () => {} : print;
+    await pushImage(client, { image, allTags, platform }, write, Deno.stdout.isTerminal());
     if (flags.quiet) printLine(allTags ? repository : canonical(image));
   },
 });

@@ -6,6 +6,8 @@ export interface ScriptedBuilder extends Builder {
   readonly requests: BuildRequest[];
   /** Contexts that were made and not disposed of. */
   readonly contexts: Set<string>;
+  /** Archives that were unpacked, in order. */
+  readonly archives: Uint8Array<ArrayBuffer>[];
 }
 
 type Script = (
@@ -21,10 +23,13 @@ export function scriptedBuilder(
 ): ScriptedBuilder {
   const requests: BuildRequest[] = [];
   const contexts = new Set<string>();
+  const archives: Uint8Array<ArrayBuffer>[] = [];
+  let made = 0;
   const present = new Map(Object.entries(files));
   return {
     requests,
     contexts,
+    archives,
     async build(request, signal, emit) {
       requests.push(request);
       const result = await script(request, signal, emit);
@@ -40,15 +45,16 @@ export function scriptedBuilder(
     cacheRecords: () => [],
     prune: () => Promise.resolve({ ids: [], space: 0 }),
     newContextDirectory() {
-      const path = `/contexts/${contexts.size}`;
+      const path = `/contexts/${made++}`;
       contexts.add(path);
       return { path, dispose: () => void contexts.delete(path) };
     },
+    newSocketPath: () => `/tmp/berth-agent-${crypto.randomUUID()}`,
     async unpackContext(_directory, archive) {
-      for await (const _ of archive);
+      const parts = await Array.fromAsync(archive);
+      archives.push(await new Response(new Blob(parts.map((part) => Uint8Array.from(part)))).bytes());
     },
     readContextFile: (_directory, path) => Promise.resolve(present.get(path)),
-    newSocketPath: () => "/sockets/0",
     removeContextFile(_directory, path) {
       present.delete(path);
       return Promise.resolve();
