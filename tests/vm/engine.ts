@@ -1,6 +1,9 @@
-/** The engine's limits, statistics and freezer, in the virtual machine. `engine.js systemd|cgroupfs`. */
+/**
+ * The engine's limits, statistics and freezer, in the virtual machine. `engine.js systemd|cgroupfs`. What processor time, forks and
+ * disks come to when they are limited is in command_lines.ts.
+ */
 import { assert, check, equal, eventually, finish, settled, within } from "./checks.ts";
-import { Engine, IMAGE, type Json } from "./engine_support.ts";
+import { Engine, type Json } from "./engine_support.ts";
 
 const MB = 1024 * 1024;
 const [driver = "systemd"] = Deno.args;
@@ -105,58 +108,6 @@ await once("tells of a kill inside of a container that goes on", async () => {
     equal([state["Running"], state["OOMKilled"]], [true, true], "state");
     assert((await engine.events(id)).includes("oom"), "no event");
   });
-});
-
-await once("keeps to the quota within 5 %", async () => {
-  await running(BUSY, { NanoCpus: 0.4e9 }, async (id) => {
-    await eventually(async () => await usage(id) > 200_000, "it does not run");
-    // Never more than the quota; less only when the machine below has no time for this one.
-    let used = 0;
-    for (let tries = 0; tries < 5 && used < 0.38; tries++) {
-      const [from, at] = [await usage(id), performance.now()];
-      await new Promise((resolve) => setTimeout(resolve, 4000));
-      const [to, then] = [await usage(id), performance.now()];
-      used = (to - from) / 1000 / (then - at);
-      within(used, 0, 0.42, "processors used");
-    }
-    within(used, 0.38, 0.42, "processors used");
-  });
-});
-
-await once("stops a fork bomb, and stays responsive", async () => {
-  await running("bomb() { bomb | bomb & }; bomb 2>/dev/null & exec sleep 1000", {
-    PidsLimit: 40,
-    NanoCpus: 0.5e9,
-  }, async (id) => {
-    await eventually(
-      async () => Number(/max (\d+)/.exec(await engine.value(id, "pids.events"))?.[1]) > 0,
-      "no limit is hit",
-    );
-    within(Number(await engine.value(id, "pids.current")), 1, 40, "pids.current");
-    const { code, stdout } = await engine.docker("ps", "--format", "{{.Status}}");
-    equal(code, 0, "docker ps");
-    assert(stdout.startsWith("Up "), stdout);
-    const { code: exec, stderr } = await engine.docker("stats", "--no-stream", id);
-    equal(exec, 0, `docker stats ${stderr}`);
-  });
-});
-
-await once("keeps to the CPUs of --cpuset-cpus", async () => {
-  equal(
-    await engine.output("nproc; grep Cpus_allowed_list /proc/self/status", { CpusetCpus: "1" }),
-    "1\nCpus_allowed_list:\t1",
-    "inside",
-  );
-});
-
-await once("keeps to --device-write-bps", async () => {
-  const id = await engine.run("dd if=/dev/zero of=/x bs=256k count=12 oflag=direct", {
-    BlkioDeviceWriteBps: [{ Path: "/dev/vda", Rate: MB }],
-  });
-  const started = performance.now();
-  equal(await engine.wait(id), 0, "exit code");
-  within((performance.now() - started) / 1000, 2, 8, "seconds for 3 MB at 1 MB/s");
-  await engine.remove(id);
 });
 
 await once("shows a container its own cgroup, or the host's", async () => {
@@ -391,22 +342,6 @@ await check(named(`starts and removes ${many} containers with limits, and leaves
     );
     equal(units, [], "units");
   }
-});
-
-await once("runs by berth's own command line as well", async () => {
-  const command = [
-    "run",
-    "--rm",
-    "-m",
-    "48m",
-    "--network",
-    "none",
-    IMAGE,
-    "cat",
-    "/sys/fs/cgroup/memory.max",
-  ];
-  const { stdout, stderr } = await engine.berth(...command);
-  equal(stdout.trim(), String(48 * MB), stderr);
 });
 
 function exists(path: string): boolean {
