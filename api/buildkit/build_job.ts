@@ -1,6 +1,6 @@
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
-import type { BuildClient, Builder, BuildResult, NamedContext } from "../../engine/build/types.ts";
+import type { Builder, BuildResult, NamedContext } from "../../engine/build/types.ts";
 import type { Engine } from "../../engine/types.ts";
 import { Contexts, counted } from "./contexts.ts";
 import { frontendOptions } from "./frontend_options.ts";
@@ -88,7 +88,7 @@ export class BuildJob {
           squash: false,
           resources: options.cgroupParent === undefined ? {} : { CgroupParent: options.cgroupParent },
           output: exporter.kind === "image" ? "image" : exporter.kind === "none" ? "none" : "files",
-          client: session satisfies BuildClient,
+          client: session.asClient(builder),
         },
         signal,
         (event) => this.progress.take(event),

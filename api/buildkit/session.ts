@@ -1,5 +1,5 @@
 /** Sessions of BuildKit's clients: connections over which the engine calls the client, for files, secrets, agents, credentials. */
-import type { BuildClient } from "../../engine/build/types.ts";
+import type { BuildClient, Builder } from "../../engine/build/types.ts";
 import type { ClientStream } from "../../engine/types.ts";
 import type { RegistryAuth } from "../../image/registry/settings.ts";
 import { messageOf } from "../../base/errors.ts";
@@ -66,7 +66,7 @@ export interface FileSelection {
   readonly follow?: readonly string[];
 }
 
-export class Session implements BuildClient {
+export class Session {
   readonly id: string;
   readonly #methods: ReadonlySet<string>;
   readonly #client: GrpcClient;
@@ -154,7 +154,7 @@ export class Session implements BuildClient {
     return this.#client.call(method, { "buildkit-attachable-exporter-id": [String(exporter)] });
   }
 
-  async secret(id: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
+  async #secret(id: string, signal: AbortSignal): Promise<Uint8Array | undefined> {
     const method = "/moby.buildkit.secrets.v1.Secrets/GetSecret";
     if (!this.#serves(method)) return undefined;
     try {
@@ -166,7 +166,11 @@ export class Session implements BuildClient {
     }
   }
 
-  async sshSocket(id: string, signal: AbortSignal): Promise<string | undefined> {
+  async #sshSocket(
+    id: string,
+    signal: AbortSignal,
+    builder: Pick<Builder, "newSocketPath">,
+  ): Promise<string | undefined> {
     const known = this.#agents.get(id);
     if (known !== undefined) return known.path;
     if (!this.#serves("/moby.sshforward.v1.SSH/ForwardAgent")) return undefined;
@@ -181,15 +185,16 @@ export class Session implements BuildClient {
       if (error instanceof GrpcError && error.code !== CODE.unavailable && !signal.aborted) return undefined;
       throw error;
     }
-    const agent = await forwardAgent(() =>
-      this.#client.call("/moby.sshforward.v1.SSH/ForwardAgent", { "buildkit.ssh.id": [id] })
+    const agent = forwardAgent(
+      builder.newSocketPath(),
+      () => this.#client.call("/moby.sshforward.v1.SSH/ForwardAgent", { "buildkit.ssh.id": [id] }),
     );
     this.#agents.set(id, agent);
     void this.closed.then(() => agent.close());
     return agent.path;
   }
 
-  async registryAuth(host: string): Promise<RegistryAuth | undefined> {
+  async #registryAuth(host: string): Promise<RegistryAuth | undefined> {
     const method = "/moby.filesync.v1.Auth/Credentials";
     if (!this.#serves(method)) return undefined;
     // Clients know Docker Hub by its registry's own name.
@@ -212,6 +217,15 @@ export class Session implements BuildClient {
       }
       return undefined;
     }
+  }
+
+  /** What a build may ask the client for. */
+  asClient(builder: Pick<Builder, "newSocketPath">): BuildClient {
+    return {
+      secret: (id, signal) => this.#secret(id, signal),
+      sshSocket: (id, signal) => this.#sshSocket(id, signal, builder),
+      registryAuth: (host) => this.#registryAuth(host),
+    };
   }
 
   /** Ends what was made for builds of this session. */

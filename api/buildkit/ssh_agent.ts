@@ -2,16 +2,12 @@ import type { ClientCall } from "./grpc.ts";
 import { decode, encode } from "./protocol.ts";
 
 /**
- * A unix socket whose connections go to the client's ssh agent, one call each. The socket lies in a directory that only the
- * engine's user may enter.
+ * A unix socket whose connections go to the client's ssh agent, one call each.
  *
+ * @param path of the socket, in a directory that only the engine may enter.
  * @param open starts a call of moby.sshforward.v1.SSH/ForwardAgent.
  */
-export async function forwardAgent(
-  open: () => ClientCall,
-): Promise<{ readonly path: string; close(): void }> {
-  const directory = await Deno.makeTempDir({ prefix: "berth-ssh-" });
-  const path = `${directory}/agent.sock`;
+export function forwardAgent(path: string, open: () => ClientCall): { readonly path: string; close(): void } {
   const listener = Deno.listen({ transport: "unix", path });
   const connections = new Set<Deno.Conn>();
   void (async () => {
@@ -30,9 +26,9 @@ export async function forwardAgent(
       }
       for (const connection of connections) closeQuietly(connection);
       try {
-        Deno.removeSync(directory, { recursive: true });
+        Deno.removeSync(path);
       } catch {
-        // a temporary directory: not worth the build
+        // the engine's next start sweeps
       }
     },
   };

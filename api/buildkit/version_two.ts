@@ -58,7 +58,7 @@ export async function buildVersionTwo(
     });
     ({ text } = dockerfile);
     const result = await builder.build(
-      requestOf(options, { dockerfile, context }, clientOf(session, logins)),
+      requestOf(options, { dockerfile, context }, clientOf(session?.asClient(builder) ?? NONE, logins)),
       signal,
       (event) => progress.take(event),
     );
@@ -90,8 +90,7 @@ function filesOf(session: Session | undefined, body: AsyncIterable<Uint8Array>):
 }
 
 /** What the session does not have the request may: credentials in `X-Registry-Config`. */
-function clientOf(session: Session | undefined, logins: RegistryLogins): BuildClient {
-  const client = session ?? NONE;
+function clientOf(client: BuildClient, logins: RegistryLogins): BuildClient {
   return {
     secret: (id, signal) => client.secret(id, signal),
     sshSocket: (id, signal) => client.sshSocket(id, signal),
