@@ -44,12 +44,19 @@ export async function receiveContext(
 }
 
 /** A directory with what an address leads to: a git repository, an archive or a Dockerfile. */
-export function fetchRemote(
-  _builder: Builder,
+export async function fetchRemote(
+  builder: Builder,
   url: string,
-  _signal: AbortSignal,
+  signal: AbortSignal,
 ): Promise<{ readonly path: string; dispose(): void }> {
-  return Promise.reject(invalid(`cannot build from ${JSON.stringify(url)} yet`));
+  const directory = builder.newContextDirectory();
+  try {
+    await builder.fetchContext(directory.path, url, signal);
+    return directory;
+  } catch (error) {
+    directory.dispose();
+    throw error;
+  }
 }
 
 /** The Dockerfile of a context. @throws {EngineError} in Docker's words. */

@@ -3,6 +3,7 @@ import { unpackContext } from "../../fs/build_context.ts";
 import { moveToTrash, removeTree } from "../../fs/remove_tree.ts";
 import { UnpackPool } from "../../fs/unpack.ts";
 import type { ImageStore } from "../../image/image_store.ts";
+import { HttpSource } from "../../image/build/http_source.ts";
 import type { RegistrySettings } from "../../image/registry/settings.ts";
 import type { EngineContext } from "../context.ts";
 import { BaseImages } from "./base_image.ts";
@@ -33,6 +34,7 @@ export interface BuilderInput {
 /** The engine's builder. Made by the first build. */
 export class EngineBuilder implements Builder {
   readonly #ctx: EngineContext;
+  readonly #registry: RegistrySettings;
   readonly #tools: SolveTools;
   readonly #usage: CacheUsage;
   readonly #cache: BuildCache;
@@ -41,12 +43,15 @@ export class EngineBuilder implements Builder {
   /** Builds under way, and what ends them. */
   readonly #running = new Map<AbortController, Promise<unknown>>();
   readonly #unpacking = new UnpackPool();
+  readonly #downloads: HttpSource;
   #closed = false;
   #pruning: Promise<unknown> = Promise.resolve();
   #empty: string | undefined;
 
   constructor({ ctx, images, registry }: BuilderInput) {
     this.#ctx = ctx;
+    this.#registry = registry;
+    this.#downloads = new HttpSource(`${ctx.dataRoot}/build/downloads`, registry);
     const own = buildContext(ctx, images);
     const store = images.internals;
     this.#cache = new BuildCache(ctx.db, store.tables, store.layers);
@@ -64,6 +69,8 @@ export class EngineBuilder implements Builder {
       runs: new Semaphore(RUNS_PER_PROCESSOR * navigator.hardwareConcurrency),
       digests: new SelectionDigests(),
       underWay: new Map(),
+      downloads: this.#downloads,
+      newDirectory: () => this.newContextDirectory(),
       emptyDirectory: () => this.#empty ??= this.newContextDirectory().path,
     };
   }
@@ -94,7 +101,12 @@ export class EngineBuilder implements Builder {
     options: PruneOptions,
     signal: AbortSignal,
   ): Promise<{ ids: readonly string[]; space: number }> {
-    const pruned = this.#pruning.then(() => this.#usage.prune(options, signal));
+    const pruned = this.#pruning.then(async () => {
+      const { ids, space } = await this.#usage.prune(options, signal);
+      const everything = options.all && Object.keys(options.filters).length === 0;
+      const downloads = everything && this.#running.size === 0 ? this.#downloads.clear() : 0;
+      return { ids, space: space + downloads };
+    });
     this.#pruning = pruned.catch(() => {});
     return await pruned;
   }
@@ -131,6 +143,11 @@ export class EngineBuilder implements Builder {
     await unpackContext(this.#unpacking, directory, archive, { signal });
   }
 
+  async fetchContext(directory: string, url: string, signal: AbortSignal): Promise<void> {
+    const { fetchRemoteContext } = await import("./remote_context.ts");
+    await fetchRemoteContext(directory, url, this.#registry, signal);
+  }
+
   readContextFile(directory: string, path: string): Promise<string | undefined> {
     return attempt(() => readContextFile(this.#ctx.kernel, directory, path));
   }
@@ -150,6 +167,7 @@ export class EngineBuilder implements Builder {
     for (const stop of this.#running.keys()) stop.abort(reason);
     await Promise.allSettled(this.#running.values());
     this.#unpacking[Symbol.dispose]();
+    this.#downloads[Symbol.dispose]();
     this.#close();
   }
 }

@@ -1,5 +1,4 @@
 import type { LayerFile } from "../../fs/tree_job.ts";
-import { STUBS } from "../../fs/diff.ts";
 import { UnpackPool } from "../../fs/unpack.ts";
 import { invalid } from "../../base/errors.ts";
 import { chainIds } from "../../image/digest.ts";
@@ -47,7 +46,7 @@ export async function commitLayer(
   signal: AbortSignal,
 ): Promise<CommittedLayer> {
   const { id, below, latest } = request;
-  const stubs = [...STUBS, ...request.stubs];
+  const { stubs } = request;
   const upper = `${containerDir(ctx, id)}/upper`;
   const lower = below.chainIds.map((chainId) => store.layers.ref(chainId).dir).reverse();
   if (ctx.driver.name === "overlay" && below.hostDirs.length === 0) {

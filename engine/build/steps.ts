@@ -8,11 +8,13 @@ import {
   makeDirectory,
   type SourceTree,
 } from "../../fs/build_copy.ts";
+import { STUBS } from "../../fs/diff.ts";
 import type { ViewMount, ViewSpec } from "../../fs/tree_job.ts";
 import type { CopyItem, CopyOp, RunOp, WorkdirOp } from "../../image/build/types.ts";
 import { formatPlatform, type Platform } from "../../image/platform.ts";
 import type { StoreInternals } from "../../image/store_internals.ts";
 import type { HostConfig } from "../types.ts";
+import { type AddedSource, addedSource, type AddTools } from "./add_sources.ts";
 import { requireRunnable } from "./base_image.ts";
 import type { BuildContext, LayerStack } from "./build_context.ts";
 import { type CachedStep, keyOf } from "./cache.ts";
@@ -27,7 +29,7 @@ import { type FileSource, type FindNamed, type FindSource, withSourceTree } from
 import type { BuildClient, BuildRequest } from "./types.ts";
 
 /** What steps of all builds share. */
-export interface StepTools {
+export interface StepTools extends AddTools {
   readonly ctx: BuildContext;
   readonly store: StoreInternals;
   readonly caches: CacheMounts;
@@ -164,7 +166,13 @@ async function run(
         onOutput: (stream, data) => progress.log(stream, data),
       },
       signal,
-      (id) => commitLayer(ctx, store, { id, below, stubs: prepared.stubs, latest: scope.epoch }, signal),
+      (id) =>
+        commitLayer(
+          ctx,
+          store,
+          { id, below, stubs: [...STUBS, ...prepared.stubs], latest: scope.epoch },
+          signal,
+        ),
     ));
   return layer;
 }
@@ -186,10 +194,15 @@ export async function prepareCopy(
   op: CopyOp,
 ): Promise<PreparedStep> {
   const source = await scope.find(op.from);
-  const parts = copyParts(op);
+  const parts: CopyPart[] = [];
+  for (const part of copyParts(op)) {
+    const remote = part.kind === "url" || part.kind === "git";
+    parts.push(remote ? { kind: "added", ...await addedSource(tools, scope, op, part) } : part);
+  }
   const contents: unknown[] = [];
   for (const part of parts) {
     if (part.kind === "inline") contents.push([part.name, part.content]);
+    else if (part.kind === "added") contents.push(part.identity);
     else {
       const { kind: _kind, unpack, ...selection } = part;
       contents.push([await tools.digests.of(tools.ctx, source, selection, scope.signal), unpack]);
@@ -200,33 +213,45 @@ export async function prepareCopy(
     ...common("copy", below, scope),
     contents,
     // whether one file or many: the destination is a directory then
-    parts.map((part) => part.kind === "files" ? part.patterns.map(baseOf) : part.name),
+    parts.map((part) =>
+      part.kind === "files" ? part.patterns.map(baseOf) : part.kind === "inline" ? part.name : null
+    ),
     dest,
     chown ?? null,
     chmod ?? null,
     link,
     parents,
   ]);
-  const make = async () =>
-    await withSourceTree(tools.ctx, source, (tree) =>
+  const make = async () => {
+    using cleanup = new DisposableStack();
+    const sources: (CopySource | LocalFiles)[] = [];
+    for (const part of parts) sources.push(part.kind === "added" ? await part.source(cleanup) : part);
+    return await withSourceTree(tools.ctx, source, (tree) =>
       intoLayer(tools, scope, below, (view) => {
-        const sources = parts.map((part): CopySource => part.kind === "inline" ? part : { ...part, tree });
         const options = { chown, chmod, epoch: scope.epoch };
-        return copyFiles(tools.ctx.trees, view, dest, sources, options, scope.signal);
+        const whole = sources.map((part): CopySource => part.kind === "files" ? { tree, ...part } : part);
+        return copyFiles(tools.ctx.trees, view, dest, whole, options, scope.signal);
       }));
+  };
   return { key, type: "regular", make };
 }
 
 /** The name that a source may have in the destination. */
 const baseOf = (pattern: string): string => pattern.slice(pattern.replace(/\/+$/, "").lastIndexOf("/") + 1);
 
+/** Files of what the instruction names as its source. */
+type LocalFiles = Omit<Extract<CopySource, { kind: "files" }>, "tree">;
+
 type CopyPart =
   | Extract<CopySource, { kind: "inline" }>
-  | Omit<Extract<CopySource, { kind: "files" }>, "tree">;
+  | LocalFiles
+  | ({ readonly kind: "added" } & AddedSource);
 
 /** What is to be copied, in the order of the instruction; paths that follow each other together. */
-function copyParts({ items, add, unpack, parents, exclude }: CopyOp): CopyPart[] {
-  const parts: CopyPart[] = [];
+function copyParts(
+  { items, add, unpack, parents, exclude }: CopyOp,
+): (LocalFiles | Exclude<CopyItem, { kind: "path" }>)[] {
+  const parts: (LocalFiles | Exclude<CopyItem, { kind: "path" }>)[] = [];
   let patterns: string[] = [];
   const flush = () => {
     if (patterns.length === 0) return;
@@ -238,16 +263,11 @@ function copyParts({ items, add, unpack, parents, exclude }: CopyOp): CopyPart[]
     if (item.kind === "path") patterns.push(item.pattern);
     else {
       flush();
-      parts.push(inlineOf(item));
+      parts.push(item);
     }
   }
   flush();
   return parts;
-}
-
-function inlineOf(item: Exclude<CopyItem, { kind: "path" }>): Extract<CopySource, { kind: "inline" }> {
-  if (item.kind === "inline") return { kind: "inline", name: item.name, content: item.content };
-  throw new EngineError("not-implemented", `ADD ${item.url} is not available yet`);
 }
 
 export function prepareWorkdir(

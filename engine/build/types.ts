@@ -162,6 +162,12 @@ export interface Builder {
    */
   unpackContext(directory: string, archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
   /**
+   * Puts what an address leads to into such a directory: a git repository, an archive, or a Dockerfile (which is called "Dockerfile" then).
+   *
+   * @throws {EngineError} invalid
+   */
+  fetchContext(directory: string, url: string, signal: AbortSignal): Promise<void>;
+  /**
    * Text of a file of a context, links followed inside of it; undefined: there is none.
    *
    * @throws {EngineError} invalid: no regular file, or too large for what is read whole.

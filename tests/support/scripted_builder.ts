@@ -50,6 +50,9 @@ export function scriptedBuilder(
       return { path, dispose: () => void contexts.delete(path) };
     },
     newSocketPath: () => `/tmp/berth-agent-${crypto.randomUUID()}`,
+    async fetchContext(directory, url) {
+      await Deno.writeTextFile(`${directory}/Dockerfile`, `FROM ${url}\n`);
+    },
     async unpackContext(_directory, archive) {
       const parts = await Array.fromAsync(archive);
       archives.push(await new Response(new Blob(parts.map((part) => Uint8Array.from(part)))).bytes());
