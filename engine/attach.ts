@@ -63,11 +63,12 @@ export async function attachContainer(
   }
 }
 
-/** A stream of the run that goes on, or else of the next one; undefined when none will come. */
+/** A stream of the run that goes on or is about to, or else of the next one; undefined when none will come. */
 function streamOf(container: Container, header: AttachHeader): Promise<AttachConn | undefined> {
   const { status } = container.record.state;
   const dir = container.record.shim?.dir;
-  if (status === "running" && dir !== undefined) return openAttach(dir, header);
+  // A shim that has been told nothing yet takes clients already.
+  if ((status === "running" || status === "starting") && dir !== undefined) return openAttach(dir, header);
   return new Promise((resolve, reject) => {
     const pending: PendingAttach = {
       open: async (shimDir) => {

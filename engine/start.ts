@@ -107,8 +107,9 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     // Where systemd has put it: found again by its process, should the engine end before this is written.
     ctx.containers.changeMemory(container, { cgroupPath: cgroupPath ?? "" }, {});
     const dir = shim.ref.dir;
-    await Promise.all([...container.pendingAttach].map((pending) => pending.open(dir)));
+    const attaching = [...container.pendingAttach];
     container.pendingAttach.clear();
+    await Promise.all(attaching.map((pending) => pending.open(dir)));
     const { config } = container.record;
     const started = shim.client.request({
       op: "start",

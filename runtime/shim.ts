@@ -33,7 +33,7 @@ const CONNECT_MS = 2_000;
  * up a logout, for which systemd wants to see all processes end.
  */
 const UNHEARD_MS = 5_000;
-/** How long a shim that is dismissed still serves clients that have not read everything. */
+/** After so long a shim that still serves clients who have not read everything does that to its end, and nothing else afterwards. */
 const LINGER_MS = 10_000;
 /** Orphans of a container without a PID namespace of its own become the shim's children. */
 const REAP_INTERVAL_MS = 2_000;
@@ -231,6 +231,7 @@ export class Shim {
     this.#starting = true;
     this.#used = true;
     this.#streams.stdinOnce = request.stdinOnce;
+    this.#streams.spoolDir = dirOf(request.exitFile);
     const stdio = process.tty ? [] : this.#streams.openPipes(request.openStdin);
     const order = {
       kind: "container",
@@ -320,7 +321,12 @@ export class Shim {
       throw new InitFailure("exec-start", "container is not running");
     }
     const { cgroupPath, namespaces } = container.request.spec;
-    const target = { pid: this.#init.pid, cgroupPath, namespaces };
+    const target = {
+      pid: this.#init.pid,
+      cgroupPath,
+      namespaces,
+      spoolDir: dirOf(container.request.exitFile),
+    };
     this.#execs.start(request, target, (started) => {
       const { seq } = request;
       this.#control.send(
@@ -390,7 +396,7 @@ export class Shim {
     this.#again = again;
     this.#loop.after(LINGER_MS, () => {
       this.#again = undefined;
-      this.#loop.stop();
+      this.#leaveWhenServed();
     });
     this.#leaveWhenServed();
   }
@@ -414,6 +420,8 @@ export class Shim {
     ignoreMissing(() => this.#kernel.rmdir(dir));
   }
 }
+
+const dirOf = (path: string): string => path.slice(0, path.lastIndexOf("/"));
 
 function ignoreMissing(action: () => void): void {
   try {

@@ -3,7 +3,7 @@ import { SysError } from "../ffi/errno.ts";
 import { type Syscalls, WOULD_BLOCK } from "../ffi/syscalls.ts";
 import type { AttachHeader } from "./protocol.ts";
 import type { EventLoop } from "../ffi/event_loop.ts";
-import { OutQueue } from "./shim_queue.ts";
+import { ClientQueue } from "./shim_client_queue.ts";
 import type { ProcessStreams } from "./shim_streams.ts";
 
 const CHUNK = 16 * 1024;
@@ -15,7 +15,7 @@ export class AttachClient {
   readonly #loop: EventLoop;
   readonly #fd: number;
   readonly #header: AttachHeader;
-  readonly #queue: OutQueue;
+  readonly #queue: ClientQueue;
   readonly #onClose: () => void;
   #streams: ProcessStreams | undefined;
   /** Came together with the header. */
@@ -36,16 +36,26 @@ export class AttachClient {
     this.#loop = loop;
     this.#fd = fd;
     this.#header = header;
-    this.#queue = new OutQueue(kernel, fd);
+    this.#queue = new ClientQueue(kernel, fd);
     this.#early = early;
     this.#stdinEnded = !header.stdin;
     this.#onClose = onClose;
     loop.add(fd, 0, (events) => this.#onEvents(events));
   }
 
-  /** Bytes that wait for the client. */
-  get waiting(): number {
-    return this.#queue.size;
+  /** So much waits for the client that the process has to. */
+  get full(): boolean {
+    return this.#queue.full;
+  }
+
+  /** The process need not wait for it any more. */
+  get relieved(): boolean {
+    return this.#queue.relieved;
+  }
+
+  /** Lets a file below `dir` take what the client does not. */
+  spill(dir: string): void {
+    if (!this.#closed) this.#queue.spill(dir);
   }
 
   wants(stream: 1 | 2): boolean {
@@ -135,6 +145,7 @@ export class AttachClient {
     this.#closed = true;
     this.#loop.remove(this.#fd);
     this.#kernel.close(this.#fd);
+    this.#queue.close();
     this.#streams?.detach(this);
     this.#onClose();
   }

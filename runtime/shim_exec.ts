@@ -39,6 +39,8 @@ export interface ExecTarget {
   readonly pid: number;
   readonly namespaces: ExecOrder["namespaces"];
   readonly cgroupPath: string | undefined;
+  /** See {@link ProcessStreams.spoolDir}. */
+  readonly spoolDir: string;
 }
 
 export type ExecStarted =
@@ -76,6 +78,7 @@ export class Execs {
     if (this.#execs.has(execId)) throw new Error(`exec ${execId} exists`);
     const streams = this.streams(execId);
     this.#waiting.delete(execId);
+    streams.spoolDir = target.spoolDir;
     const fds: number[] = [];
     try {
       if (!request.process.tty) fds.push(...streams.openPipes(request.openStdin));

@@ -14,8 +14,11 @@ const CHUNK = 64 * 1024;
 let buffer: Uint8Array | undefined;
 const readBuffer = (): Uint8Array => buffer ??= new Uint8Array(HEADER + CHUNK);
 
-/** A client with so many bytes waiting stops the reading of the process's output, until it has taken half of them. */
-const CLIENT_LIMIT = 1024 * 1024;
+/**
+ * How long the process waits for a client that has not taken half of what waits for it. Then that client's output goes to a file: whoever reads
+ * slowly gets everything, as a pipeline needs it, and whoever does not read at all stops nobody.
+ */
+const CLIENT_PATIENCE_MS = 1_000;
 /** A terminal whose last user has closed it can be opened again by the process: look after it from time to time. */
 const TERMINAL_RETRY_MS = 200;
 
@@ -37,10 +40,13 @@ export class ProcessStreams {
   readonly #outputs = new Set<Output>();
   /** Close stdin when the first client that sends it leaves. */
   stdinOnce: boolean;
+  /** Where files with output may be that clients do not take; without one the process waits for them. */
+  spoolDir: string | undefined;
   #log: LogWriter | undefined;
   #terminal = false;
   #started = false;
   #paused = false;
+  #patience: number | undefined;
   #ended = false;
   #stdin: { fd: number; queue: OutQueue } | undefined;
   #stdinEof = false;
@@ -167,7 +173,7 @@ export class ProcessStreams {
     }
     for (const client of this.#clients) {
       if (client.wants(stream)) client.send(message);
-      if (client.waiting > CLIENT_LIMIT) this.#pause();
+      if (client.full) this.#pause();
     }
   }
 
@@ -175,13 +181,22 @@ export class ProcessStreams {
     if (this.#paused) return;
     this.#paused = true;
     this.#watchOutputs();
+    this.#patience = this.#loop.after(CLIENT_PATIENCE_MS, () => this.#spill());
+  }
+
+  #spill(): void {
+    this.#patience = undefined;
+    if (this.spoolDir === undefined) return;
+    for (const client of this.#clients) if (!client.relieved) client.spill(this.spoolDir);
+    this.clientProgress();
   }
 
   /** A client has taken some of what waited for it, or has left. */
   clientProgress(): void {
     if (!this.#paused) return;
-    for (const client of this.#clients) if (client.waiting > CLIENT_LIMIT / 2) return;
+    for (const client of this.#clients) if (!client.relieved) return;
     this.#paused = false;
+    this.#loop.cancel(this.#patience);
     this.#watchOutputs();
   }
 

@@ -1,6 +1,7 @@
 /** Clients that attach to a container before it is started, which is how `docker run` does it, but may take their time. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type HijackedConnection, HttpClient, HttpResponse } from "../../cli/http_client.ts";
+import { ApiConnection } from "../support/api_client.ts";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
@@ -66,6 +67,20 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
     ]);
   }, 60_000);
 
+  it("who attaches while the start is on its way is attached to that run", async () => {
+    for (let i = 0; i < 10; i++) {
+      const id = await create("busybox", "sh", "-c", "sleep 0.3; echo late");
+      using starter = await ApiConnection.open(engine.socket);
+      const started = starter.call("POST", `${API}/${id}/start`);
+      // some of them in the middle of it
+      await new Promise((resolve) => setTimeout(resolve, i * 2));
+      using connection = await attach(id);
+      await started;
+      expect(await outputOf(connection)).toContain("late\n");
+      await engine.berth(["rm", "-f", id]);
+    }
+  }, 60_000);
+
   it("what is attached to and removed keeps no shim", async () => {
     await idle();
     const ids = [await create("busybox", "true"), await create("busybox", "true")];
@@ -91,7 +106,7 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
         // It went with the one before.
       }
     }
-    expect((await engine.berth(["start", id])).code).toBe(0);
+    expect(await engine.berth(["start", id])).toMatchObject({ code: 0 });
     expect(await outputOf(connection)).toContain("still here\n");
   }, 60_000);
 });
