@@ -61,7 +61,7 @@ export interface EngineContext {
   readonly volumes: VolumeTable;
   /** Threads that look into containers. */
   readonly trees: TreeThreads;
-  readonly pool: ShimPool;
+  readonly pool: Pick<ShimPool, "acquire" | "release" | "refillSoon" | "resize">;
   readonly networks: Networks;
   readonly facts: HostFacts;
   readonly defaults: ContainerDefaults;

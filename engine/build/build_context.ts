@@ -94,6 +94,7 @@ export interface BuildContext extends EngineContext {
  */
 export function buildContext(ctx: EngineContext, images: ImageStore): BuildContext & Disposable {
   const store = new Store(":memory:");
+  const pool = patientPool(ctx.pool);
   return {
     ...ctx,
     get defaults() {
@@ -103,6 +104,31 @@ export function buildContext(ctx: EngineContext, images: ImageStore): BuildConte
     containers: new BuildContainers(store, ctx.containers),
     events: new EventLog(),
     execs: new ExecTable(() => {}),
-    [Symbol.dispose]: () => store.close(),
+    pool,
+    [Symbol.dispose]: () => {
+      pool.close();
+      store.close();
+    },
+  };
+}
+
+/** A command that takes longer than this leaves others time to want a shim. */
+const REFILL_MS = 1000;
+
+/**
+ * The engine's pool for commands that follow each other: the shim of one that was brief comes back and serves the next, where booting another one
+ * meanwhile would keep a processor busy for nothing.
+ */
+function patientPool(pool: EngineContext["pool"]): EngineContext["pool"] & { close(): void } {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return {
+    acquire: (namespaces) => pool.acquire(namespaces),
+    release: (shim) => pool.release(shim),
+    resize: (size) => pool.resize(size),
+    refillSoon: () => {
+      clearTimeout(timer);
+      timer = setTimeout(() => pool.refillSoon(), REFILL_MS);
+    },
+    close: () => clearTimeout(timer),
   };
 }
