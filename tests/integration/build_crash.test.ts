@@ -60,7 +60,7 @@ describeWith(BUSYBOX, program("docker", "docker.io"))("kill -9 of the engine in 
       const mounts = Deno.readTextFileSync(`/proc/${engine.pid}/mountinfo`).split("\n")
         .filter((line) => line.includes(`${engine.dataRoot}/containers/`));
       expect(mounts).toEqual([]);
-      await waitFor(() => layersOnDisk().every((name) => layersInRows().includes(name)));
+      await waitFor(() => layersOnDisk().every((name) => layersInRows().includes(name)), 10_000);
       expect(await build("first")).toMatchObject({ code: 0 });
       const run = await engine.docker(["run", "--rm", "nfirst", "cat", "/seven", "/n", "/o/200"]);
       expect(run).toMatchObject({ code: 0, stdout: "7\nfirst\n200\n" });
