@@ -18,7 +18,7 @@ import {
   signalOf,
 } from "./context.ts";
 import { messageStream } from "./messages.ts";
-import { bare, json } from "./reply.ts";
+import { bare, json, StreamFailure } from "./reply.ts";
 import { buildCancelQuery, type BuildOptions, buildOptions, buildPruneQuery } from "./schemas/build.ts";
 import { registryConfig, type RegistryLogins } from "./schemas/registry.ts";
 
@@ -47,7 +47,7 @@ export function buildRoutes(app: App, { engine, log }: Services): void {
           await classicBuild(engine, options, body, logins, aux, signal, send);
         }
       } catch (error) {
-        if (!signal.aborted) log("build failed", messageOf(error));
+        if (!signal.aborted) log(`build failed: ${messageOf(error)}`);
         throw error;
       } finally {
         if (buildId !== undefined && running.get(buildId) === controller) running.delete(buildId);
@@ -100,8 +100,12 @@ async function classicBuild(
       (event) => stream.take(event),
     );
     try {
-      stream.end();
       const { imageId } = result;
+      stream.end(imageId);
+      const ignored = unusedArguments(context.dockerfile.text, options.buildArgs);
+      if (ignored.length > 0) {
+        say({ stream: `[Warning] One or more build-args [${ignored.join(" ")}] were not consumed\n` });
+      }
       if (imageId !== undefined) {
         if (aux) say({ aux: { ID: imageId } });
         say({ stream: `Successfully built ${imageId.replace(/^sha256:/, "").slice(0, 12)}\n` });
@@ -114,8 +118,22 @@ async function classicBuild(
   } catch (error) {
     stream.end();
     for (const message of kept) send(message);
-    throw error instanceof CommandFailure ? invalid(error.classicMessage, error) : error;
+    throw error instanceof CommandFailure ? new StreamFailure(error.classicMessage, error.exitCode) : error;
   }
+}
+
+/** Arguments that need no ARG (moby: builder/dockerfile/buildargs.go), and those that are for the builder itself. */
+const PREDEFINED = /^(?:(?:http|https|ftp|no|all)_proxy|SOURCE_DATE_EPOCH|BUILDKIT_\w+)$/i;
+
+/** Names that no ARG of the Dockerfile declares: mistyped, most likely. */
+function unusedArguments(text: string, given: BuildOptions["buildArgs"]): string[] {
+  const lines = text.replaceAll(/[\\`][ \t]*\r?\n/g, " ");
+  const declared = [...lines.matchAll(/^\s*ARG\s+(.*)$/gim)].map(([, words = ""]) => words).join(" ");
+  return Object.keys(given)
+    .filter((name) =>
+      !PREDEFINED.test(name) && !new RegExp(`(?:^|\\s)${RegExp.escape(name)}(?:[=\\s]|$)`).test(declared)
+    )
+    .sort();
 }
 
 function requestOf(

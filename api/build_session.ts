@@ -179,6 +179,13 @@ class BuildSession {
       throw invalid("the build session's request has neither Dockerfile nor context");
     }
     if (request.dockerfile === undefined) this.#outbox.send({ kind: "dockerfile", ...dockerfile });
+    if (request.check) {
+      const parts = { dockerfile, context, namedContexts, output: "none" } as const;
+      await builder.check(this.#requestOf(builder, request, parts), signal, (event) => {
+        if (event.kind === "warning") this.#outbox.send({ kind: "event", event });
+      });
+      return this.#outbox.send({ kind: "result" });
+    }
     const archive = request.output === "oci" || request.output === "docker";
     const result = await builder.build(
       this.#requestOf(builder, request, {

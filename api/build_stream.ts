@@ -28,16 +28,9 @@ export class ClassicStream {
   readonly #byVertex = new Map<number, Step>();
   /** Index of the step that has the word. */
   #current = 0;
-  /** The newest result of all. */
-  #error: string | undefined;
 
   constructor(send: Send) {
     this.#send = send;
-  }
-
-  /** Why a step failed, as the step itself said; undefined: none did. */
-  get error(): string | undefined {
-    return this.#error;
   }
 
   take(event: BuildEvent): void {
@@ -57,9 +50,11 @@ export class ClassicStream {
     this.#flush();
   }
 
-  /** Lets every step that has begun say the rest. */
-  end(): void {
-    for (const { waiting } of this.#steps.slice(this.#current)) {
+  /** Lets every step that has begun say the rest. @param imageId of the image that the last step has made. */
+  end(imageId?: string): void {
+    const last = this.#steps.at(-1);
+    if (imageId !== undefined && last?.done) last.waiting.push({ stream: ` ---> ${shortId(imageId)}\n` });
+    for (const { waiting } of this.#steps) {
       for (const message of waiting.splice(0)) this.#send(message);
     }
   }
@@ -86,7 +81,6 @@ export class ClassicStream {
     if (step === undefined) {
       // what is exported is said at the end
       if (event.kind === "status" && event.total > 0) this.#send(statusMessage(event));
-      if (event.kind === "done") this.#error ??= event.error;
       return;
     }
     this.#begin(step);
@@ -104,13 +98,14 @@ export class ClassicStream {
         break;
       case "done": {
         step.done = true;
-        this.#error ??= event.error;
         if (event.error !== undefined) break;
         const isFrom = /^from\s/i.test(step.vertex.instruction ?? "");
         if (event.cached && !isFrom) say(" ---> Using cache\n");
         if (step.container !== undefined) {
           say(` ---> Removed intermediate container ${shortId(step.container)}\n`);
         }
+        // what the last one makes is the image, which is made now
+        if (step === this.#steps.at(-1)) break;
         if (event.result !== undefined || isFrom) say(` ---> ${shortId(event.result ?? "")}\n`);
         break;
       }

@@ -58,10 +58,21 @@ export function stream(chunks: AsyncIterable<Uint8Array>, type: string): Respons
 /** One line of a JSON stream, ended as Docker's stream formatter ends it. */
 export const jsonLine = (value: unknown): Uint8Array => encoder.encode(`${JSON.stringify(value)}\r\n`);
 
+/** What a program's failure is in a stream: its exit code belongs to it. */
+export class StreamFailure extends EngineError {
+  readonly code: number;
+
+  constructor(message: string, code: number) {
+    super("invalid", message);
+    this.code = code;
+  }
+}
+
 /** How a stream tells of an error after its 200 (`error` is the older of the two forms). */
 export const streamError = (error: unknown): Record<string, unknown> => {
   const message = messageOf(error);
-  return { errorDetail: { message }, error: message };
+  const code = error instanceof StreamFailure ? { code: error.code } : {};
+  return { errorDetail: { ...code, message }, error: message };
 };
 
 /** Every command line shows the message and nothing else: what to type now belongs to it. */

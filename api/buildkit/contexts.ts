@@ -1,6 +1,6 @@
 import type { Builder, DirectoryContext, NamedContext } from "../../engine/build/types.ts";
 import type { ContextSource, FrontendOptions } from "./frontend_options.ts";
-import { CODE, GrpcError, WAY_OUT } from "./grpc.ts";
+import { CODE, GrpcError } from "./grpc.ts";
 import type { Progress } from "./progress.ts";
 import type { FileSelection, Session } from "./session.ts";
 
@@ -107,7 +107,12 @@ export class Contexts {
       return path;
     }
     if (source.kind !== "remote") throw new GrpcError(CODE.invalidArgument, `invalid context ${name}`);
-    throw new GrpcError(CODE.unimplemented, `remote contexts are not served over BuildKit's API. ${WAY_OUT}`);
+    await this.#progress.step(
+      `[${name}] load remote build context`,
+      "transferring context:",
+      () => this.#builder.fetchContext(path, source.url, this.#signal),
+    );
+    return path;
   }
 
   #directory(): string {

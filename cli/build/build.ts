@@ -6,7 +6,7 @@ import type { ApiClient } from "../api_client.ts";
 import type { Session } from "../command.ts";
 import { unpackLocal } from "../copy/unpack.ts";
 import { CliError, describeError } from "../errors.ts";
-import { writeOutput } from "../output_file.ts";
+import { checkOutput, writeOutput } from "../output_file.ts";
 import { ConfigFile, HUB_SERVER } from "../registry/config_file.ts";
 import { canonical } from "../registry/pull_image.ts";
 import { print, printError, writeError } from "../stdio.ts";
@@ -31,8 +31,23 @@ const FIRST_UPLOAD = 2;
 
 /** Builds what the flags say, and answers the exit code. */
 export async function build(flags: BuildFlags, argument: string, session: Session): Promise<number> {
+  try {
+    await buildOrThrow(flags, argument, session);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof CliError)) throw new CliError(`ERROR: failed to build: ${describeError(error)}`);
+    throw error.message === ""
+      ? error
+      : new CliError(`ERROR: failed to build: ${error.message}`, error.exitCode);
+  }
+}
+
+async function buildOrThrow(flags: BuildFlags, argument: string, session: Session): Promise<void> {
   refuseMissing(flags);
   const output = outputOf(flags);
+  if (output.kind !== "local" && output.dest !== undefined) {
+    checkOutput(output.dest, "cannot write the output");
+  }
   const settings = withNames(settingsOf(flags), output);
   if (output.push && settings.tags.length === 0) throw new CliError("tag is needed when pushing to registry");
   const source = await buildSource(argument, flags.file);
@@ -49,12 +64,6 @@ export async function build(flags: BuildFlags, argument: string, session: Sessio
       : await buildElsewhere(flags, source, settings, output, client, abort.signal);
     if (imageId !== undefined) finish(flags, settings, imageId);
     if (output.push) await push(settings.tags, client, flags.quiet);
-    return 0;
-  } catch (error) {
-    if (error instanceof CliError) {
-      throw new CliError(`ERROR: failed to build: ${error.message}`, error.exitCode);
-    }
-    throw new CliError(`ERROR: failed to build: ${describeError(error)}`);
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, stop);
   }
@@ -87,9 +96,10 @@ async function buildHere(task: Task, signal: AbortSignal): Promise<string | unde
   await using agents = new Agents(parseAgents(flags.ssh));
   const check = flags.check || flags.call === "check";
   const uploads: Upload[] = [];
-  const upload = (context: ContextSource): SessionSource => {
+  const progress = check ? new SilentProgress() : progressOf(flags);
+  const upload = (context: ContextSource, name: string): SessionSource => {
     const stream = FIRST_UPLOAD + uploads.length;
-    uploads.push({ stream, chunks: chunksOf(context) });
+    uploads.push({ stream, chunks: shown(chunksOf(context), -stream, name, progress) });
     return { kind: "upload", stream };
   };
   const { context } = source;
@@ -97,11 +107,14 @@ async function buildHere(task: Task, signal: AbortSignal): Promise<string | unde
     ? undefined
     : context.kind === "remote"
     ? context
-    : upload(context);
+    : upload(context, "[internal] load build context");
   const named = Object.entries(check ? {} : namedContexts(flags["build-context"]))
     .map((
       [name, from],
-    ): [string, SessionSource] => [name, from.kind === "local" ? upload(from.source) : from]);
+    ): [string, SessionSource] => [
+      name,
+      from.kind === "local" ? upload(from.source, `[context ${name}] load from client`) : from,
+    ]);
   const request: SessionRequest = {
     ...settings,
     ...(source.dockerfile === undefined
@@ -113,7 +126,6 @@ async function buildHere(task: Task, signal: AbortSignal): Promise<string | unde
     check,
   };
   let dockerfile: DockerfileText | undefined = source.dockerfile;
-  const progress = check ? new SilentProgress() : progressOf(flags);
   let imageId: string | undefined;
   try {
     ({ imageId } = await runSession(client, withoutUndefined(request), uploads, {
@@ -217,6 +229,41 @@ function progressOf({ progress, quiet }: BuildFlags): ProgressView {
       throw new CliError(
         `invalid progress mode ${JSON.stringify(kind)}: auto, none, plain, quiet, rawjson or tty`,
       );
+  }
+}
+
+/** How often it is said how much has gone over. */
+const UPLOAD_STATUS_MS = 100;
+
+/** The same chunks; sending them is a step of its own, of which only this end knows. @param id of no step of the engine's */
+async function* shown(
+  chunks: AsyncIterable<Uint8Array>,
+  id: number,
+  name: string,
+  progress: ProgressView,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const begun = Date.now();
+  let current = 0, told = begun;
+  const status = (time: number, done: boolean) =>
+    progress.take({ kind: "status", id, name: "transferring context:", current, total: 0, time, done });
+  progress.take({ kind: "vertex", vertex: { id, name, inputs: [] } });
+  progress.take({ kind: "start", id, time: begun });
+  let error: string | undefined;
+  try {
+    for await (const chunk of chunks) {
+      yield chunk;
+      current += chunk.length;
+      const now = Date.now();
+      if (now - told < UPLOAD_STATUS_MS) continue;
+      told = now;
+      status(now, false);
+    }
+    status(Date.now(), true);
+  } catch (cause) {
+    error = messageOf(cause);
+    throw cause;
+  } finally {
+    progress.take({ kind: "done", id, time: Date.now(), cached: false, error });
   }
 }
 

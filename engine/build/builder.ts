@@ -12,6 +12,8 @@ import { BuildCache } from "./cache.ts";
 import { CacheMounts } from "./cache_mounts.ts";
 import { CacheUsage } from "./cache_usage.ts";
 import { readContextFile, removeContextFile } from "./context_files.ts";
+import { Planner } from "./plan.ts";
+import { Progress } from "./progress.ts";
 import { Semaphore } from "./semaphore.ts";
 import { newSocketPath } from "./ssh_relay.ts";
 import { solve, type SolveTools } from "./solve.ts";
@@ -91,6 +93,15 @@ export class EngineBuilder implements Builder {
       this.#running.delete(stop);
       this.#tidy();
     }
+  }
+
+  async check(
+    request: BuildRequest,
+    signal: AbortSignal,
+    emit: (event: BuildEvent) => void,
+  ): Promise<void> {
+    const { bases } = this.#tools;
+    await new Planner({ request, bases, progress: new Progress(emit), signal }).plan();
   }
 
   cacheRecords(): readonly CacheRecord[] {

@@ -151,6 +151,8 @@ export interface Builder {
    * @throws {EngineError} with Docker's words; the Dockerfile's line in the message where there is one. Aborted by `signal`, it leaves nothing.
    */
   build(request: BuildRequest, signal: AbortSignal, emit: (event: BuildEvent) => void): Promise<BuildResult>;
+  /** Tells what Docker's build checks have to say of a Dockerfile, as events of the kind "warning", and builds nothing. */
+  check(request: BuildRequest, signal: AbortSignal, emit: (event: BuildEvent) => void): Promise<void>;
   cacheRecords(): readonly CacheRecord[];
   prune(options: PruneOptions, signal: AbortSignal): Promise<{ ids: readonly string[]; space: number }>;
   /** A new empty directory below the engine's own for a context; removed by `dispose`, or at the engine's next start. */

@@ -42,6 +42,7 @@ export function scriptedBuilder(
         ...result,
       };
     },
+    check: () => Promise.resolve(),
     cacheRecords: () => [],
     prune: () => Promise.resolve({ ids: [], space: 0 }),
     newContextDirectory() {

@@ -1,6 +1,7 @@
 /** The classic build API between HTTP and the solver: parameters, the stream's form, and when an error is a status. */
 import { describe, expect, test } from "vitest";
 import { createApp } from "../../api/app.ts";
+import { CommandFailure } from "../../engine/build/command_failure.ts";
 import type { BuildEvent, BuildVertex } from "../../engine/build/types.ts";
 import { fakeEngine } from "../support/fake_engine.ts";
 import { failure, type ScriptedBuilder, scriptedBuilder } from "../support/scripted_builder.ts";
@@ -81,7 +82,8 @@ describe("POST /build", () => {
       " ---> 222222222222\n",
       "Step 3/3 : ENV a=b\n",
       " ---> Using cache\n",
-      " ---> 333333333333\n",
+      // the image itself
+      " ---> ffffffffffff\n",
       JSON.stringify({ aux: { ID: IMAGE } }),
       "Successfully built ffffffffffff\n",
       "Successfully tagged app:latest\n",
@@ -101,7 +103,7 @@ describe("POST /build", () => {
     }, FILES);
     const { lines } = await build(builder);
     expect(streamed(lines.slice(0, 6))).toBe(
-      "Step 1/2 : RUN one\none\n ---> 111111111111\nStep 2/2 : RUN two\ntwo\n ---> 222222222222\n",
+      "Step 1/2 : RUN one\none\n ---> 111111111111\nStep 2/2 : RUN two\ntwo\n ---> ffffffffffff\n",
     );
   });
 
@@ -121,6 +123,25 @@ describe("POST /build", () => {
         JSON.stringify({ errorDetail: { message: "it failed" }, error: "it failed" })
       }`,
     );
+  });
+
+  test("gives the exit code of a command, and names arguments that nothing declares", async () => {
+    const failing = await build(
+      scriptedBuilder((_, __, emit) => {
+        emit({ kind: "plan", vertices: [vertex(0, "RUN make")] });
+        emit(start(0));
+        return Promise.reject(new CommandFailure(["/bin/sh", "-c", "make"], 2, { startLine: 2, endLine: 2 }));
+      }, FILES),
+    );
+    const message = "The command '/bin/sh -c make' returned a non-zero code: 2";
+    expect(failing.lines.at(-1)).toEqual({ errorDetail: { code: 2, message }, error: message });
+    const files = { Dockerfile: "ARG ONE=1 \\\n  TWO\nFROM busybox\n  arg THREE\n" };
+    const args = { ONE: "1", TWO: "2", THREE: "3", FOUR: "4", THRE: "", http_proxy: "x" };
+    const { lines } = await build(
+      scriptedBuilder(() => Promise.resolve({}), files),
+      `buildargs=${encodeURIComponent(JSON.stringify(args))}`,
+    );
+    expect(lines[0]).toEqual({ stream: "[Warning] One or more build-args [FOUR THRE] were not consumed\n" });
   });
 
   test("says with q nothing but the id, unless it fails", async () => {

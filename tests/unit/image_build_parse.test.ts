@@ -51,7 +51,9 @@ describe("lines", () => {
   });
 
   test("a byte order mark is no part of the first line", () => {
-    expect(parseDockerfile("\uFEFF# escape=`\nFROM a\nRUN b `\n c").stages[0]?.instructions[0]?.rest).toBe("b  c");
+    expect(parseDockerfile("\uFEFF# escape=`\nFROM a\nRUN b `\n c").stages[0]?.instructions[0]?.rest).toBe(
+      "b  c",
+    );
   });
 
   test("comments right above belong to the instruction", () => {
@@ -170,7 +172,9 @@ describe("heredocs", () => {
 test("stages have names in lower case, platforms, and their own instructions", () => {
   const file = parseDockerfile("ARG A=1\nARG B\nFROM a AS Build\nRUN x\nfrom --platform=$P Build\nRUN y");
   expect(file.globalArgs.map((it) => it.rest)).toEqual(["A=1", "B"]);
-  expect(file.stages.map(({ name, base, platform, instructions }) => [name, base, platform, instructions.length]))
+  expect(
+    file.stages.map(({ name, base, platform, instructions }) => [name, base, platform, instructions.length]),
+  )
     .toEqual([["build", "a", undefined, 1], [undefined, "Build", "$P", 1]]);
 });
 
@@ -181,7 +185,11 @@ describe("errors", () => {
     ["RUN a", "no build stage in current context", 1],
     ["ARG a\n", "dockerfile contains no stages to build", undefined],
     ["FROM a\n\nRUM x", "dockerfile parse error on line 3: unknown instruction: RUM (did you mean RUN?)", 3],
-    ["FROM a\ncpoy a b", "dockerfile parse error on line 2: unknown instruction: cpoy (did you mean copy?)", 2],
+    [
+      "FROM a\ncpoy a b",
+      "dockerfile parse error on line 2: unknown instruction: cpoy (did you mean copy?)",
+      2,
+    ],
     ["FROM a\nINCLUDE+ x", "dockerfile parse error on line 2: unknown instruction: INCLUDE+", 2],
     ["FROM", "dockerfile parse error on line 1: FROM requires either one or three arguments", 1],
     ["FROM a b", "dockerfile parse error on line 1: FROM requires either one or three arguments", 1],
@@ -244,7 +252,7 @@ describe("errors", () => {
       "RUN --mount=from=$x a",
       "'from' doesn't support variable expansion, define alias stage instead",
     ],
-    ['RUN --mount=\'"a\' a', 'failed to parse csv mounts: extraneous or missing " in quoted-field'],
+    ["RUN --mount='\"a' a", 'failed to parse csv mounts: extraneous or missing " in quoted-field'],
     ["RUN --moutn=x a", "unknown flag: --moutn (did you mean mount?)"],
   ])("of %j name line and instruction", (text, reason) => {
     expect(failure(`FROM a\n${text}`)).toEqual({
