@@ -11,6 +11,8 @@ export interface ProcessStat {
   /** Clock ticks after boot. */
   readonly startTicks: number;
   readonly name: string;
+  /** One letter; Z: it has ended, and its parent has not noticed. */
+  readonly state: string;
 }
 
 /** Parses /proc/PID/stat. The name stands in parentheses and may hold anything, parentheses included. */
@@ -28,6 +30,7 @@ export function parseStat(text: string): ProcessStat | undefined {
     cpuTicks: field(14) + field(15),
     startTicks: field(22),
     name: text.slice(open + 1, close),
+    state: text.charAt(close + 2),
   };
 }
 
@@ -36,14 +39,70 @@ export function readProcesses(): ProcessStat[] {
   const found: ProcessStat[] = [];
   for (const { name } of Deno.readDirSync("/proc")) {
     if (!/^\d+$/.test(name)) continue;
-    try {
-      const stat = parseStat(Deno.readTextFileSync(`/proc/${name}/stat`));
-      if (stat) found.push(stat);
-    } catch {
-      continue;
-    }
+    const stat = readStat(Number(name));
+    if (stat !== undefined) found.push(stat);
   }
   return found;
+}
+
+function readStat(pid: number): ProcessStat | undefined {
+  try {
+    return parseStat(Deno.readTextFileSync(`/proc/${pid}/stat`));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Pids of the children of all threads of a process; none when it has ended. */
+function childrenOf(pid: number): number[] {
+  const found: number[] = [];
+  try {
+    for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+      const text = Deno.readTextFileSync(`/proc/${pid}/task/${name}/children`);
+      for (const [child] of text.matchAll(/\d+/g)) found.push(Number(child));
+    }
+  } catch {
+    // It, or one of its threads, has ended meanwhile.
+  }
+  return found;
+}
+
+let listsChildren: boolean | undefined;
+/** Kernels may be built without lists of children (CONFIG_PROC_CHILDREN). */
+function kernelListsChildren(): boolean {
+  if (listsChildren === undefined) {
+    try {
+      Deno.readTextFileSync("/proc/thread-self/children");
+      listsChildren = true;
+    } catch {
+      listsChildren = false;
+    }
+  }
+  return listsChildren;
+}
+
+/** {@link containerProcesses}, found by reading what belongs to the container and nothing else of the machine. */
+export function findProcesses(
+  init: number,
+  shim?: ShimProcess | null,
+  cgroup?: readonly number[],
+): ProcessStat[] {
+  const read = (pids: Iterable<number>) =>
+    [...pids].flatMap((pid) => readStat(pid) ?? []).sort((a, b) => a.pid - b.pid);
+  if (cgroup !== undefined && cgroup.length > 0) return read(cgroup);
+  if (!kernelListsChildren()) return containerProcesses(init, shim);
+  const members = new Set<number>([init]);
+  if (shim && String(readStat(shim.pid)?.startTicks) === shim.startTime) members.add(shim.pid);
+  // A set hands out what is added while it is gone through.
+  for (const pid of members) for (const child of childrenOf(pid)) members.add(child);
+  if (shim && shim.pid !== init) members.delete(shim.pid);
+  return read(members);
+}
+
+/** A container's shim; its start time (field 22 of stat) tells it from a later process of that pid. */
+interface ShimProcess {
+  readonly pid: number;
+  readonly startTime: string;
 }
 
 /**
@@ -51,12 +110,11 @@ export function readProcesses(): ProcessStat[] {
  * Who has only joined the container's PID namespace has another shim and does not count. With a cgroup it is those that are in it.
  *
  * @param init pid of the container's first process.
- * @param shim the container's shim; its start time (field 22 of stat) tells it from a later process of that pid.
  * @param cgroup pids of the container's cgroup, where there is one.
  */
 export function containerProcesses(
   init: number,
-  shim?: { readonly pid: number; readonly startTime: string } | null,
+  shim?: ShimProcess | null,
   all: readonly ProcessStat[] = readProcesses(),
   cgroup?: readonly number[],
 ): ProcessStat[] {

@@ -7,7 +7,7 @@ import { cgroupOf } from "./container_cgroup.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { EngineContext } from "./context.ts";
 import type { StatsView } from "./types.ts";
-import { containerProcesses, type ProcessStat, readProcesses } from "./process_list.ts";
+import { findProcesses } from "./process_list.ts";
 
 const INTERVAL_MS = 1000;
 
@@ -23,8 +23,6 @@ interface Machine {
   readonly systemCpu: number;
   readonly onlineCpus: number;
   readonly machineMemory: number;
-  /** All processes, looked for when somebody asks. */
-  readonly processes: () => readonly ProcessStat[];
 }
 
 export class StatsCollector {
@@ -114,12 +112,10 @@ export class StatsCollector {
 
   #machine(): Machine {
     const { total, online } = systemCpu(Deno.readTextFileSync("/proc/stat"));
-    let found: readonly ProcessStat[] | undefined;
     return {
       systemCpu: total,
       onlineCpus: online,
       machineMemory: this.#ctx.facts.memTotal,
-      processes: () => found ??= readProcesses(),
     };
   }
 }
@@ -134,11 +130,10 @@ class SampleReader implements Disposable {
     const { state } = record;
     if (state.status !== "running" || state.pid === 0) return undefined;
     const cgroup = this.#readCgroup(record);
-    const { processes, ...rest } = machine;
     return {
-      ...rest,
+      ...machine,
       read: nowRfc3339(),
-      cgroup: cgroup ?? processStats(record, processes()),
+      cgroup: cgroup ?? processStats(record),
       networks: record.hostConfig.NetworkMode === "host" ? undefined : interfaces(state.pid),
     };
   }
@@ -174,8 +169,8 @@ function interfaces(pid: number): Sample["networks"] {
 const TICK_US = 1e6 / 100;
 
 /** Without a cgroup: the sum over the processes that live. Processor time of those that have ended counts once they were waited for. */
-function processStats(record: ContainerRecord, all: readonly ProcessStat[]): CgroupStats {
-  const processes = containerProcesses(record.state.pid, record.shim, all);
+function processStats(record: ContainerRecord): CgroupStats {
+  const processes = findProcesses(record.state.pid, record.shim);
   let ticks = 0;
   let bytes = 0;
   for (const { pid } of processes) {

@@ -1,8 +1,11 @@
-/** `GET /containers/{id}/top`: the machine's `ps`, filtered to the container; without one, berth's own reader of /proc. */
+/**
+ * `GET /containers/{id}/top`: what `ps -ef` says, read from /proc, since a program that reads all of the machine takes a hundred times as long;
+ * with other options the machine's `ps`, filtered to the container.
+ */
 import { conflict, EngineError, invalid } from "../base/errors.ts";
 import { cgroupOf } from "./container_cgroup.ts";
 import type { ContainerRecord } from "./container_record.ts";
-import { containerProcesses, type ProcessStat, readProcesses } from "./process_list.ts";
+import { findProcesses, type ProcessStat } from "./process_list.ts";
 
 export interface TopView {
   readonly Titles: string[];
@@ -15,8 +18,8 @@ const DEFAULT_PS_ARGS = "-ef";
  * The container's processes in the columns that `ps` gives for `psArgs`.
  *
  * @param ps the program to run; for tests.
- * @throws EngineError conflict when it does not run, invalid for arguments that hide or fake the PID column, system
- * when ps fails.
+ * @throws EngineError conflict when it does not run, invalid for arguments that hide or fake the PID column or
+ * that ps does not take, system when there is no ps.
  */
 export async function topView(
   record: ContainerRecord,
@@ -30,7 +33,8 @@ export async function topView(
   const args = psArgs || DEFAULT_PS_ARGS;
   checkPsArgs(args);
   const inCgroup = cgroupOf(record)?.processes();
-  const processes = containerProcesses(record.state.pid, record.shim, readProcesses(), inCgroup);
+  const processes = findProcesses(record.state.pid, record.shim, inCgroup);
+  if (args === DEFAULT_PS_ARGS) return ownView(processes);
   let output: Deno.CommandOutput;
   try {
     output = await new Deno.Command(ps, {
@@ -41,7 +45,6 @@ export async function topView(
       stderr: "piped",
     }).output();
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound && args === DEFAULT_PS_ARGS) return ownView(processes);
     throw new EngineError("system", "ps: executable file not found in $PATH", {
       cause: error,
       hint: "Install it:  sudo apt-get install procps",
@@ -51,7 +54,7 @@ export async function topView(
   if (!output.success) {
     const [line = "failed"] = decoder.decode(output.stderr).trim().split("\n");
     // options of the client's own that ps does not take
-    throw new EngineError(args === DEFAULT_PS_ARGS ? "system" : "invalid", `ps: ${line}`);
+    throw invalid(`ps: ${line}`);
   }
   return parsePsOutput(decoder.decode(output.stdout), new Set(processes.map(({ pid }) => pid)));
 }
@@ -93,37 +96,44 @@ export function parsePsOutput(output: string, pids: ReadonlySet<number>): TopVie
 /** Linux gives times in /proc in this unit on every architecture berth runs on (USER_HZ). */
 const TICKS_PER_SECOND = 100;
 
-/** What `ps -ef` would say, from /proc. */
+/** What `ps -ef` says (procps-ng: src/ps/output.c). */
 function ownView(processes: readonly ProcessStat[]): TopView {
   const uptime = Number(Deno.readTextFileSync("/proc/uptime").split(" ")[0]);
+  const names = userNames();
   const rows = processes.map((process) => {
     const age = Math.max(0, uptime - process.startTicks / TICKS_PER_SECOND);
     const busy = process.cpuTicks / TICKS_PER_SECOND;
     return [
-      userName(process.pid),
+      userName(process.pid, names),
       String(process.pid),
       String(process.ppid),
       String(age > 0 ? Math.min(99, Math.floor(busy * 100 / age)) : 0),
-      startText(new Date(Date.now() - age * 1000)),
+      startText(new Date(Date.now() - age * 1000), new Date()),
       ttyName(process.tty),
-      clock(Math.floor(busy)),
+      cpuTime(Math.floor(busy)),
       commandLine(process),
     ];
   });
   return { Titles: ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], Processes: rows };
 }
 
-function startText(start: Date): string {
+/** The time of today, the day of this year, or the year. */
+export function startText(start: Date, now: Date): string {
   const two = (n: number) => String(n).padStart(2, "0");
-  if (Date.now() - start.getTime() < 24 * 3_600_000) {
+  if (start.getFullYear() !== now.getFullYear()) return String(start.getFullYear());
+  if (start.getMonth() === now.getMonth() && start.getDate() === now.getDate()) {
     return `${two(start.getHours())}:${two(start.getMinutes())}`;
   }
   return start.toLocaleString("en-US", { month: "short" }) + two(start.getDate());
 }
 
-function clock(seconds: number): string {
+/** `[days-]hours:minutes:seconds` */
+export function cpuTime(seconds: number): string {
   const two = (n: number) => String(n).padStart(2, "0");
-  return `${two(Math.floor(seconds / 3600))}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  const days = Math.floor(seconds / 86_400);
+  return `${days > 0 ? `${days}-` : ""}${two(Math.floor(seconds / 3600) % 24)}:${
+    two(Math.floor(seconds / 60) % 60)
+  }:${two(seconds % 60)}`;
 }
 
 /** Terminals are major numbers 136 to 143 (pseudo terminals) and 4 (consoles). */
@@ -135,21 +145,39 @@ function ttyName(device: number): string {
   return major === 4 ? `tty${minor}` : `${major}:${minor}`;
 }
 
-function userName(pid: number): string {
+/** Users of the machine by id. */
+function userNames(): ReadonlyMap<string, string> {
+  try {
+    return new Map(
+      Deno.readTextFileSync("/etc/passwd").split("\n").map((line) => line.split(":")).map((
+        [name = "", , uid = ""],
+      ) => [uid, name]),
+    );
+  } catch {
+    return new Map();
+  }
+}
+
+/** A column of eight characters: what is longer ends in a plus. */
+function userName(pid: number, names: ReadonlyMap<string, string>): string {
   try {
     const uid = /^Uid:\t\d+\t(\d+)/m.exec(Deno.readTextFileSync(`/proc/${pid}/status`))?.[1] ?? "?";
-    const entry = Deno.readTextFileSync("/etc/passwd").split("\n").find((line) => line.split(":")[2] === uid);
-    return entry?.split(":")[0] ?? uid;
+    const name = names.get(uid) ?? uid;
+    return name.length > 8 ? `${name.slice(0, 7)}+` : name;
   } catch {
     return "?";
   }
 }
 
-function commandLine({ pid, name }: ProcessStat): string {
+function commandLine({ pid, name, state }: ProcessStat): string {
+  const dead = state === "Z" ? " <defunct>" : "";
+  let text = "";
   try {
-    const text = Deno.readTextFileSync(`/proc/${pid}/cmdline`).replace(/\0+$/, "").replaceAll("\0", " ");
-    return text === "" ? `[${name}]` : text;
+    text = Deno.readTextFileSync(`/proc/${pid}/cmdline`).replace(/\0+$/, "").replaceAll("\0", " ");
   } catch {
-    return `[${name}]`;
+    // It has ended meanwhile.
   }
+  // Columns are cut at blanks, as of ps's output.
+  const words = (text === "" ? `[${name}]${dead}` : text).split(/[\t\n\v\f\r ]+/);
+  return words.filter((word) => word !== "").join(" ");
 }

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CgroupProbe, detectCgroups } from "../../cgroups/detect.ts";
 import { countCpuList, kernelVersion, readHostFacts } from "../../engine/host_facts.ts";
 import { infoView, parseOsRelease, versionView } from "../../engine/info.ts";
-import { containerProcesses, parseStat, readProcesses } from "../../engine/process_list.ts";
-import { parsePsOutput, topView } from "../../engine/top.ts";
+import { containerProcesses, findProcesses, parseStat, readProcesses } from "../../engine/process_list.ts";
+import { cpuTime, parsePsOutput, startText, topView } from "../../engine/top.ts";
 import { containerRecord, FACTS } from "../support/records.ts";
 
 function probe(files: Record<string, string>, writable: readonly string[] = []): CgroupProbe {
@@ -241,12 +241,19 @@ describe("top", () => {
       cpuTicks: 33,
       startTicks: 999,
       name: "a) b (c",
+      state: "S",
     });
   });
 
   it("containerProcesses() finds what is below the first process", () => {
     const names = containerProcesses(shell()).map(({ name }) => name);
     expect(names).toEqual(["sh", "sleep"]);
+    expect(findProcesses(shell())).toEqual(containerProcesses(shell()));
+    const { startTicks = 0 } = readProcesses().find(({ pid }) => pid === child.pid) ?? {};
+    const shim = { pid: child.pid, startTime: String(startTicks) };
+    expect(findProcesses(1 << 30, shim).map(({ name }) => name)).toEqual(["sh", "sleep"]);
+    expect(findProcesses(1 << 30, { ...shim, startTime: "1" })).toEqual([]);
+    expect(findProcesses(1, null, [shell()]).map(({ name }) => name)).toEqual(["sh"]);
   });
 
   it("containerProcesses() finds what is below the shim, but not the shim or who came after it", () => {
@@ -257,6 +264,7 @@ describe("top", () => {
       cpuTicks: 0,
       startTicks: pid * 10,
       name: `p${pid}`,
+      state: "S",
     });
     const all = [process(9, 8), process(8, 5), process(7, 6), process(6, 5), process(5, 1), process(4, 1)];
     const pids = (shim: { pid: number; startTime: string } | null) =>
@@ -274,15 +282,28 @@ describe("top", () => {
     expect(own.Titles).toEqual(["PID", "COMMAND"]);
   });
 
-  it("reads /proc itself when ps is missing", async () => {
-    const view = await topView(running(), undefined, "/nonexistent/ps");
-    expect(view.Titles).toEqual(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
-    expect(view.Processes.map((row) => row.at(-1))).toEqual(["sh -c sleep 300 & echo; wait", "sleep 300"]);
-    expect(view.Processes[1]?.[2]).toBe(String(shell()));
-    for (const row of view.Processes) expect(row).toHaveLength(8);
+  it("says by itself what ps -ef says", async () => {
+    const ps = await new Deno.Command("ps", { args: ["-ef"], env: { LC_ALL: "C", COLUMNS: "100000" } })
+      .output();
+    const pids = new Set(findProcesses(shell()).map(({ pid }) => pid));
+    // the share of the processor changes meanwhile
+    const steady = ({ Processes }: { Processes: string[][] }) =>
+      Processes.map((row) => row.filter((_, column) => column !== 3));
+    const theirs = parsePsOutput(new TextDecoder().decode(ps.stdout), pids);
+    const own = await topView(running(), undefined);
+    expect(own.Titles).toEqual(theirs.Titles);
+    expect(steady(own)).toEqual(steady(theirs));
     await expect(topView(running(), "aux", "/nonexistent/ps")).rejects.toThrow(
       "ps: executable file not found",
     );
+  });
+
+  it("startText() and cpuTime() are as long as they have to be", () => {
+    const now = new Date(2026, 4, 10, 12, 0);
+    expect(startText(new Date(2026, 4, 10, 0, 5), now)).toBe("00:05");
+    expect(startText(new Date(2026, 4, 9, 23, 0), now)).toBe("May09");
+    expect(startText(new Date(2025, 11, 31), now)).toBe("2025");
+    expect([59, 3_600, 90_061].map(cpuTime)).toEqual(["00:00:59", "01:00:00", "1-01:01:01"]);
   });
 
   it("refuses what it cannot show", async () => {

@@ -269,6 +269,7 @@ describe("containerProcesses()", () => {
     cpuTicks: 0,
     startTicks: 1,
     name: "x",
+    state: "S",
   });
   const all = [process(1, 0), process(10, 1), process(11, 10), process(20, 1)];
 
