@@ -20,7 +20,7 @@ import {
 } from "./network_peers.ts";
 import { FAR, type Place, SERVER_PORT, World } from "./network_world.ts";
 import { lastLine, type Podman, preparePodman, removePodman } from "./peers.ts";
-import { median } from "./stats.ts";
+import { median, verdict } from "./stats.ts";
 import type { Kind, Measurement } from "./traffic.ts";
 
 /** What `network.ts` is given as its argument, in JSON. */
@@ -220,7 +220,7 @@ function printTable(title: string, lines: readonly Line[]): void {
   );
 }
 
-/** A row of the comparison: one of berth's ways beside one of another's. The goal is for all throughputs. */
+/** A row of the comparison: one of berth's ways beside one of another's. The goal is for each throughput. */
 interface Comparison {
   readonly own: string;
   readonly other: string;
@@ -234,20 +234,23 @@ function printComparisons(lines: readonly Line[], comparisons: readonly Comparis
   if (there.length === 0) return;
   const labels = there.map(({ own, other }) => `${own} : ${other}`);
   const width = Math.max(...labels.map((label) => label.length));
-  console.log(
-    `\n  ${"how many times better".padEnd(width)}${COLUMNS.map(({ title }) => title.padStart(15)).join("")}`,
-  );
+  const titles = COLUMNS.map(({ title }) => title.padStart(20)).join("");
+  console.log(`\n  ${"how many times better (goal)".padEnd(width)}${titles}`);
+  const missed: string[] = [];
   for (const [index, { own, other, goal }] of there.entries()) {
-    const ratios = COLUMNS.map((column, i) =>
-      ratio(column, valueOf(lines, own, i), valueOf(lines, other, i))
-    );
-    const cells = ratios.map((times) => (Number.isNaN(times) ? "-" : times.toFixed(2)).padStart(15));
-    const worst = Math.min(...THROUGHPUT.map((i) => ratios[i] ?? Number.NaN).filter((n) => !Number.isNaN(n)));
-    const verdict = worst >= goal ? "reached" : "MISSED";
-    console.log(
-      `  ${labels[index]?.padEnd(width)}${cells.join("")}   goal for throughput: ${goal}, ${verdict}`,
-    );
+    const label = labels[index] ?? "";
+    const cells = COLUMNS.map((column, i) => {
+      const times = ratio(column, valueOf(lines, own, i), valueOf(lines, other, i));
+      const text = Number.isNaN(times) ? "-" : times.toFixed(2);
+      if (!THROUGHPUT.includes(i)) return text;
+      // what could not be measured is not met either
+      const met = times >= goal;
+      if (!met) missed.push(`${label}, ${column.title}`);
+      return `${text} (${goal}) ${verdict(met)}`;
+    });
+    console.log(`  ${label.padEnd(width)}${cells.map((cell) => cell.padStart(20)).join("")}`);
   }
+  console.log(missed.length === 0 ? "  all goals met" : `  missed: ${missed.join("; ")}`);
 }
 
 /** Rows that are no peers: nothing stands between the ends, or it takes root. */

@@ -6,7 +6,7 @@ import type { User } from "../tests/support/users.ts";
 import { apiStart } from "./start.ts";
 import { processesOf, pssOf } from "./memory.ts";
 import { lastLine } from "./peers.ts";
-import { median, percentile } from "./stats.ts";
+import { median, percentile, verdict } from "./stats.ts";
 
 const FIRST_PORT = 20_000;
 const PORTS = 1_000;
@@ -25,9 +25,10 @@ export async function printFootprint(engine: Engine, image: string): Promise<voi
   console.log(
     `  memory (PSS), before and with ${PORTS} ports more: ${mb(none.pss)}, ${
       mb(many.pss)
-    } (goal: below 80 MB)`,
+    } (goal: below 80 MB, ${verdict(many.pss < 80 * 1024)})`,
   );
-  console.log(`  processes for ${PORTS} ports: ${many.processes - none.processes} (goal: 0)`);
+  const processes = many.processes - none.processes;
+  console.log(`  processes for ${PORTS} ports: ${processes} (goal: 0, ${verdict(processes === 0)})`);
   await printSandboxes(engine.user);
   await printStarts(engine, image);
 }
@@ -53,7 +54,9 @@ async function printSandboxes(user: User): Promise<void> {
   console.log(
     `  sandbox, from netd's order to its answer: ${ms(median(warm))}, the first ${
       ms(times[0] ?? Number.NaN)
-    }, 90 % below ${ms(percentile(warm, 0.9))} (median of ${SANDBOXES}; goal: below 5 ms)`,
+    }, 90 % below ${ms(percentile(warm, 0.9))} (median of ${SANDBOXES}; goal: below 5 ms, ${
+      verdict(median(warm) < 5)
+    })`,
   );
 }
 

@@ -12,6 +12,9 @@ export function percentile(values: readonly number[], fraction: number): number 
   return sorted[Math.min(sorted.length - 1, Math.ceil(fraction * sorted.length) - 1)] ?? Number.NaN;
 }
 
+/** What is printed beside a goal. */
+export const verdict = (met: boolean): string => met ? "met" : "MISSED";
+
 /** Milliseconds that `action` takes. */
 export async function timed(action: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
