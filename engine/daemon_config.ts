@@ -71,7 +71,7 @@ const OWN_KEYS = [
 const DOCKERD_KEYS = new Set(
   `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bridge-accept-fwmark
   builder containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
-  data-root default-gateway default-gateway-v6 default-ipc-mode
+  data-root default-ipc-mode
   default-runtime experimental features firewall-backend group init-path ip-forward
   ip-forward-no-drop ip6tables iptables live-restore
   metrics-addr no-new-privileges node-generic-resources oom-score-adjust

@@ -1,4 +1,4 @@
-import { conflict, EngineError, invalid, messageOf } from "../base/errors.ts";
+import { conflict, EngineError } from "../base/errors.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { attachContainer } from "./attach.ts";
@@ -14,13 +14,12 @@ import { fileOperations } from "./file_operations.ts";
 import { imageOperations } from "./image_operations.ts";
 import { imageTransfers } from "./image_transfer.ts";
 import { linksView, removeLink } from "./links.ts";
-import { renameEndpoints } from "./network_connect.ts";
 import { networkOperations } from "./network_operations.ts";
 import { infoView, versionView } from "./info.ts";
 import { containerLogs } from "./logs.ts";
-import { checkName } from "./names.ts";
 import { pauseContainer, unpauseContainer } from "./pause.ts";
 import { removeContainer } from "./remove.ts";
+import { renameContainer } from "./rename.ts";
 import { killContainer, stopContainer } from "./signals.ts";
 import { startContainer } from "./start.ts";
 import { StatsCollector } from "./stats.ts";
@@ -272,33 +271,7 @@ export class BerthEngine implements Engine {
   }
 
   async rename(id: string, name: string): Promise<void> {
-    const container = this.#find(id);
-    const table = this.#ctx.containers;
-    if (name === "" || name === "/") throw invalid("Neither old nor new names may be empty");
-    const wanted = checkName(name);
-    await container.mutex.run(async () => {
-      const old = container.record.name;
-      if (container.removed) throw conflict(`container ${container.id} is being removed`);
-      if (wanted === old) throw invalid("Renaming a container with the same name as its current name");
-      try {
-        table.reserve(wanted, container.id);
-      } catch (error) {
-        throw conflict(`Error when allocating new name: ${messageOf(error)}`);
-      }
-      try {
-        table.rename(container, wanted);
-      } catch (error) {
-        table.release(wanted, container.id);
-        throw error;
-      }
-      await renameEndpoints(this.#ctx, container).catch((error) => {
-        this.#ctx.log.warn("a container's new name is not in DNS", {
-          id: container.id,
-          error: messageOf(error),
-        });
-      });
-      containerEvent(this.#ctx, container.record, "rename", { oldName: `/${old}` });
-    });
+    await renameContainer(this.#ctx, this.#find(id), name);
   }
 
   async resize(id: string, size: { rows: number; cols: number }): Promise<void> {

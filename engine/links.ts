@@ -4,7 +4,7 @@ import { parseContainerPort } from "../net/network_ports.ts";
 import { isUserDefined } from "../net/network_endpoint.ts";
 import type { HostsRow } from "../net/dns/hosts_file.ts";
 import type { Container } from "./container.ts";
-import type { Link } from "./container_network.ts";
+import type { Attachment, Link } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { ContainerTable } from "./container_table.ts";
 import { joinedContainer } from "./namespaces.ts";
@@ -114,6 +114,37 @@ export function linkEnvironment(ctx: Containers, record: ContainerRecord): strin
         .map((entry) => `${prefix}_ENV_${entry}`),
     ];
   });
+}
+
+/** A container has another name: links of other containers in networks of users, which are written down by names, follow it. */
+export async function renameInLinks(
+  ctx: { readonly containers: Pick<ContainerTable, "all" | "save"> },
+  { from, to }: { readonly from: string; readonly to: string },
+): Promise<void> {
+  const renamed = (link: string): string => {
+    const { name, alias } = parseLink(link);
+    return name === from ? `${to}:${alias}` : link;
+  };
+  for (const container of ctx.containers.all()) {
+    const named = ({ settings }: Attachment) =>
+      settings.Links?.some((link) => renamed(link) !== link) ?? false;
+    if (!Object.values(container.record.network.attachments).some(named)) continue;
+    await container.mutex.run(() => {
+      if (container.removed) return;
+      const { network } = container.record;
+      const attachments = Object.fromEntries(
+        Object.entries(network.attachments).map(([key, attachment]): [string, Attachment] => {
+          if (!named(attachment)) return [key, attachment];
+          const { settings } = attachment;
+          return [key, {
+            ...attachment,
+            settings: { ...settings, Links: settings.Links?.map(renamed) ?? [] },
+          }];
+        }),
+      );
+      ctx.containers.save(container, { network: { ...network, attachments } });
+    });
+  }
 }
 
 /** As inspect shows them: `/db:/web/alias`. */

@@ -1,5 +1,5 @@
 /** A container's way into its networks and out of them: what Docker calls allocateNetwork and releaseNetwork. */
-import { addressBytes, parseAddress } from "../base/address.ts";
+import { addressBytes, type Family, parseAddress } from "../base/address.ts";
 import { EngineError } from "../base/errors.ts";
 import type { ProcessIdentity } from "../base/process_identity.ts";
 import {
@@ -10,7 +10,7 @@ import {
   type NamedNetwork,
   planEndpoint,
 } from "../net/network_endpoint.ts";
-import type { EndpointAddresses } from "../net/ipam_network.ts";
+import { DEFAULT_GATEWAY, type EndpointAddresses, type SubnetAllocation } from "../net/ipam_network.ts";
 import { macOfAddress, randomMac } from "../net/network_mac.ts";
 import { OPTION } from "../net/network_options.ts";
 import type { SandboxState } from "../net/netd/protocol.ts";
@@ -156,11 +156,15 @@ export function endpointNames(
   return isUserDefined(networkName) ? dnsNamesOf({ id, name, hostname: config.Hostname ?? "" }, aliases) : [];
 }
 
-function gatewaysOf({ internal, addresses }: NetworkRecord): Pick<Endpoint, "gateway4" | "gateway6"> {
+function gatewaysOf(
+  { driver, internal, addresses }: NetworkRecord,
+): Pick<Endpoint, "gateway4" | "gateway6"> {
   if (internal) return {};
-  const [gateway4, gateway6] = [addresses.v4, addresses.v6].map((subnets) =>
-    subnets.find(({ gateway }) => gateway !== undefined)?.gateway
-  );
+  const find = (subnets: readonly SubnetAllocation[], family: Family): string | undefined => {
+    const named = driver === "bridge" ? subnets[0]?.auxiliary[DEFAULT_GATEWAY[family]] : undefined;
+    return named ?? subnets.find(({ gateway }) => gateway !== undefined)?.gateway;
+  };
+  const [gateway4, gateway6] = [find(addresses.v4, 4), find(addresses.v6, 6)];
   return {
     ...(gateway4 === undefined ? {} : { gateway4 }),
     ...(gateway6 === undefined ? {} : { gateway6 }),
@@ -186,7 +190,8 @@ export function sandboxOf(
     networkById: (id) => ctx.networks.table.get(id),
     nameOf: (reference) => {
       try {
-        return ctx.containers.find(reference).record.name;
+        // a name in DNS like the other one, and one that stays
+        return ctx.containers.find(reference).record.id.slice(0, 12);
       } catch {
         return reference;
       }

@@ -2,7 +2,7 @@
 import { isLoopback, parseAddress, tryParseAddress } from "../base/address.ts";
 import { firstAddress, formatPrefix, masked, tryParsePrefix } from "../base/address_prefix.ts";
 import { invalid, messageOf } from "../base/errors.ts";
-import type { SubnetConfig } from "../net/ipam_network.ts";
+import { DEFAULT_GATEWAY, type SubnetConfig } from "../net/ipam_network.ts";
 import { type AddressPool, normalizePools } from "../net/ipam_pools.ts";
 import type { NetdSettings } from "../net/netd/protocol.ts";
 import type { DefaultBridge } from "../net/network_predefined.ts";
@@ -29,6 +29,8 @@ export const NETWORK_FLAGS: Readonly<Record<string, string>> = {
   "bip": "bip",
   "bip6": "bip6",
   "bridge": "bridge",
+  "default-gateway": "default-gateway",
+  "default-gateway-v6": "default-gateway-v6",
   "default-address-pools": "default-address-pool",
   "default-network-opts": "default-network-opt",
   "dns": "dns",
@@ -78,8 +80,14 @@ export function networkSettings(values: Values, refuse: (problem: string) => Err
     throw refuse(`bridge: must be "none" or absent: berth makes its bridges itself, not ${bridgeName}`);
   }
   const ipv6 = flag("ipv6", false);
-  const v4 = bridgeSubnet(text("bip"), text("fixed-cidr"), "bip", "fixed-cidr", 4);
-  const v6 = bridgeSubnet(text("bip6"), text("fixed-cidr-v6"), "bip6", "fixed-cidr-v6", 6);
+  const v4 = withDefaultGateway(
+    bridgeSubnet(text("bip"), text("fixed-cidr"), "bip", "fixed-cidr", 4),
+    defaultGateway(text("default-gateway"), "default-gateway", 4, refuse),
+  );
+  const v6 = withDefaultGateway(
+    bridgeSubnet(text("bip6"), text("fixed-cidr-v6"), "bip6", "fixed-cidr-v6", 6),
+    defaultGateway(text("default-gateway-v6"), "default-gateway-v6", 6, refuse),
+  );
   const pools = take("default-address-pools", "a list of {base, size}", isPools) ?? [];
   const dns = texts("dns");
   for (const server of dns) {
@@ -134,6 +142,25 @@ function bridgeSubnet(
     gateway: bip.slice(0, bip.lastIndexOf("/")),
     ...(range === undefined ? {} : { range }),
   }];
+}
+
+/** An auxiliary address of the subnet, by the name that makes it the containers' way out; undefined when none is given. */
+function defaultGateway(
+  text: string,
+  key: string,
+  family: 4 | 6,
+  refuse: (problem: string) => Error,
+): Record<string, string> | undefined {
+  if (text === "") return undefined;
+  if (tryParseAddress(text)?.family !== family) throw refuse(`${key}: invalid IPv${family} address: ${text}`);
+  return { [DEFAULT_GATEWAY[family]]: text };
+}
+
+function withDefaultGateway(
+  subnets: readonly SubnetConfig[],
+  auxiliary: Record<string, string> | undefined,
+): readonly SubnetConfig[] {
+  return auxiliary === undefined ? subnets : [{ ...subnets[0], auxiliary }];
 }
 
 function hostGateways(given: readonly string[], refuse: (problem: string) => Error): string[] {

@@ -78,7 +78,7 @@ export interface SandboxInput {
   readonly networkById: (id: string) => NetworkRecord | undefined;
   /** A process in the container's network namespace. */
   readonly process: ProcessIdentity;
-  /** The name of the container that a user means; the text itself for one that does not exist. */
+  /** A name in DNS of the container that a user means; the text itself for one that does not exist. */
   readonly nameOf: (reference: string) => string;
   /** Of the DNS server; undefined when the container has none. */
   readonly dns: SandboxDns | undefined;

@@ -5,6 +5,7 @@
 import { IPC_SYSCTLS } from "../base/ipc_sysctls.ts";
 import { invalid } from "../base/errors.ts";
 import { signalNumber } from "../ffi/signals.ts";
+import { backFilledBindings } from "../net/network_ports.ts";
 import { resolveCapabilities } from "../runtime/capabilities.ts";
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from "./default_paths.ts";
 import type { HostFacts } from "./host_facts.ts";
@@ -83,7 +84,7 @@ export function validateCreate(
     ...resources,
     LogConfig: logConfig,
     NetworkMode: networkMode(requested),
-    PortBindings: requested.PortBindings ?? {},
+    PortBindings: backFilledBindings(requested.PortBindings ?? {}),
     RestartPolicy: restartPolicy,
     ConsoleSize: requested.ConsoleSize ?? [0, 0],
     CgroupnsMode: requested.CgroupnsMode ||

@@ -16,6 +16,12 @@ import {
 } from "./ipam.ts";
 import type { AddressPool } from "./ipam_pools.ts";
 
+/**
+ * Names of auxiliary addresses that mean something: in networks of the driver `bridge` such an address, not the bridge's own, is where containers
+ * send what is for elsewhere (moby: libnetwork/drivers/bridge, DefaultGatewayV4AuxKey).
+ */
+export const DEFAULT_GATEWAY = { 4: "DefaultGatewayIPv4", 6: "DefaultGatewayIPv6" } as const;
+
 /** What a user asks for one subnet: one member of the API's `IPAM.Config`. */
 export interface SubnetConfig {
   readonly subnet?: string | undefined;

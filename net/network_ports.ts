@@ -36,17 +36,24 @@ function canonicalHostIp(text: string): string {
   return bare === "" ? "" : formatAddress(parseAddress(bare));
 }
 
-/**
- * Bindings with each empty list replaced by one for an ephemeral port, which is what Docker's engine starts a container with.
- * Names of ports are made canonical: `80` is `80/tcp`.
- * @throws {EngineError} invalid
- */
-export function backFilledBindings(bindings: PortMap): Record<string, PortBinding[]> {
+/** Any port of any address. */
+const UNSPECIFIED = { HostIp: "", HostPort: "" };
+
+/** Bindings with each empty list replaced by one for an ephemeral port, as Docker's engine writes them down (moby: backfillEmptyPBs). */
+export function backFilledBindings<B extends PortBinding>(
+  bindings: Readonly<Record<string, readonly B[] | null>>,
+): Record<string, readonly (B | typeof UNSPECIFIED)[]> {
+  return Object.fromEntries(
+    Object.entries(bindings).map(([port, list]) => [port, list && list.length > 0 ? list : [UNSPECIFIED]]),
+  );
+}
+
+/** The same by canonical names of ports: `80` is `80/tcp`. @throws {EngineError} invalid */
+function bindingsByPort(bindings: PortMap): Record<string, PortBinding[]> {
   const result: Record<string, PortBinding[]> = {};
-  for (const [text, list] of Object.entries(bindings)) {
+  for (const [text, list] of Object.entries(backFilledBindings(bindings))) {
     const { port, protocol } = parseContainerPort(text);
-    const filled = list && list.length > 0 ? list : [{ HostIp: "", HostPort: "" }];
-    (result[`${port}/${protocol}`] ??= []).push(...filled);
+    (result[`${port}/${protocol}`] ??= []).push(...list);
   }
   return result;
 }
@@ -71,7 +78,7 @@ export function portRequests(
   context: PublishContext,
 ): { requests: PortRequest[]; warnings: string[] } {
   const warnings: string[] = [];
-  const wanted = backFilledBindings(bindings);
+  const wanted = bindingsByPort(bindings);
   for (const text of context.publishAll ? context.exposed ?? [] : []) {
     const { port, protocol } = parseContainerPort(text);
     if (protocol !== "sctp") wanted[`${port}/${protocol}`] ??= [{}];

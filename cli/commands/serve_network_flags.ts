@@ -23,6 +23,8 @@ export const NETWORK_SERVE_FLAGS = {
     initial: [],
     parse: (value, pools) => [...pools, parsePool(value)],
   }),
+  "default-gateway": text("Default gateway IPv4 address", { label: "ip", check: ipAddress }),
+  "default-gateway-v6": text("Default gateway IPv6 address", { label: "ip", check: ipAddress }),
   "default-network-opt": custom<OptionsByDriver>("Default network options", {
     label: "mapmap",
     initial: {},

@@ -5,7 +5,7 @@
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { bareEnvironment, firstLine } from "../../base/role_process.ts";
 import { selfCommand } from "../../base/self.ts";
-import { NETD_PROTOCOL, type NetdAnswer, type NetdHello, type NetdRequest } from "./protocol.ts";
+import { NETD_PROTOCOL, type NetdAnswer, type NetdHello, type NetdRequest, REFUSED } from "./protocol.ts";
 
 /** A request without its number, which the client adds. */
 type WithoutSeq<T> = T extends unknown ? Omit<T, "seq"> : never;
@@ -54,6 +54,13 @@ const BOOT_DEADLINE_MS = 30_000;
 const RETRY_MS = [0, 50, 250, 1000];
 /** How long a killed one may hold its lock. */
 const TAKEOVER_MS = 5_000;
+
+/** netd has started, and has said why it cannot work here: it would say the same a moment later. */
+export class NetdRefused extends EngineError {
+  constructor(reason: string) {
+    super("unavailable", reason);
+  }
+}
 
 const gone = (): EngineError => new EngineError("system", "the network process has ended unexpectedly");
 
@@ -267,6 +274,7 @@ export class NetdClient implements NetdRequester, Disposable {
         failure = gone();
       } catch (error) {
         failure = error;
+        if (error instanceof NetdRefused) break;
       }
     }
     throw new EngineError("unavailable", `no network process: ${messageOf(failure ?? gone())}`, {
@@ -357,5 +365,6 @@ async function spawnNetd(dir: string, version: string): Promise<void> {
   void child.status.catch(() => {});
   const text = await firstLine(child, BOOT_DEADLINE_MS);
   if (text === "ready") return;
+  if (text.startsWith(REFUSED)) throw new NetdRefused(text.slice(REFUSED.length));
   throw new EngineError("unavailable", text === "" ? `it did not start; see ${dir}/log` : text);
 }

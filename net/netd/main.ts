@@ -9,6 +9,7 @@ import { SIGHUP, SIGINT, SIGPIPE, SIGTERM } from "../../ffi/signals.ts";
 import { SpliceRelay } from "../relay/splice_relay.ts";
 import { ControlSocket } from "./control.ts";
 import { Netd } from "./netd.ts";
+import { REFUSED } from "./protocol.ts";
 import { RootlessNamespace } from "./rootless_namespace.ts";
 import { parts } from "./wiring.ts";
 
@@ -21,6 +22,17 @@ export interface NetdMainOptions {
 
 /** An engine that starts netd connects at once, and one that starts over is back by then. */
 const LONELY_MS = 5_000;
+
+/** What the kernel answers when it has not got something, or does not let its users have it. */
+const FOR_GOOD = [
+  "EPERM",
+  "EACCES",
+  "ENOSYS",
+  "ENOSPC",
+  "EAFNOSUPPORT",
+  "EPROTONOSUPPORT",
+  "EOPNOTSUPP",
+] as const;
 
 function main(options: NetdMainOptions): void {
   // Only the engine's orders end it: not a logout, not a Ctrl-C meant for the engine.
@@ -97,7 +109,8 @@ try {
   main(JSON.parse(Deno.args[1] ?? "{}") as NetdMainOptions);
 } catch (error) {
   note(error instanceof Error ? error.stack ?? error.message : `${error}`);
-  kernel.write(1, new TextEncoder().encode(`${messageOf(error)}\n`));
+  const refused = error instanceof SysError && error.is(...FOR_GOOD);
+  kernel.write(1, new TextEncoder().encode(`${refused ? REFUSED : ""}${messageOf(error)}\n`));
   Deno.exit(1);
 }
 Deno.exit(0);

@@ -143,6 +143,7 @@ export class Netd {
         return { seq, ok: true };
       case "network.remove":
         this.#networks.remove(request.id);
+        this.#sandboxes.forgetNetwork(request.id);
         return { seq, ok: true };
       case "sandbox.add":
         return { seq, ok: true, ports: this.#sandboxes.add(request.sandbox) };

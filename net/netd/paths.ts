@@ -169,7 +169,7 @@ function program(kernel: Syscalls, name: "pasta" | "slirp4netns", debianPackage:
   }
   return fails(
     name,
-    `${name} is not installed: only needed where tproxy or the TUN device is missing`,
+    `${name} is not installed: only needed where tproxy is missing; it needs the TUN device as well`,
     `sudo apt-get install ${debianPackage}`,
   );
 }

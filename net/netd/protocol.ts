@@ -12,6 +12,9 @@ import type { DriverName } from "../network_types.ts";
 /** Changes with each incompatible change: an engine replaces a netd that speaks another one. */
 export const NETD_PROTOCOL = 1;
 
+/** Begins what a netd prints in place of "ready" when it cannot work on this machine, now or a moment later. */
+export const REFUSED = "refused: ";
+
 export interface SubnetState {
   /** `172.18.0.0/16` */
   readonly subnet: string;

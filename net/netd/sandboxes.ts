@@ -7,6 +7,7 @@ import type { EventLoop } from "../../ffi/event_loop.ts";
 import type { Syscalls } from "../../ffi/syscalls.ts";
 import type { PublishedPort } from "../network_host_ports.ts";
 import * as nl from "../netlink/mod.ts";
+import { announce, Announcements, announcementSysctls } from "./announcements.ts";
 import type { Plugged, Target } from "./driver.ts";
 import { dispense, Undo } from "./ensure.ts";
 import { logFailure, type Networks } from "./networks.ts";
@@ -56,6 +57,7 @@ export class Sandboxes {
   readonly #deps: SandboxDeps;
   readonly #all = new Map<string, Sandbox>();
   readonly #links = new Set<string>();
+  readonly #announcements = new Announcements();
 
   constructor(deps: SandboxDeps) {
     this.#deps = deps;
@@ -72,6 +74,11 @@ export class Sandboxes {
   /** Those whose process has ended. */
   ended(): string[] {
     return [...this.#all].filter(([, { ended }]) => ended).map(([id]) => id);
+  }
+
+  /** A network has gone. */
+  forgetNetwork(id: string): void {
+    this.#announcements.forget(id);
   }
 
   /** Names of all veths of sandboxes in the rootless host. */
@@ -244,9 +251,13 @@ export class Sandboxes {
         this.#note(plugged, endpoint, one);
         undo.push(() => this.#unplugFrom(state, endpoint, one));
       }
+      const moved = fresh.filter((endpoint) => this.#announcements.note(endpoint));
       using connection = host.enter(handle(target), (inside) => {
         for (const endpoint of fresh) {
           for (const [name, value] of sysctlsOf(endpoint, this.#deps.ipv6)) setSysctl(inside, name, value);
+        }
+        for (const endpoint of moved) {
+          for (const [name, value] of announcementSysctls(endpoint)) setSysctl(inside, name, value);
         }
         also(inside);
         return host.netlinkInside(inside);
@@ -254,6 +265,7 @@ export class Sandboxes {
       for (const endpoint of fresh) bringUp(connection, endpoint);
       setDefaultRoutes(connection, gatewaysOf(state.endpoints), work.fresh);
       for (const { id } of fresh) this.#awaitCarrier(plugged.get(id)?.link);
+      for (const endpoint of moved) attempt(() => announce(connection, endpoint));
     });
   }
 
@@ -278,6 +290,7 @@ export class Sandboxes {
           .adopt(network, endpoint, this.#linkName(endpoint), connection);
         if (found === undefined) return true;
         this.#note(plugged, endpoint, found);
+        this.#announcements.note(endpoint);
         undo.push(() => this.#forget(found));
         complete(connection, endpoint);
         return false;

@@ -41,6 +41,34 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
     });
   });
 
+  it("tells neighbours when an address has another hardware address", async () => {
+    const steps = await inNetd(
+      user,
+      `
+      await start();
+      const network = await add(bridge(17));
+      const [neighbour, first, second, third] = [container(), container(), container(), container()];
+      const at = (mac: string) => endpoint(network, 3, { mac });
+      const usual = "02:42:ac:11:00:03";
+      await join(sandbox(neighbour, endpoint(network, 2)));
+      const steps: boolean[] = [];
+      const reaches = (address: string) => { try { host("busybox", "ping", "-c1", "-W3", address); return true; } catch { return false; } };
+      const turn = async (one: any, mac: string) => {
+        await join(sandbox(one, at(mac)));
+        // once: a neighbour whose packets are not answered asks again after some seconds
+        steps.push(neighbour.succeeds("busybox", "ping", "-c1", "-W3", "172.17.0.3"));
+        steps.push(reaches("172.17.0.3"));
+        await client.request({ op: "sandbox.remove", containerId: sandbox(one).containerId });
+      };
+      await turn(first, usual);
+      await turn(second, "02:42:ac:11:00:77");
+      await turn(third, usual);
+      return steps;
+    `,
+    );
+    expect(steps).toEqual([true, true, true, true, true, true]);
+  });
+
   it("has TCP of the rootless host neither pace nor hoard, and leaves containers what the machine has", async () => {
     const [theirs, ...own] = await inNetd(
       user,

@@ -91,6 +91,11 @@ describeWith(
       "",
       await address("renamed", "x2"),
     ]);
+    // the link goes with the container, also when that is looked for by name again
+    expect(await dig("c1", "else")).toBe(await address("renamed", "x2"));
+    expect(await docker("inspect", "-f", "{{.NetworkSettings.Networks.x2.Links}}", "c1")).toBe(
+      "[renamed:else]",
+    );
     await docker("network", "disconnect", "x2", "c1");
     expect(await dig("c1", "renamed")).toBe("");
     expect(await exec("c1", "cat /etc/hosts")).toMatch(/^(\d+\.){3}\d+\t[0-9a-f]{12}$/m);

@@ -478,6 +478,21 @@ describe("networkSettings()", () => {
     });
   });
 
+  it("leads containers out by default-gateway, an address of the bridge's subnet that is not the bridge's own", async () => {
+    using s = stage(read({ "bip": "10.9.0.1/16", "default-gateway": "10.9.0.254" }));
+    expect(s.ctx.networks.table.byName("bridge")?.addresses.v4).toMatchObject([{ gateway: "10.9.0.1" }]);
+    const container = s.add(1);
+    await s.run(container);
+    expect(container.record.network.attachments["bridge"]?.endpoint).toMatchObject({
+      gateway4: "10.9.0.254",
+      addresses: { ipv4: { address: "10.9.0.2" } },
+    });
+    expect(() => read({ "default-gateway": "fd00::1" })).toThrow(
+      "default-gateway: invalid IPv4 address: fd00::1",
+    );
+    expect(() => read({ "default-gateway-v6": "x" })).toThrow("default-gateway-v6: invalid IPv6 address: x");
+  });
+
   const stageId = (): string | undefined => {
     using store = new Store(`${dir}/berth.db`);
     return new NetworkStore(store.db).all().find(({ name }) => name === "bridge")?.id;

@@ -362,6 +362,15 @@ describe("validateCreate()", () => {
     );
   });
 
+  it("writes an empty list of bindings down as one for any port, as Docker does", () => {
+    const PortBindings = { "80/tcp": [], "81/udp": null, "82/tcp": [{ HostPort: "8082" }] };
+    expect(create({ PortBindings }).hostConfig.PortBindings).toEqual({
+      "80/tcp": [{ HostIp: "", HostPort: "" }],
+      "81/udp": [{ HostIp: "", HostPort: "" }],
+      "82/tcp": [{ HostPort: "8082" }],
+    });
+  });
+
   it("warns of ports that are not published, and refuses to publish SCTP", () => {
     const PortBindings = { "80/tcp": [{ HostPort: "8080" }], "81/tcp": [{ HostPort: "8000-8010" }] };
     expect(create({ PortBindings, PublishAllPorts: true }).warnings).toEqual([]);

@@ -1,6 +1,6 @@
 /** The parts of netd's core that ask no kernel. */
 import { describe, expect, it } from "vitest";
-import { NetdClient } from "../../net/netd/client.ts";
+import { NetdClient, NetdRefused } from "../../net/netd/client.ts";
 import { Undo } from "../../net/netd/ensure.ts";
 import type { EndpointState, NetdAnswer, NetdRequest } from "../../net/netd/protocol.ts";
 import { addressesOf, gatewaysOf, sysctlsOf } from "../../net/netd/sandbox_interfaces.ts";
@@ -241,6 +241,24 @@ describe("NetdClient", () => {
     expect(client.starts).toBe(0);
     netd.end();
   });
+
+  it("tries again where none has come up, and not where one has said why it cannot work", async () => {
+    const tries = async (error: Error): Promise<number> => {
+      let count = 0;
+      await NetdClient.open({
+        dir: temporary(),
+        version: "v",
+        onRestart: () => Promise.resolve(),
+        spawn: () => {
+          count++;
+          return Promise.reject(error);
+        },
+      }).catch((failure) => expect(failure.message).toBe(`no network process: ${error.message}`));
+      return count;
+    };
+    expect(await tries(new NetdRefused("unshare: operation not permitted"))).toBe(1);
+    expect(await tries(new Error("killed"))).toBeGreaterThan(1);
+  }, 20_000);
 
   it("says why there is none, and where its log is", async () => {
     const dir = temporary();

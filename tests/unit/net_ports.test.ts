@@ -40,9 +40,13 @@ describe("portRequests()", () => {
 
   it("fills in ephemeral ports, and puts them last", () => {
     expect(backFilledBindings({ "80": null, "81/tcp": [] })).toEqual({
-      "80/tcp": [{ HostIp: "", HostPort: "" }],
+      "80": [{ HostIp: "", HostPort: "" }],
       "81/tcp": [{ HostIp: "", HostPort: "" }],
     });
+    expect(request({ "80": null, "80/tcp": [{ HostPort: "7" }] }, { hostIpv6: false })).toEqual([
+      "80/tcp 0.0.0.0 7-7",
+      "80/tcp 0.0.0.0 0-0",
+    ]);
     expect(request({
       "80/tcp": [],
       "81/tcp": [{ HostPort: "0" }],
