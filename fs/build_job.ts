@@ -1,6 +1,6 @@
 /** Orders of builds to the threads that work on trees of files. */
 import type { RootfsSpec } from "../runtime/spec.ts";
-import type { ViewSpec } from "./tree_job.ts";
+import type { ViewMount, ViewSpec } from "./tree_job.ts";
 
 /** Where files are taken from. Untrusted inside: no link and no path leads out of it. */
 export type SourceTree =
@@ -13,6 +13,8 @@ export type SourceTree =
     readonly at: string;
     /** An overlay without an upper directory, or a directory. */
     readonly rootfs: RootfsSpec;
+    /** What is mounted in it: directories of this machine. */
+    readonly mounts: readonly ViewMount[];
   };
 
 /** Which files of a tree. */

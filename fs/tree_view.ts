@@ -81,8 +81,9 @@ export class TreeView {
   #openSource(tree: SourceTree): number {
     const flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
     if (tree.kind === "directory") return this.#sys.open(tree.path, flags);
-    if (tree.rootfs.kind === "directory") return this.#sys.open(tree.rootfs.path, flags);
-    mountOverlay(this.#sys, openOverlay(this.#sys, tree.rootfs.overlay), tree.at, 0);
+    const { rootfs, at, mounts } = tree;
+    if (rootfs.kind === "directory" && mounts.length === 0) return this.#sys.open(rootfs.path, flags);
+    this.#assemble({ kind: "rootfs", at, rootfs, mounts, writable: false });
     return this.#sys.open(tree.at, flags);
   }
 

@@ -1,5 +1,6 @@
 import { EngineError } from "../../base/errors.ts";
 import type { LayerRef } from "../../fs/graph_driver.ts";
+import type { ViewMount } from "../../fs/tree_job.ts";
 import type { SourceRef } from "../../image/build/types.ts";
 import type { LayerStack } from "./build_context.ts";
 import { type MountedTree, mountLayerTree, openLayerTree } from "./layer_tree.ts";
@@ -17,15 +18,25 @@ export type FindSource = (source: SourceRef) => Promise<FileSource>;
 /** The same for `from` of a mount; undefined: the build context. */
 export type FindNamed = (from: string | undefined) => Promise<FileSource>;
 
-/** The layers of a stack, topmost first. */
-export function layersOf(ctx: BuildContext, { chainIds, hostDirs }: LayerStack): LayerRef[] {
+/** The layers of a stack that are to be mounted, topmost first. */
+function mountable(ctx: BuildContext, { chainIds, hostDirs }: LayerStack): LayerRef[] {
   if (hostDirs.length > 0) {
     throw new EngineError(
       "invalid",
-      "files cannot be taken from an image that is made of this machine's own",
+      "a stage that is made of this machine's own directories (berth/host) cannot be mounted. Copy what is needed:  COPY --from=…",
     );
   }
   return ctx.images.refs(chainIds);
+}
+
+/** This machine's directories, where the image is made of them. */
+export function hostMounts(ctx: BuildContext, id: string, dir: string, below: LayerStack): ViewMount[] {
+  using _stack = ctx.images.add(id, below, "");
+  return ctx.images.hostMounts(ctx.images.get(id), dir).map(({ target, source, overlay }) => ({
+    target,
+    source: overlay ?? source ?? target,
+    readOnly: overlay === undefined,
+  }));
 }
 
 /**
@@ -37,9 +48,10 @@ export async function withSourceTree<T>(
   work: (tree: SourceTree) => Promise<T>,
 ): Promise<T> {
   if (source.kind === "directory") return await work(source);
-  const tree = await openLayerTree(ctx, layersOf(ctx, source.stack));
+  const tree = await openLayerTree(ctx, ctx.images.refs(source.stack.chainIds));
   try {
-    return await work({ kind: "rootfs", at: tree.dir, rootfs: withoutUpper(tree.rootfs) });
+    const mounts = hostMounts(ctx, tree.id, tree.dir, source.stack);
+    return await work({ kind: "rootfs", at: tree.dir, rootfs: withoutUpper(tree.rootfs), mounts });
   } finally {
     await tree.remove();
   }
@@ -59,7 +71,7 @@ export async function mountSource(
   source: FileSource,
   readWrite: boolean,
 ): Promise<MountedTree> {
-  if (source.kind === "stack") return await mountLayerTree(ctx, layersOf(ctx, source.stack));
+  if (source.kind === "stack") return await mountLayerTree(ctx, mountable(ctx, source.stack));
   if (!readWrite) return { path: source.path, remove: () => Promise.resolve() };
   // a layer under a name that no layer has
   const chainId = `sha256:${crypto.getRandomValues(new Uint8Array(32)).toHex()}`;

@@ -9,7 +9,7 @@ import {
   type SourceTree,
 } from "../../fs/build_copy.ts";
 import { STUBS } from "../../fs/diff.ts";
-import type { ViewMount, ViewSpec } from "../../fs/tree_job.ts";
+import type { ViewSpec } from "../../fs/tree_job.ts";
 import type { CopyItem, CopyOp, RunOp, WorkdirOp } from "../../image/build/types.ts";
 import { formatPlatform, type Platform } from "../../image/platform.ts";
 import type { StoreInternals } from "../../image/store_internals.ts";
@@ -25,7 +25,7 @@ import type { StepProgress } from "./progress.ts";
 import { runInContainer } from "./run_container.ts";
 import { prepareMounts } from "./run_mounts.ts";
 import type { Semaphore } from "./semaphore.ts";
-import { type FileSource, type FindNamed, type FindSource, withSourceTree } from "./sources.ts";
+import { type FileSource, type FindNamed, type FindSource, hostMounts, withSourceTree } from "./sources.ts";
 import type { BuildClient, BuildRequest } from "./types.ts";
 
 /** What steps of all builds share. */
@@ -304,14 +304,4 @@ async function intoLayer(
   } finally {
     await tree.remove();
   }
-}
-
-/** This machine's directories, where the image is made of them. */
-function hostMounts(ctx: BuildContext, id: string, dir: string, below: LayerStack): ViewMount[] {
-  using _stack = ctx.images.add(id, below, "");
-  return ctx.images.hostMounts(ctx.images.get(id), dir).map(({ target, source, overlay }) => ({
-    target,
-    source: overlay ?? source ?? target,
-    readOnly: overlay === undefined,
-  }));
 }

@@ -330,7 +330,12 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
     sparse.seekSync(8 * 1024 * 1024, Deno.SeekMode.Start);
     sparse.writeSync(new TextEncoder().encode("end"));
     sparse.close();
-    const from = { kind: "rootfs", at: here, rootfs: { kind: "directory", path: stage } } as const;
+    const from = {
+      kind: "rootfs",
+      at: here,
+      rootfs: { kind: "directory", path: stage },
+      mounts: [],
+    } as const;
     await copy("/d", ["d"], { tree: from });
     expect(lstat("d/f")).toMatchObject({ uid: 1000, gid: 2000, nlink: 2 });
     expect(lstat("d/g").ino).toBe(lstat("d/f").ino);
@@ -347,6 +352,7 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
       kind: "rootfs",
       at: `${here}/at`,
       rootfs: { kind: "overlay", overlay: { lower, options: [] } },
+      mounts: [],
     } as const;
     await copy("/", ["etc"], { tree: from });
     expect(tree(root)).toEqual({ a: "1", b: "2" });
@@ -539,7 +545,12 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
 
   it("digests owners of a stage's files", async () => {
     put(context, { f: "1" });
-    const from = { kind: "rootfs", at: here, rootfs: { kind: "directory", path: context } } as const;
+    const from = {
+      kind: "rootfs",
+      at: here,
+      rootfs: { kind: "directory", path: context },
+      mounts: [],
+    } as const;
     const before = await digest(["f"], { tree: from });
     kernel.lchown(`${context}/f`, 1, 1);
     expect(await digest(["f"], { tree: from })).not.toBe(before);

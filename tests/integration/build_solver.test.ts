@@ -74,6 +74,20 @@ describe.each(usersToTest())("builds, $name", (user) => {
       expect(await run("stages2")).toBe("bye world\nin");
     });
 
+    it("copies from a stage of this machine's own directories, what it made and what it shows", async () => {
+      const path = dockerfile([
+        "FROM berth/host AS tools",
+        "RUN mkdir /made && echo made > /made/file && echo changed > /etc/of-the-stage",
+        "FROM busybox",
+        "COPY --from=tools /made/file /etc/of-the-stage /usr/bin/env /taken/",
+      ]);
+      await build(path, "-t", "taken");
+      expect(await run("taken", "sh", "-c", "cat /taken/file /taken/of-the-stage; wc -c </taken/env")).toBe(
+        `made\nchanged\n${Deno.statSync("/usr/bin/env").size}`,
+      );
+      expect(made(await build(path, "-t", "taken"))).toEqual([]);
+    });
+
     it("runs commands as Dockerfiles say: user, directory, environment, network", async () => {
       const output = await build(dockerfile([
         "FROM busybox",
