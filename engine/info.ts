@@ -1,4 +1,5 @@
 /** `GET /info` and `GET /version`. */
+import { LOG_DRIVERS } from "./log_options.ts";
 import { hints } from "../base/hints.ts";
 import { API_VERSION, buildTime, gitCommit, MIN_API_VERSION, packaging, VERSION } from "../base/version.ts";
 import type { GraphDriver } from "../fs/graph_driver.ts";
@@ -76,7 +77,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       Volume: ["local"],
       Network: ["bridge", "host", "ipvlan", "macvlan", "null", "overlay"],
       Authorization: null,
-      Log: ["json-file", "local", "none"],
+      Log: LOG_DRIVERS,
     },
     MemoryLimit: limits("memory"),
     SwapLimit: facts.swapLimit,

@@ -38,7 +38,7 @@ function matches(buffer: Uint8Array, at: number, mark: Uint8Array): boolean {
 }
 
 /** Nanoseconds since the epoch of the RFC 3339 time in `[from, to)`; undefined when it is none. */
-function parseTime(text: string): bigint | undefined {
+export function parseTime(text: string): bigint | undefined {
   const match = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)$/.exec(text);
   if (!match) return undefined;
   const millis = Date.parse(`${match[1]}${match[3]}`);

@@ -2,9 +2,11 @@
 import { invalid } from "../base/errors.ts";
 import type { LogSpec } from "../runtime/spec.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import { expandTag, logAttributes } from "./log_attributes.ts";
+import { REMOTE_LOG_DRIVERS, remoteLogDriver } from "./log_drivers/registry.ts";
 
 /** Drivers that Docker has and berth has not yet. */
-const LATER = "syslog journald gelf fluentd awslogs splunk gcplogs etwlogs logentries".split(" ");
+const LATER = "fluentd awslogs splunk gcplogs etwlogs logentries".split(" ");
 
 const OPTIONS = {
   "json-file": ["max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"],
@@ -16,6 +18,14 @@ const DEFAULTS = {
   "json-file": { "max-file": "1", compress: "false" },
   local: { "max-size": "20m", "max-file": "5", compress: "true" },
 } as const;
+/** As `info` lists them. */
+export const LOG_DRIVERS: readonly string[] = [
+  ...Object.keys(REMOTE_LOG_DRIVERS),
+  "json-file",
+  "local",
+  "none",
+]
+  .sort();
 type FileDriver = keyof typeof OPTIONS;
 
 /** Options that every driver takes (moby: ValidateLogOpts removes them before it asks the driver). */
@@ -69,6 +79,22 @@ function fileOptions(driver: FileDriver, given: Readonly<Record<string, string>>
   return { maxSize, maxFile, compress: on };
 }
 
+/** The file of a driver that hands the log on: Docker's dual logging, which `docker logs` reads, has options of its own. */
+function cacheOptions(options: Readonly<Record<string, string>>): FileOptions {
+  const given = Object.entries(options).filter(([key]) => key.startsWith("cache-"));
+  return fileOptions(
+    "local",
+    Object.fromEntries(given.map(([key, value]) => [key.slice("cache-".length), value])),
+  );
+}
+
+/** Whether clients may read the log: not with `none`, nor when the cache of a remote driver is switched off. */
+export function isReadable({ hostConfig }: Pick<ContainerRecord, "hostConfig">): boolean {
+  const { Type: type, Config: config } = hostConfig.LogConfig ?? {};
+  if (type === "none") return false;
+  return remoteLogDriver(type) === undefined || !/^(1|t|true)$/i.test(config?.["cache-disabled"] ?? "");
+}
+
 /**
  * Checks driver and options.
  *
@@ -77,10 +103,12 @@ function fileOptions(driver: FileDriver, given: Readonly<Record<string, string>>
 export function checkLogConfig(type: string, options: Readonly<Record<string, string>>): void {
   if (LATER.includes(type)) {
     throw invalid(
-      `log driver '${type}' is not available yet in this version of berth: use json-file, local or none`,
+      `log driver '${type}' is not available yet in this version of berth: use one of ${
+        LOG_DRIVERS.join(", ")
+      }`,
     );
   }
-  if (!["json-file", "local", "none"].includes(type)) {
+  if (!LOG_DRIVERS.includes(type)) {
     throw invalid(`logger: no log driver named '${type}' is registered`);
   }
   const mode = options["mode"] ?? "";
@@ -99,60 +127,19 @@ export function checkLogConfig(type: string, options: Readonly<Record<string, st
     }
   }
   if (type === "none") return;
+  const remote = remoteLogDriver(type);
   const driver: FileDriver = type === "local" ? "local" : "json-file";
-  const known: readonly string[] = [...OPTIONS[driver], ...COMMON_OPTIONS];
+  const known: readonly string[] = [...(remote?.options ?? OPTIONS[driver]), ...COMMON_OPTIONS];
   for (const key of Object.keys(options)) {
-    if (!known.includes(key)) throw invalid(`unknown log opt '${key}' for ${driver} log driver`);
+    if (!known.includes(key)) {
+      throw invalid(`unknown log opt '${key}' for ${remote ? type : driver} log driver`);
+    }
   }
-  fileOptions(driver, options);
-}
-
-/** Environment of a container by name. */
-function envMap(env: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    env.filter((e) => e.includes("=")).map((e) => [e.slice(0, e.indexOf("=")), e.slice(e.indexOf("=") + 1)]),
-  );
-}
-
-/** `{{.Name}}` and the like in the `tag` option. */
-function expandTag(tag: string, record: ContainerRecord): string {
-  const values: Record<string, string> = {
-    ID: record.id.slice(0, 12),
-    FullID: record.id,
-    Name: record.name,
-    FullName: `/${record.name}`,
-    ImageName: record.imageRef,
-    ImageID: record.imageId.replace(/^sha256:/, "").slice(0, 12),
-    ImageFullID: record.imageId,
-    DaemonName: "docker",
-  };
-  return tag.replace(/\{\{\s*\.(\w+)\s*\}\}/g, (all, name: string) => values[name] ?? all);
-}
-
-/** Docker's "attrs" of each line, which labels, environment and tag options ask for. */
-function logAttributes(
-  record: ContainerRecord,
-  options: Readonly<Record<string, string>>,
-): Record<string, string> {
-  const attrs: Record<string, string> = {};
-  const take = (
-    from: Readonly<Record<string, string>>,
-    names: string | undefined,
-    regex: string | undefined,
-  ) => {
-    for (const name of names?.split(",") ?? []) {
-      const value = Object.hasOwn(from, name) ? from[name] : undefined;
-      if (value !== undefined) attrs[name] = value;
-    }
-    if (regex) {
-      const pattern = new RegExp(regex);
-      for (const [name, value] of Object.entries(from)) if (pattern.test(name)) attrs[name] = value;
-    }
-  };
-  take(record.config.Labels ?? {}, options["labels"], options["labels-regex"]);
-  take(envMap(record.config.Env ?? []), options["env"], options["env-regex"]);
-  if (options["tag"]) attrs["tag"] = expandTag(options["tag"], record);
-  return attrs;
+  if (remote === undefined) fileOptions(driver, options);
+  else {
+    cacheOptions(options);
+    remote.check(options);
+  }
 }
 
 /**
@@ -166,7 +153,9 @@ export function logFile({ hostConfig, dir, id }: Pick<ContainerRecord, "hostConf
     case "local":
       return `${dir}/local-logs/container.log`;
     default:
-      return `${dir}/${id}-json.log`;
+      return remoteLogDriver(hostConfig.LogConfig?.Type) === undefined
+        ? `${dir}/${id}-json.log`
+        : `${dir}/container-cached.log`;
   }
 }
 
@@ -175,8 +164,13 @@ export function buildLogSpec(record: ContainerRecord): LogSpec {
   const { Type: type, Config: config } = record.hostConfig.LogConfig ?? {};
   if (type === "none") return { driver: "none", path: "", maxSize: 0, maxFile: 1, compress: false };
   const options = config ?? {};
+  const remote = remoteLogDriver(type);
+  if (remote !== undefined) return { driver: "json-file", path: logFile(record), ...cacheOptions(options) };
   const driver: FileDriver = type === "local" ? "local" : "json-file";
-  const attrs = driver === "local" ? {} : logAttributes(record, options);
+  const attrs = driver === "local" ? {} : {
+    ...logAttributes(record, options),
+    ...(options["tag"] ? { tag: expandTag(options["tag"], record) } : {}),
+  };
   const path = logFile(record);
   if (driver === "local") {
     Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true, mode: 0o700 });

@@ -1,4 +1,4 @@
-import { logFile } from "./log_options.ts";
+import { isReadable, logFile } from "./log_options.ts";
 import { invalid } from "../base/errors.ts";
 import type { Container } from "./container.ts";
 import { readLogs } from "./log_reader.ts";
@@ -17,7 +17,7 @@ export function containerLogs(
   if (!options.stdout && !options.stderr) {
     throw invalid("Bad parameters: you must choose at least one stream");
   }
-  if (logFile(container.record) === "") {
+  if (!isReadable(container.record)) {
     throw invalid("configured logging driver does not support reading");
   }
   const tty = container.record.config.Tty ?? false;
@@ -35,7 +35,7 @@ export async function replayLogs(
   options: AttachOptions,
   client: ClientStream,
 ): Promise<void> {
-  if (logFile(container.record) === "" || !(options.stdout || options.stderr)) return;
+  if (!isReadable(container.record) || !(options.stdout || options.stderr)) return;
   const all: LogsOptions = {
     stdout: options.stdout,
     stderr: options.stderr,

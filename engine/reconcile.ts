@@ -16,6 +16,7 @@ import { releaseMounts, removeLocked } from "./remove.ts";
 import { shouldRestart, shouldStartWithEngine } from "./restart_policy.ts";
 import { ShimClient, ShimFailure } from "./shim_client.ts";
 import { watchHealth } from "./health.ts";
+import { forwardLog } from "./log_forwarding.ts";
 import { startContainer, startLocked } from "./start.ts";
 
 /** A shim answers at once unless it is in the middle of a start. */
@@ -39,6 +40,8 @@ export async function reconcile(ctx: EngineContext): Promise<Container[]> {
     }
   }
   await Promise.all(ctx.containers.all().map(awaitEndingExit));
+  // What the last engine had not sent yet, and what those that run on print.
+  for (const container of ctx.containers.all()) void forwardLog(ctx, container);
   await sweepShims(ctx);
   await sweepDirectories(ctx);
   sweepBuilds(ctx);

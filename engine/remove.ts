@@ -3,6 +3,7 @@ import type { Container } from "./container.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
 import { releaseCgroup } from "./container_cgroup.ts";
+import { drainLog } from "./log_forwarding.ts";
 import { leaveNetworks } from "./network_join.ts";
 import { releaseSharedMemory } from "./shared_memory.ts";
 import { releaseVolumes, removeAnonymousVolumes } from "./container_volumes.ts";
@@ -75,6 +76,7 @@ export async function removeLocked(
   if (!record.hostConfig.AutoRemove) void ctx.containers.noteState(container, { status: "removing" });
   // Nothing is left there of one that has ended; one that was found without its directory may have been running.
   void leaveNetworks(ctx, record);
+  await drainLog(container);
   try {
     await releaseMounts(ctx, record);
     // All drivers keep what they have below the container's directory, and take it away whole.

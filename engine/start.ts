@@ -14,6 +14,8 @@ import { containerEvent, type EngineContext } from "./context.ts";
 import { followShim } from "./exit.ts";
 import { watchHealth } from "./health.ts";
 import { withLayers } from "./image_layers.ts";
+import type { LogSink } from "./log_drivers/driver.ts";
+import { forwardLog, openLogSink } from "./log_forwarding.ts";
 import { buildLogSpec } from "./log_options.ts";
 import { checkLinks, linkEnvironment } from "./links.ts";
 import { networkingFailed } from "./network_errors.ts";
@@ -73,7 +75,9 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
   let taken: ContainerNetwork | undefined;
   let joining: Promise<readonly PublishedPort[] | undefined> | undefined;
   let announced = false;
+  let logSink: LogSink | undefined;
   try {
+    logSink = await openLogSink(container.record);
     const namespaces = resolveNamespaces(container.record.hostConfig, ctx.containers);
     checkLinks(ctx, container.record);
     taken = networking(() => takePlaces(ctx, container.record));
@@ -139,8 +143,10 @@ export async function startLocked(ctx: EngineContext, container: Container): Pro
     }, { network });
     updateLinkingFiles(ctx, container.record);
     watchHealth(ctx, container);
+    void forwardLog(ctx, container, logSink);
     containerEvent(ctx, container.record, "start");
   } catch (error) {
+    logSink?.close();
     // What is asked for is made, or not, before it is taken down.
     await joining?.catch(() => {});
     throw await failStart(ctx, container, { before, shim, taken, announced }, error);

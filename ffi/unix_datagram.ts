@@ -11,9 +11,10 @@ const FAMILY_BYTES = 2;
  * Sends one datagram to a unix socket, as sd_notify(3) does; Deno has these sockets behind a flag only.
  *
  * @param path absolute path, or `@name` in the abstract namespace (systemd's spelling).
+ * @param flags of send(2): with MSG_DONTWAIT a receiver that does not keep up is EAGAIN, otherwise it is waited for.
  * @throws {SysError} nobody receives there, or the path does not fit into sun_path.
  */
-export function sendUnixDatagram(path: string, data: Uint8Array): void {
+export function sendUnixDatagram(path: string, data: Uint8Array, flags = 0): void {
   const name = new TextEncoder().encode(path);
   if (FAMILY_BYTES + name.length >= SIZEOF.sockaddrUn) throw new SysError("sendto", ERRNO.ENAMETOOLONG, path);
   const address = new Uint8Array(SIZEOF.sockaddrUn);
@@ -25,7 +26,7 @@ export function sendUnixDatagram(path: string, data: Uint8Array): void {
   const copy = new Uint8Array(data);
   const fd = check(raw(NR.socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket");
   try {
-    const sent = raw(NR.sendto, fd, addressOf(copy), copy.length, 0, addressOf(address), length);
+    const sent = raw(NR.sendto, fd, addressOf(copy), copy.length, flags, addressOf(address), length);
     check(sent, "sendto", path);
   } finally {
     raw(NR.close, fd);

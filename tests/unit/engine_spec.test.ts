@@ -237,7 +237,7 @@ describe("validateCreate()", () => {
     [{ SecurityOpt: ["a=b"] }, 'invalid --security-opt 2: "a=b"'],
     [{ SecurityOpt: ["no-new-privileges=maybe"] }, 'invalid --security-opt 2: "no-new-privileges=maybe"'],
     [{ LogConfig: { Type: "nolog" } }, "logger: no log driver named 'nolog' is registered"],
-    [{ LogConfig: { Type: "syslog" } }, "log driver 'syslog' is not available yet"],
+    [{ LogConfig: { Type: "fluentd" } }, "log driver 'fluentd' is not available yet"],
     [{ LogConfig: { Config: { size: "1" } } }, "unknown log opt 'size' for json-file log driver"],
     [{ LogConfig: { Config: { "max-file": "0" } } }, "max-file cannot be less than 1"],
     [
