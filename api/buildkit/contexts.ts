@@ -1,3 +1,4 @@
+import { readDockerignore } from "../../base/dockerignore.ts";
 import type { Builder, DirectoryContext, NamedContext } from "../../engine/build/types.ts";
 import type { ContextSource, FrontendOptions } from "./frontend_options.ts";
 import { CODE, GrpcError } from "./grpc.ts";
@@ -72,7 +73,7 @@ export class Contexts {
     return await this.#progress.step(
       "[internal] load build context",
       "transferring context:",
-      (bytes) => this.#receive({ directory, exclude: ignorePatterns(lines ?? "") }, bytes),
+      (bytes) => this.#receive({ directory, exclude: readDockerignore(lines ?? "") }, bytes),
     );
   }
 
@@ -108,8 +109,8 @@ export class Contexts {
     }
     if (source.kind !== "remote") throw new GrpcError(CODE.invalidArgument, `invalid context ${name}`);
     await this.#progress.step(
-      `[${name}] load remote build context`,
-      "transferring context:",
+      "[internal] load remote build context",
+      source.url,
       () => this.#builder.fetchContext(path, source.url, this.#signal),
     );
     return path;
@@ -124,31 +125,6 @@ export class Contexts {
   dispose(): void {
     for (const directory of this.#directories.splice(0)) directory.dispose();
   }
-}
-
-/** The lines of a `.dockerignore` as patterns: what moby/patternmatcher's ignorefile makes of them. */
-export function ignorePatterns(text: string): string[] {
-  return text.replace(/^\uFEFF/, "").split("\n").flatMap((line) => {
-    const trimmed = line.trim();
-    if (line.startsWith("#") || trimmed === "") return [];
-    const negated = trimmed.startsWith("!");
-    const pattern = (negated ? trimmed.slice(1) : trimmed).trim();
-    const clean = cleanPath(pattern).replace(/^\/(?=.)/, "");
-    return [negated ? `!${clean}` : clean];
-  });
-}
-
-/** Go's path.Clean. */
-function cleanPath(path: string): string {
-  const rooted = path.startsWith("/");
-  const out: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "" || part === ".") continue;
-    if (part === ".." && out.length > 0 && out.at(-1) !== "..") out.pop();
-    else if (part !== ".." || !rooted) out.push(part);
-  }
-  const joined = out.join("/");
-  return rooted ? `/${joined}` : joined === "" ? "." : joined;
 }
 
 /** The same chunks; their bytes are counted. */

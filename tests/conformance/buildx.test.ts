@@ -175,6 +175,21 @@ describeWith(BUSYBOX, BUILDX).each(usersToTest())("buildx as $name", (user: User
     expect((await succeeds(["run", "--rm", "packed"])).stdout).toBe("hello\nnone\n");
   });
 
+  it("fetches contexts from the web", async () => {
+    const { stdoutBytes } = await runAs(user, ["tar", "-c", "-z", "-C", `${dir}/context`, "."]);
+    const served = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen() {} },
+      () => new Response(stdoutBytes.slice()),
+    );
+    try {
+      const url = `http://127.0.0.1:${served.addr.port}/context.tar.gz`;
+      await succeeds(["build", "-q", "--target", "app", "-t", "fetched", url]);
+      expect((await succeeds(["run", "--rm", "fetched"])).stdout).toBe("hello\nnone\n");
+    } finally {
+      await served.shutdown();
+    }
+  });
+
   it("stops when the client is interrupted, and leaves no container", async () => {
     const child = spawnAs(user, [docker, "build", "--target", "hangs", "context"], {
       cwd: dir,

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { ignorePatterns } from "../../api/buildkit/contexts.ts";
 import { GO_MODE, receiveAsTar } from "../../api/buildkit/diff_copy.ts";
 import { frontendOptions } from "../../api/buildkit/frontend_options.ts";
 import type { ClientCall } from "../../api/buildkit/grpc.ts";
@@ -71,11 +70,6 @@ describe("options of the frontend", () => {
   ])("%j is refused", (options, message) => {
     expect(() => frontendOptions(options as Record<string, string>, [])).toThrow(message);
   });
-});
-
-test("patterns of .dockerignore are cleaned as moby/patternmatcher does", () => {
-  const text = "\uFEFF# no\n\n *.md \n/rooted/../x/\n!  ./keep.md\n#late\n\\#odd\n";
-  expect(ignorePatterns(text)).toEqual(["*.md", "x", "!keep.md", "\\#odd"]);
 });
 
 /** The sender's end of a call, played by hand. */
