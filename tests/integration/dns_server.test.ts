@@ -123,6 +123,9 @@ async function until(condition: () => boolean, what: string): Promise<void> {
 
 const DEAD: Behaviour = () => [];
 
+/** For servers that do answer: they are of this very process, which a busy machine may leave waiting for some hundred milliseconds. */
+const PATIENCE_MS = 1_500;
+
 describeWith(program("dig", "bind9-dnsutils"))("dig", () => {
   const dig = async (...args: string[]): Promise<string> => {
     const { stdout } = await drive(
@@ -197,7 +200,7 @@ describe("forwarding", () => {
     const good = await upstream((message) => [dnsReply(message)]);
     const closed = await fakeUpstream(DEAD);
     await closed.close();
-    serve([silent.at, failing.at, good.at], { timeoutMs: 100 });
+    serve([silent.at, failing.at, good.at], { timeoutMs: PATIENCE_MS });
     expect(count(await first(dnsQuery("a.example", 1)))).toBe(1);
     expect(silent.asked).toHaveLength(1);
     server.change("s1", { networks: [], upstreams: [closed.at, good.at] });
@@ -264,7 +267,7 @@ describe("forwarding", () => {
     const fake = await upstream((message, transport) =>
       transport === "udp" ? [dnsReply(message, { flags: 0x8380, count: 3 })] : []
     );
-    serve([fake.at], { timeoutMs: 100 });
+    serve([fake.at], { timeoutMs: PATIENCE_MS });
     const answer = await first(dnsQuery("big.example", 1, 5));
     expect([count(answer), truncated(answer), rcode(answer)]).toEqual([3, true, 0]);
   });
@@ -310,7 +313,8 @@ describe("TCP clients", () => {
     for (let n = 0; n < 200; n++) {
       zone.set({ id: `s${n}`, names: ["many"], addresses: [new Uint8Array([172, 18, 1, n])] });
     }
-    serve([], { idleMs: 500 });
+    serve([], { idleMs: PATIENCE_MS });
+    const before = descriptors();
     const greedy = client();
     greedy.socket.pause();
     const queries = Buffer.concat(Array.from({ length: 5000 }, (_, n) => framed(dnsQuery("many", 1, n))));
@@ -319,8 +323,8 @@ describe("TCP clients", () => {
     other.socket.write(framed(dnsQuery("web", 1)));
     await until(() => other.messages.length === 1, "another client's answer");
     other.socket.destroy();
-    const before = descriptors();
-    await until(() => descriptors() < before - 1, "end of the greedy client");
+    // its own end may stay; the server's goes
+    await until(() => descriptors() <= before + 1, "end of the greedy client");
     greedy.socket.destroy();
   });
 
@@ -356,9 +360,8 @@ describe("hostile packets", () => {
     ]);
     serve([fake.at], { timeoutMs: 30 });
     const before = descriptors();
-    const deadline = performance.now() + 4000;
-    let rounds = 0;
-    for (; performance.now() < deadline; rounds++) {
+    const enough = performance.now() + 4000;
+    for (let rounds = 0; rounds < 12 || performance.now() < enough; rounds++) {
       const messages = Array.from({ length: 20 }, (_, n) => damage(dnsQuery("h.example.org", 1, n, 1232), 0));
       const whole = dnsQuery("web", 1, 0x7777);
       const answers = await exchange([...messages, whole], 1);
@@ -369,10 +372,9 @@ describe("hostile packets", () => {
       await until(() => socket.destroyed || socket.readyState !== "opening", "a connection");
       socket.destroy();
     }
-    expect(rounds).toBeGreaterThan(10);
     await until(() => descriptors() <= before, "end of everything under way");
     expect(count(await first(dnsQuery("web", 1)))).toBe(1);
-  });
+  }, 90_000);
 });
 
 function descriptors(): number {
