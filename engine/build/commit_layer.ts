@@ -7,6 +7,7 @@ import type { LayerRecord } from "../../image/layer_store.ts";
 import type { StoreInternals } from "../../image/store_internals.ts";
 import { containerDir } from "../context.ts";
 import type { BuildContext, LayerStack } from "./build_context.ts";
+import { mountLayerTree } from "./layer_tree.ts";
 
 /** Layers that an image may have: what Docker allows (moby: layer.maxLayerDepth). */
 const MAX_LAYERS = 125;
@@ -61,6 +62,30 @@ export async function commitLayer(
     const file = await ctx.trees.run({ op: "layer", source, file: path, latest }, signal);
     return await onTop(store, below, file, (ids) => unpackLayer(store, ids, path, file, signal));
   } finally {
+    await Deno.remove(path).catch(() => {});
+  }
+}
+
+/**
+ * Makes one layer of all that a stack has on top of a lower one (`--squash`).
+ *
+ * @param base the lowest layers of `stack`.
+ */
+export async function squashLayers(
+  ctx: BuildContext,
+  store: StoreInternals,
+  { base, stack, latest }: { base: LayerStack; stack: LayerStack; latest: number | undefined },
+  signal: AbortSignal,
+): Promise<CommittedLayer> {
+  const tree = await mountLayerTree(ctx, ctx.images.refs(stack.chainIds));
+  const path = store.content.temporary();
+  try {
+    const before = ctx.images.refs(base.chainIds).map(({ dir }) => dir);
+    const source = { kind: "trees" as const, before, after: tree.path, stubs: [] };
+    const file = await ctx.trees.run({ op: "layer", source, file: path, latest }, signal);
+    return await onTop(store, base, file, (ids) => unpackLayer(store, ids, path, file, signal));
+  } finally {
+    await tree.remove();
     await Deno.remove(path).catch(() => {});
   }
 }

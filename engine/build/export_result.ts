@@ -5,7 +5,8 @@ import type { Platform } from "../../image/platform.ts";
 import type { LayerRecord } from "../../image/layer_store.ts";
 import type { Image } from "../../image/types.ts";
 import { EngineError } from "../../base/errors.ts";
-import { resultConfig } from "./image_result.ts";
+import { squashLayers } from "./commit_layer.ts";
+import { type BuildHistory, resultConfig } from "./image_result.ts";
 import { openLayerTree } from "./layer_tree.ts";
 import type { Progress } from "./progress.ts";
 import type { SolveTools, StageFiles } from "./solve.ts";
@@ -22,12 +23,15 @@ export interface ExportInput {
   readonly epoch: number | undefined;
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** What the build relies on. */
+  readonly held: DisposableStack;
   /** Lets go of all that the build holds. */
   readonly release: () => void;
 }
 
 /** Makes of a stage what was asked for. */
-export async function exportResult(tools: SolveTools, input: ExportInput): Promise<BuildResult> {
+export async function exportResult(tools: SolveTools, given: ExportInput): Promise<BuildResult> {
+  const input = given.request.squash ? { ...given, files: await squash(tools, given) } : given;
   const { request, platform, state, files, epoch, release } = input;
   const config = resultConfig({
     platform,
@@ -52,6 +56,33 @@ export async function exportResult(tools: SolveTools, input: ExportInput): Promi
     return id;
   });
   return { ...result, imageId };
+}
+
+/** One layer in the place of all that the build has made; the history tells what was in them. */
+async function squash(tools: SolveTools, input: ExportInput): Promise<StageFiles> {
+  const { files, base, epoch, progress, signal } = input;
+  const { stack } = files;
+  const chainIds = base?.chainIds ?? [];
+  if (stack.hostDirs.length > 0 || stack.chainIds.length <= chainIds.length + 1) return files;
+  const below = { chainIds, hostDirs: [] };
+  const { chainId, layer, hold } = await progress.internal(
+    "squashing layers",
+    () => squashLayers(tools.ctx, tools.store, { base: below, stack, latest: epoch }, signal),
+  );
+  input.held.use(hold);
+  const made = layer === undefined ? [] : [chainId];
+  const top = files.stack.chainIds.at(-1) ?? "";
+  const merged: BuildHistory = {
+    createdBy: "",
+    layerCreated: layer === undefined ? undefined : new Date().toISOString(),
+    comment: `merge ${top} to ${base?.id ?? "scratch"}`,
+  };
+  return {
+    ...files,
+    stack: { chainIds: [...chainIds, ...made], hostDirs: [] },
+    diffIds: [...files.diffIds.slice(0, chainIds.length), ...(layer === undefined ? [] : [layer.diffId])],
+    history: [...files.history.map((line) => ({ ...line, layerCreated: undefined })), merged],
+  };
 }
 
 /** Writes the image, its layers and names in one transaction. */

@@ -9,6 +9,8 @@ export interface BuildHistory {
   readonly createdBy: string;
   /** When its layer was made; undefined: it has none. */
   readonly layerCreated: string | undefined;
+  /** In the place of BuildKit's. */
+  readonly comment?: string;
 }
 
 export interface ResultInput {
@@ -33,12 +35,12 @@ export function resultConfig(input: ResultInput): ImageConfig {
   const { platform, author, diffIds, baseHistory } = input;
   const fixed = input.epoch === undefined ? undefined : new Date(input.epoch * 1000).toISOString();
   let last = fixed ?? baseHistory.findLast(({ created }) => created !== undefined)?.created;
-  const own = input.history.map(({ createdBy, layerCreated }): ImageHistory => {
+  const own = input.history.map(({ createdBy, layerCreated, comment = COMMENT }): ImageHistory => {
     last = fixed ?? layerCreated ?? last;
     return {
       ...(last === undefined ? {} : { created: last }),
       created_by: createdBy,
-      comment: COMMENT,
+      comment,
       ...(layerCreated === undefined ? { empty_layer: true } : {}),
     };
   });

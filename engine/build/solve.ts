@@ -136,6 +136,7 @@ class Solve {
       epoch: plan.epoch,
       progress: this.#progress,
       signal: this.#signal,
+      held: this.#held,
       release: () => this.release(),
     });
   }
