@@ -74,7 +74,13 @@ export const STUBS: readonly string[] = [
   "/sys",
 ];
 
-type Calls = Pick<Syscalls, "stat" | "open" | "close" | "readDirectory" | "lgetxattr" | "llistxattr">;
+type Calls = Pick<
+  Syscalls,
+  "stat" | "open" | "close" | "readDirectory" | "readlink" | "lgetxattr" | "llistxattr"
+>;
+
+/** As many symbolic links as the kernel follows. */
+const MAX_LINKS = 40;
 
 const OPAQUE_NAMES = ["user.overlay.opaque", "trusted.overlay.opaque", "user.fuseoverlayfs.opaque"];
 
@@ -113,7 +119,7 @@ class DiffWalk {
   readonly #sys: Calls;
   readonly #byAbsence: boolean;
   readonly #files: boolean;
-  readonly #stubs: ReadonlySet<string>;
+  #stubs: ReadonlySet<string>;
 
   constructor(
     sys: Calls,
@@ -134,6 +140,7 @@ class DiffWalk {
   root(upper: string, lower: readonly string[], at: string): DiffEntry[] {
     const stat = this.#find(upper);
     if (stat === undefined) return [];
+    if (at === "/") this.#followStubs(lower);
     const inner: DiffEntry[] = [];
     this.#directory(upper, lower, at === "/" ? "" : at, false, inner);
     const below = lower[0] === undefined ? undefined : this.#find(lower[0]);
@@ -215,6 +222,43 @@ class DiffWalk {
     if (inner.length === 0 && kind === SAME && !opaque && !implied) return;
     // what is in an opaque directory of an opaque directory is new to the layer without a mark of its own
     out.push({ path, kind, source, stat, opaque: opaque && !implied, implied }, ...inner);
+  }
+
+  /** A mount point that a link leads to is made where the link leads to. */
+  #followStubs(lower: readonly string[]): void {
+    const stubs = new Set(this.#stubs);
+    for (const stub of this.#stubs) {
+      const real = this.#follow(lower, stub);
+      for (let slash = real.indexOf("/", 1); slash > 0; slash = real.indexOf("/", slash + 1)) {
+        if (real !== stub) stubs.add(real.slice(0, slash));
+      }
+      stubs.add(real);
+    }
+    this.#stubs = stubs;
+  }
+
+  /** Where a path leads in the layers. What is missing is taken as it is named. */
+  #follow(lower: readonly string[], path: string): string {
+    const rest = path.split("/").reverse();
+    const way: { name: string; dirs: readonly string[] }[] = [];
+    for (let links = 0; rest.length > 0;) {
+      const name = rest.pop() ?? "";
+      if (name === "" || name === ".") continue;
+      if (name === "..") {
+        way.pop();
+        continue;
+      }
+      const below = this.#below(way.at(-1)?.dirs ?? (way.length === 0 ? lower : []), name);
+      if (below === undefined || (below.stat.mode & S_IFMT) !== 0o120000) {
+        way.push({ name, dirs: below?.dirs ?? [] });
+        continue;
+      }
+      if (++links > MAX_LINKS) return path;
+      const target = this.#sys.readlink(below.path);
+      if (target.startsWith("/")) way.length = 0;
+      rest.push(...target.split("/").reverse());
+    }
+    return `/${way.map(({ name }) => name).join("/")}`;
   }
 
   /** An empty file, or the link that stands for the table of mounts. */

@@ -1,0 +1,173 @@
+/** What commands of a build are given and what must not be in the image: secrets, agents, mount points; and builds that are called off. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { busyboxArchive } from "../support/busybox_image.ts";
+import { type Engine, startEngine } from "../support/engine.ts";
+import { BUSYBOX, describeWith, program } from "../support/needs.ts";
+import { waitFor } from "../support/processes.ts";
+import { spawnAs, testDir, usersToTest } from "../support/users.ts";
+
+const SECRET = "correct-horse-battery-staple";
+
+describe.each(usersToTest())("berth build, $name", (user) => {
+  describeWith(BUSYBOX, program("docker", "docker.io"), program("curl", "curl"))(
+    "what commands are given",
+    () => {
+      let engine: Engine;
+      let dir: string;
+      let contexts = 0;
+
+      const berth = async (args: string[], env: Record<string, string> = {}) => {
+        const result = await engine.berth(args, { env });
+        if (result.code !== 0) throw new Error(`berth ${args.join(" ")}: ${result.stderr}\n${result.stdout}`);
+        return `${result.stdout}${result.stderr}`;
+      };
+      const context = (lines: readonly string[], files: Readonly<Record<string, string>> = {}) => {
+        const path = `${dir}/context-${contexts++}`;
+        Deno.mkdirSync(path);
+        for (const [name, content] of Object.entries({ ...files, Dockerfile: `${lines.join("\n")}\n` })) {
+          Deno.writeTextFileSync(`${path}/${name}`, content);
+        }
+        return path;
+      };
+      const build = (path: string, ...args: string[]) => berth(["build", "--progress=plain", ...args, path]);
+
+      beforeAll(async () => {
+        dir = Deno.makeTempDirSync({ dir: testDir(), prefix: "build-secrets-" });
+        Deno.chmodSync(dir, 0o755);
+        engine = await startEngine({ user });
+        expect((await engine.berth(["load", "-i", await busyboxArchive(testDir())])).code).toBe(0);
+      });
+      afterAll(async () => {
+        await engine?.[Symbol.asyncDispose]();
+        Deno.removeSync(dir, { recursive: true });
+      });
+
+      it("keeps secrets out of layers, history and the data root", async () => {
+        Deno.writeTextFileSync(`${dir}/secret.txt`, SECRET);
+        const path = context([
+          "FROM busybox",
+          "RUN --mount=type=secret,id=file stat -c '%a %u' /run/secrets/file && wc -c < /run/secrets/file > /length",
+          "RUN --mount=type=secret,id=file,target=/deep/in/s,mode=0440,uid=12,gid=13 stat -c '%a %u:%g' /deep/in/s",
+          'RUN --mount=type=secret,id=variable,env=TOKEN test -n "$TOKEN" && ! test -e /run/secrets',
+          "RUN --mount=type=secret,id=none ! test -e /run/secrets/none",
+        ]);
+        const args = ["--secret", `id=file,src=${dir}/secret.txt`, "--secret", "id=variable,env=TOKEN"];
+        const output = await berth(["build", "--progress=plain", ...args, "-t", "secrets", path], {
+          TOKEN: SECRET,
+        });
+        expect(output).toContain("400 0\n");
+        expect(output).toContain("440 12:13\n");
+        expect(output).not.toContain(SECRET);
+        expect(await berth(["run", "--rm", "secrets", "sh", "-c", "cat /length; ls /"])).not.toMatch(
+          /deep|run/,
+        );
+        expect(await berth(["history", "--no-trunc", "secrets"])).not.toContain(SECRET);
+        const found = await new Deno.Command("grep", {
+          args: ["-rl", SECRET, engine.dataRoot],
+          stdin: "null",
+        }).output();
+        expect(new TextDecoder().decode(found.stdout)).toBe("");
+      });
+
+      it("refuses a command whose secret is missing though it needs it", async () => {
+        const path = context(["FROM busybox", "RUN --mount=type=secret,id=gone,required=true true"]);
+        const refused = await engine.berth(["build", path]);
+        expect(refused.code).not.toBe(0);
+        expect(refused.stderr).toContain("secret gone: not found");
+      });
+
+      it("leaves nothing of mount points that links lead to", async () => {
+        const path = context([
+          "FROM busybox",
+          "RUN mkdir -p /real && ln -s /real /link",
+          "RUN --mount=type=tmpfs,target=/link/sub --mount=type=bind,source=Dockerfile,target=/link/file true",
+          "RUN ls -A /real | wc -l | sed s/^/left-/",
+        ]);
+        expect(await build(path)).toContain("left-0\n");
+      });
+
+      it("does not let sources of mounts lead out of their trees", async () => {
+        const path = context(["FROM busybox", "RUN --mount=type=bind,source=out,target=/m cat /m"]);
+        Deno.symlinkSync("/etc/passwd", `${path}/out`);
+        const refused = await engine.berth(["build", path]);
+        expect(refused.code).not.toBe(0);
+        expect(refused.stderr).toMatch(/"\/?out": not found|\/etc\/passwd.*not found/);
+      });
+
+      it("serializes commands that share a locked cache, and gives private ones their own", async () => {
+        const command = (sharing: string, id: string) =>
+          `RUN --mount=type=cache,target=/c,id=${id},sharing=${sharing} ` +
+          "test ! -e /c/busy && touch /c/busy && sleep 0.3 && rm /c/busy";
+        const path = context([
+          "FROM busybox AS a",
+          command("locked", "l"),
+          command("private", "p"),
+          "FROM busybox AS b",
+          "RUN true",
+          command("locked", "l"),
+          command("private", "p"),
+          "FROM busybox",
+          "COPY --from=a /etc/passwd /a",
+          "COPY --from=b /etc/passwd /b",
+        ]);
+        await build(path);
+      });
+
+      it("ends a command at once when its client goes, and leaves nothing of it", async () => {
+        const path = context(["FROM busybox", "RUN echo begun; sleep 1000"]);
+        const env = { DOCKER_BUILDKIT: "0", DOCKER_HOST: engine.host };
+        const child = spawnAs(user, ["docker", "build", path], { env });
+        const containers = () => [...Deno.readDirSync(`${engine.dataRoot}/containers`)].length;
+        await waitFor(() => containers() > 0, 20_000);
+        child.kill("SIGTERM");
+        await child.status;
+        await waitFor(() => containers() === 0, 20_000);
+      });
+
+      it("writes the files of the result where they are wanted", async () => {
+        const out = Deno.makeTempDirSync({ dir: testDir(), prefix: "build-out-" });
+        Deno.chmodSync(out, 0o777);
+        const path = context(["FROM scratch", "COPY Dockerfile /d/file"]);
+        await build(path, "--output", `type=local,dest=${out}/files`);
+        expect(Deno.readTextFileSync(`${out}/files/d/file`)).toContain("FROM scratch");
+        Deno.removeSync(out, { recursive: true });
+      });
+
+      it("builds on what ONBUILD has left, and on this machine's own image", async () => {
+        await build(context(["FROM busybox", "ONBUILD COPY f /f", "ONBUILD RUN cat /f"]), "-t", "trigger");
+        expect(await build(context(["FROM trigger"], { f: "triggered\n" }))).toContain("triggered\n");
+        await build(
+          context(["FROM berth/host", "COPY f /opt/f", "RUN cat /opt/f > /g"], { f: "own\n" }),
+          "-t",
+          "own",
+        );
+        expect(await berth(["run", "--rm", "own", "cat", "/opt/f", "/g"])).toBe("own\nown\n");
+      });
+
+      it("squashes what it has made", async () => {
+        const path = context([
+          "FROM busybox",
+          "RUN echo a > /a; echo b > /b",
+          "RUN rm /a /bin/vi",
+          "RUN echo c > /c",
+        ]);
+        // the command line asks for it only where the daemon calls itself experimental
+        const post =
+          `curl -sf --unix-socket ${engine.socket} --data-binary @- -H 'Content-Type: application/x-tar'`;
+        const url = "http://d/v1.47/build?squash=1&t=squashed";
+        const squashed = await new Deno.Command("sh", {
+          args: ["-c", `tar -C ${path} -c . | ${post} '${url}'`],
+          stdin: "null",
+        }).output();
+        expect(new TextDecoder().decode(squashed.stdout)).toContain("Successfully built");
+        const layers = JSON.parse(await berth(["inspect", "-f", "{{json .RootFS.Layers}}", "squashed"]));
+        expect(layers).toHaveLength(2);
+        expect(
+          await berth(["run", "--rm", "squashed", "sh", "-c", "cat /b /c; ls /a /bin/vi 2>/dev/null; true"]),
+        ).toBe(
+          "b\nc\n",
+        );
+      });
+    },
+  );
+});
