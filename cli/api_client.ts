@@ -1,5 +1,6 @@
 /** The Docker Engine API as the commands use it: versioned paths, JSON bodies, errors with the engine's text. */
 
+import { userConfig } from "./user_config.ts";
 import { ApiError, CliError, ConnectError } from "./errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import {
@@ -141,7 +142,10 @@ export class ApiClient implements Disposable {
   }
 
   #headers(request: ApiRequest): Record<string, string> {
-    const headers: Record<string, string> = { "User-Agent": `berth-client/${VERSION} (linux)` };
+    const headers: Record<string, string> = {
+      ...userConfig().HttpHeaders,
+      "User-Agent": `berth-client/${VERSION} (linux)`,
+    };
     if (request.json !== undefined) headers["Content-Type"] = "application/json";
     return { ...headers, ...request.headers };
   }

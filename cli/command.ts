@@ -5,6 +5,7 @@ import { chosenEndpoint, contextName, defaultHost, type Endpoint, type EndpointF
 import { CliError } from "./errors.ts";
 import type { FlagTable, FlagValues } from "./flags/spec.ts";
 import { FlagError, parseFlags } from "./flags/parse.ts";
+import { configText, type FormatKey } from "./user_config.ts";
 
 /** Exit code for flags that cannot be parsed, as docker's. */
 const FLAG_ERROR_EXIT = 125;
@@ -72,6 +73,8 @@ interface Definition<F extends FlagTable> {
   readonly interspersed?: boolean;
   /** What the shell completes for positional arguments. */
   readonly completes?: Completion;
+  /** Field of docker's config.json with the template for calls without `--format` and `--quiet`. */
+  readonly formatKey?: FormatKey;
   /** Returns the exit code; nothing is 0. */
   run(invocation: Invocation<F>): Promise<number | void>;
 }
@@ -96,6 +99,7 @@ export function defineCommand<F extends FlagTable>(definition: Definition<F>): C
       if (parsed.help || "help" in parsed.values && parsed.values.help === true) return "help";
       checkCount(path, flags, usage, count, parsed.args.length);
       const { values, changed, args } = parsed;
+      applyUserConfig(values, definition.formatKey);
       const invocation = {
         flags: values,
         changed,
@@ -108,6 +112,14 @@ export function defineCommand<F extends FlagTable>(definition: Definition<F>): C
       return await definition.run(invocation) ?? 0;
     },
   };
+}
+
+/** docker's config.json stands for `--format` and `--detach-keys` where they are not given. */
+function applyUserConfig(values: Record<string, unknown>, formatKey: FormatKey | undefined): void {
+  if (formatKey !== undefined && values["format"] === "" && values["quiet"] !== true) {
+    values["format"] = configText(formatKey);
+  }
+  if (values["detach-keys"] === "") values["detach-keys"] = configText("detachKeys");
 }
 
 /** "berth run [OPTIONS] IMAGE [COMMAND] [ARG...]". */

@@ -286,6 +286,11 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/save.ts"),
   ),
   entry(
+    "Replace an engine of another version by this one; containers run on",
+    ["system migrate"],
+    () => import("./commands/system_migrate.ts"),
+  ),
+  entry(
     "Remove all containers, images, volumes, networks and build cache",
     ["system reset"],
     () => import("./commands/system_reset.ts"),

@@ -5,7 +5,7 @@ import { openSession, type Session } from "./command.ts";
 import { findCommand, GROUPS } from "./command_table.ts";
 import { CliError } from "./errors.ts";
 import { parseFlags } from "./flags/parse.ts";
-import { GLOBAL_FLAGS } from "./global_flags.ts";
+import { applyGlobalFlags, GLOBAL_FLAGS } from "./global_flags.ts";
 import { report } from "./report.ts";
 import { print, printError } from "./stdio.ts";
 
@@ -17,6 +17,7 @@ export async function runCli(args: string[]): Promise<number> {
   try {
     const parsed = parseFlags(GLOBAL_FLAGS, args, { interspersed: false });
     debug = parsed.values.debug;
+    applyGlobalFlags(parsed.values);
     const level = parsed.values["log-level"];
     if (!LOG_LEVELS.includes(level)) throw new CliError(`Unable to parse logging level: ${level}`);
     if (parsed.values.version) {

@@ -1,9 +1,14 @@
 /** Flags before the command. */
 
+import { dockerConfigDirectory } from "../base/paths.ts";
 import { bool, list, text } from "./flags/spec.ts";
 import { TLS_FLAGS } from "./tls_flags.ts";
 
 export const GLOBAL_FLAGS = {
+  config: text("Location of client config files", {
+    defaultText: JSON.stringify(dockerConfigDirectory()),
+    completes: "dir",
+  }),
   context: text(
     "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var)",
     { short: "c" },
@@ -18,3 +23,8 @@ export const GLOBAL_FLAGS = {
   ...TLS_FLAGS,
   version: bool("Print version information and quit", { short: "v" }),
 } as const;
+
+/** What holds from here on, wherever it is asked for. */
+export function applyGlobalFlags({ config }: { readonly config: string }): void {
+  if (config !== "") Deno.env.set("DOCKER_CONFIG", config);
+}

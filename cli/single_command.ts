@@ -5,7 +5,7 @@
 
 import { type Command, openSession } from "./command.ts";
 import { parseFlags } from "./flags/parse.ts";
-import { GLOBAL_FLAGS } from "./global_flags.ts";
+import { applyGlobalFlags, GLOBAL_FLAGS } from "./global_flags.ts";
 import { report } from "./report.ts";
 
 /** Runs `[--host HOST] name ARGS…` as runCli() would, and ends the process. */
@@ -13,6 +13,7 @@ export async function runSingleCommand(name: string, command: Command): Promise<
   let result: number | "help";
   try {
     const globals = parseFlags(GLOBAL_FLAGS, Deno.args, { interspersed: false });
+    applyGlobalFlags(globals.values);
     // Not disposed: the kernel closes all connections at once when the process ends.
     const session = openSession(globals, false);
     result = await command.invoke(name, globals.args.slice(1), session);

@@ -24,11 +24,11 @@ export const command = defineCommand({
   count: { min: 1 },
   interspersed: false,
   completes: "image",
-  async run({ flags, changed, args, client }) {
+  async run({ flags, changed, args, client, session }) {
     let body;
     try {
       checkPull(flags.pull);
-      body = createBody(flags, changed, args);
+      body = createBody(flags, changed, args, session.endpoint.url);
     } catch (error) {
       if (error instanceof ApiError || error instanceof ConnectError) throw error;
       throw new CliError(

@@ -46,6 +46,7 @@ export const command = defineCommand({
     "tree": bool("List multi-platform images as a tree (EXPERIMENTAL)"),
   },
   usage: "[REPOSITORY[:TAG]]",
+  formatKey: "imagesFormat",
   count: { min: 0, max: 1 },
   async run({ flags, args: [reference], client }) {
     const filters = reference === undefined

@@ -43,6 +43,7 @@ export const command = defineCommand({
     "quiet": bool("Only display network IDs", { short: "q" }),
   },
   usage: "",
+  formatKey: "networksFormat",
   count: { min: 0, max: 0 },
   async run({ flags, client }) {
     const networks = await client.json<NetworkSummary[] | null>("GET", "/networks", {

@@ -48,6 +48,7 @@ export const command = defineCommand({
     "size": bool("Display total file sizes", { short: "s" }),
   },
   usage: "",
+  formatKey: "psFormat",
   count: { min: 0, max: 0 },
   async run({ flags, changed, client }) {
     const { format } = flags;

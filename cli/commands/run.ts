@@ -39,10 +39,10 @@ export const command = defineCommand({
 });
 
 /** A file that an option names and that is missing is no missing command: whatever is wrong with the options is 125. */
-function readBody({ flags, changed, args }: Invocation<typeof FLAGS>): CreateBody {
+function readBody({ flags, changed, args, session }: Invocation<typeof FLAGS>): CreateBody {
   try {
     checkPull(flags.pull);
-    return createBody(flags, changed, args);
+    return createBody(flags, changed, args, session.endpoint.url);
   } catch (error) {
     throw failure(describeError(error), 125);
   }

@@ -25,6 +25,7 @@ export const command = defineCommand({
     "no-trunc": bool("Do not truncate output"),
   },
   usage: "[CONTAINER...]",
+  formatKey: "statsFormat",
   count: { min: 0 },
   completes: "container",
   async run({ flags, args, client }) {

@@ -46,7 +46,7 @@ export const command = defineCommand({
         Arch: architecture(),
         BuildTime: buildTime(),
         Packaging: packaging(),
-        Context: "default",
+        Context: session.context,
         Host: session.endpoint.url,
       },
       Server: server,

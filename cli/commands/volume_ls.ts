@@ -17,6 +17,7 @@ export const command = defineCommand({
     "quiet": bool("Only display volume names", { short: "q" }),
   },
   usage: "",
+  formatKey: "volumesFormat",
   count: { min: 0, max: 0 },
   async run({ flags, client }) {
     const { Volumes } = await client.json<{ Volumes?: VolumeSummary[] | null }>("GET", "/volumes", {

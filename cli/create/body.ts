@@ -4,6 +4,7 @@ import { CliError } from "../errors.ts";
 import { checkMacAddress } from "../flags/checks.ts";
 import type { ContainerFlagValues } from "./container_flags.ts";
 import { isCdiDevice, parseDevice } from "./devices.ts";
+import { withProxies } from "../user_config.ts";
 import { readPairs } from "./env_file.ts";
 import { splitVolumes, tmpfsMap } from "./mounts.ts";
 import { endpoints } from "./networks.ts";
@@ -31,12 +32,14 @@ const orNull = <T>(values: readonly T[]): readonly T[] | null => values.length =
  *
  * @param changed names of the flags that were given, for those whose absence differs from their default.
  * @param args image, command and its arguments.
+ * @param host the engine's address, for which docker's configuration may have proxies.
  * @throws CliError or Error with docker's text when flags contradict each other or a file cannot be read.
  */
 export function createBody(
   flags: ContainerFlagValues,
   changed: ReadonlySet<string>,
   args: readonly string[],
+  host = "default",
 ): CreateBody {
   const [image = "", ...command] = args;
   checkRanges(flags);
@@ -59,7 +62,7 @@ export function createBody(
     // The container's input ends with the client that was attached when it started.
     StdinOnce: flags.interactive && attachStdin,
     Env: orNull(
-      readPairs(flags["env-file"], flags.env, (key) => Deno.env.get(key)),
+      withProxies(readPairs(flags["env-file"], flags.env, (key) => Deno.env.get(key)), host),
     ),
     Cmd: orNull(command),
     ...(health === undefined ? {} : { Healthcheck: health }),
