@@ -50,11 +50,14 @@ UNION SELECT image_id, 'blob ' || digest, size FROM image_manifests JOIN image_b
 UNION SELECT image_id, 'blob ' || digest, b.size FROM image_stacks JOIN image_layers USING (chain_id)
   JOIN image_layer_blobs USING (diff_id) JOIN image_blobs b USING (digest)`;
 
-const UNUSED = `
+/** Layers that somebody else than an image uses, and those below. */
+const USED = `
 WITH RECURSIVE used (chain_id) AS (
   SELECT chain_id FROM image_layer_uses
   UNION SELECT l.parent FROM used JOIN image_layers l USING (chain_id) WHERE l.parent <> ''
-)
+)`;
+
+const UNUSED = `${USED}
 SELECT chain_id FROM image_layers l
 WHERE NOT EXISTS (SELECT 1 FROM image_stacks s WHERE s.chain_id = l.chain_id)
   AND l.chain_id NOT IN (SELECT chain_id FROM used)`;
@@ -218,6 +221,19 @@ export class ImageTables {
   /** Whether an image, a hidden one as well, has the layer. */
   inImage(chainId: string): boolean {
     return this.#all("SELECT 1 FROM image_stacks WHERE chain_id = ? LIMIT 1", chainId).length > 0;
+  }
+
+  /** Layers that are kept by {@link useLayer} alone. */
+  layersBesideImages(): string[] {
+    const sql =
+      `${USED} SELECT chain_id FROM used u WHERE NOT EXISTS (SELECT 1 FROM image_stacks s WHERE s.chain_id = u.chain_id)`;
+    return this.#all<{ chain_id: string }>(sql).map((row) => row.chain_id);
+  }
+
+  /** Bytes of all layers. */
+  layersSize(): number {
+    return this.#all<{ size: number }>("SELECT COALESCE(SUM(size), 0) AS size FROM image_layers")[0]?.size ??
+      0;
   }
 
   /** Layers that belong to no image, and that nobody else uses. */

@@ -21,7 +21,7 @@ import { SelectionDigests } from "./steps.ts";
 import { temporaryRoot } from "./sweep.ts";
 import type { Builder, BuildEvent, BuildRequest, BuildResult, CacheRecord, PruneOptions } from "./types.ts";
 
-/** What the cache may take: the less of this and a tenth of the disk, as Docker's own rule for old caches has it. */
+/** What the cache may take by default: the less of this and a tenth of the disk. */
 const MOST_BYTES = 10 * 1000 ** 3;
 const PART_OF_DISK = 0.1;
 /** Commands that run at once, for each processor: they wait for disks and networks too. */
@@ -46,7 +46,9 @@ export class EngineBuilder implements Builder {
   readonly #running = new Map<AbortController, Promise<unknown>>();
   readonly #unpacking = new UnpackPool();
   readonly #downloads: HttpSource;
+  readonly #ended = new AbortController();
   #closed = false;
+  #tidying: Promise<void> = Promise.resolve();
   #pruning: Promise<unknown> = Promise.resolve();
   #empty: string | undefined;
 
@@ -91,7 +93,7 @@ export class EngineBuilder implements Builder {
       return await building;
     } finally {
       this.#running.delete(stop);
-      this.#tidy();
+      if (!this.#closed) this.#tidying = this.#tidying.then(() => this.#tidy());
     }
   }
 
@@ -122,15 +124,18 @@ export class EngineBuilder implements Builder {
     return await pruned;
   }
 
-  /** Brings the cache back to what it may take, in the background. */
-  #tidy(): void {
+  /** Brings the cache back to what it may take, in the background. Never rejects. */
+  async #tidy(): Promise<void> {
     const { kernel, dataRoot, log } = this.#ctx;
-    const { blocks, bsize } = kernel.statfs(dataRoot);
-    const keepStorage = Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK));
-    if (this.#closed || this.#usage.size() <= keepStorage) return;
-    this.prune({ all: false, keepStorage, filters: {} }, AbortSignal.timeout(60_000)).catch((error) =>
-      log.warn("cannot prune the build cache", { error: messageOf(error) })
-    );
+    try {
+      await this.#mounts.measure();
+      const { blocks, bsize } = kernel.statfs(dataRoot);
+      const keepStorage = Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK));
+      if (this.#closed || this.#usage.size() <= keepStorage) return;
+      await this.prune({ all: false, keepStorage, filters: {} }, this.#ended.signal);
+    } catch (error) {
+      if (!this.#closed) log.warn("cannot prune the build cache", { error: messageOf(error) });
+    }
   }
 
   newContextDirectory(): { readonly path: string; dispose(): void } {
@@ -176,7 +181,8 @@ export class EngineBuilder implements Builder {
     this.#closed = true;
     const reason = new EngineError("unavailable", "the engine is stopping");
     for (const stop of this.#running.keys()) stop.abort(reason);
-    await Promise.allSettled(this.#running.values());
+    this.#ended.abort(reason);
+    await Promise.allSettled([...this.#running.values(), this.#tidying, this.#pruning]);
     this.#unpacking[Symbol.dispose]();
     this.#downloads[Symbol.dispose]();
     this.#close();

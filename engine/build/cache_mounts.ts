@@ -26,6 +26,8 @@ export class CacheMounts {
   readonly #locks = new Map<string, Mutex>();
   /** Names in use, and by how many commands. */
   readonly #users = new Map<string, number>();
+  /** Names that have been used since their size was looked at. */
+  readonly #used = new Set<string>();
   /** Names whose making is under way. */
   readonly #making = new Map<string, Promise<void>>();
 
@@ -55,6 +57,7 @@ export class CacheMounts {
     const unlock = mount.sharing === "locked" ? await this.#lock(base, signal) : () => {};
     const name = mount.sharing === "private" ? this.#free(base) : base;
     this.#users.set(name, (this.#users.get(name) ?? 0) + 1);
+    this.#used.add(name);
     const release = () => {
       const left = (this.#users.get(name) ?? 1) - 1;
       if (left === 0) this.#users.delete(name);
@@ -122,9 +125,12 @@ export class CacheMounts {
     return this.#users.has(name);
   }
 
-  /** Looks how large the directories are that commands have used. Takes as long as there are files in them. */
-  async measure(names: Iterable<string>): Promise<void> {
-    for (const name of names) this.#cache.setMountSize(name, await treeSize(`${this.#root}/${name}`));
+  /** Looks how large the directories are that commands have used since the last look. Takes as long as there are files in them. */
+  async measure(): Promise<void> {
+    for (const name of this.#used) {
+      this.#used.delete(name);
+      this.#cache.setMountSize(name, await treeSize(`${this.#root}/${name}`));
+    }
   }
 
   /** Removes a directory that nobody uses. */

@@ -2,7 +2,6 @@
 import { invalid } from "../../base/errors.ts";
 import { parseFilterTime } from "../human_time.ts";
 import type { StoreInternals } from "../../image/store_internals.ts";
-import { layerUsage } from "../../image/layer_usage.ts";
 import type { BuildCache } from "./cache.ts";
 import type { CacheMounts } from "./cache_mounts.ts";
 import type { CacheRecord, PruneOptions } from "./types.ts";
@@ -141,7 +140,7 @@ export class CacheUsage {
   /** Of all layers and cache mounts. */
   #bytes(): number {
     const mounts = this.#cache.mounts().reduce((sum, { size }) => sum + size, 0);
-    return layerUsage(this.#store.tables).layersSize + mounts;
+    return this.#store.tables.layersSize() + mounts;
   }
 
   /** Bytes that the cache alone has. */

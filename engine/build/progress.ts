@@ -15,6 +15,12 @@ export interface StepEnd {
   readonly result: string | undefined;
 }
 
+/**
+ * What one step may print. Whoever shows it may be slower than the command, and all of it waits in memory then; BuildKit stops at 2 MiB for the same
+ * reason.
+ */
+const MOST_OUTPUT = 16 * 1024 * 1024;
+
 /** Numbers vertices and tells of them. */
 export class Progress {
   readonly #emit: (event: BuildEvent) => void;
@@ -81,9 +87,17 @@ export class Progress {
 
   #of(id: number): StepProgress {
     const emit = this.#emit;
+    let room = MOST_OUTPUT;
+    const log = (stream: 1 | 2, data: Uint8Array) =>
+      emit({ kind: "log", id, stream, data, time: Date.now() });
     return {
       id,
-      log: (stream, data) => emit({ kind: "log", id, stream, data, time: Date.now() }),
+      log: (stream, data) => {
+        if (room <= 0) return;
+        log(stream, data.subarray(0, room));
+        room -= data.length;
+        if (room <= 0) log(2, new TextEncoder().encode("\n[output clipped, log limit 16MiB reached]\n"));
+      },
       status: (name, current, total, done) =>
         emit({ kind: "status", id, name, current, total, done, time: Date.now() }),
       container: (container) => emit({ kind: "container", id, container }),
