@@ -100,9 +100,13 @@ export class BuildCache {
     return row;
   }
 
-  /** Remembers a result, in the place of an older one. The caller holds its layer. */
-  put(step: Omit<CachedStep, "usedAt" | "uses">): void {
-    const { id, chainId, parent, type, description, createdAt } = step;
+  /**
+   * Remembers a result, in the place of an older one. The caller holds its layer.
+   *
+   * @param step.usedAt the same for everything of one build: then the pruning takes what is on top first.
+   */
+  put(step: Omit<CachedStep, "uses">): void {
+    const { id, chainId, parent, type, description, createdAt, usedAt } = step;
     this.#tables.change(() => {
       if (chainId !== "") {
         const layer = this.#layers.known(chainId);
@@ -117,7 +121,7 @@ export class BuildCache {
         type,
         description,
         createdAt,
-        createdAt,
+        usedAt,
       );
     });
   }

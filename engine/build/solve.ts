@@ -271,6 +271,7 @@ class Solve {
   ): Promise<Outcome> {
     const { cache, underWay, store } = this.#tools;
     const parent = below.stack.chainIds.at(-1) ?? "";
+    const row = { id: key, parent, type, description, usedAt: this.#started };
     const isCacheUsed = !this.#request.noCache && !this.#isLeftOut(stage);
     this.#held.use(cache.hold(key));
     for (; isCacheUsed;) {
@@ -287,7 +288,7 @@ class Solve {
     const found = isCacheUsed && createdBy !== undefined ? this.#imported.find(below, createdBy) : undefined;
     if (found !== undefined) {
       this.#held.use(store.layers.hold([found.chainId]));
-      cache.put({ id: key, ...found, parent, type, description });
+      cache.put({ ...row, ...found });
       return { ...found, cached: true };
     }
     const making = make(progress);
@@ -296,7 +297,7 @@ class Solve {
       const { chainId, hold } = await making;
       this.#held.use(hold);
       const createdAt = new Date().toISOString();
-      cache.put({ id: key, chainId, parent, type, description, createdAt });
+      cache.put({ ...row, chainId, createdAt });
       return { chainId, createdAt, cached: false };
     } finally {
       if (underWay.get(key) === making) underWay.delete(key);

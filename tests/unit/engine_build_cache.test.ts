@@ -42,10 +42,11 @@ describe("BuildCache", () => {
     const chainId = digest(name);
     present.set(chainId, { chainId, diffId: digest(`diff ${name}`), parent, size, notes: "{}" });
     const description = `[${name}]`;
-    cache.put({ id: keyOf(name), chainId, parent, type: "regular", description, createdAt: usedAt });
+    cache.put({ id: keyOf(name), chainId, parent, type: "regular", description, createdAt: usedAt, usedAt });
     return chainId;
   }
-  const time = (hours: number) => new Date(Date.now() - hours * 3_600_000).toISOString();
+  const start = Date.now();
+  const time = (hours: number) => new Date(start - hours * 3_600_000).toISOString();
   const prune = (options: Partial<Parameters<CacheUsage["prune"]>[0]>) =>
     usage.prune({ all: false, keepStorage: 0, filters: {}, ...options }, new AbortController().signal);
   const left = () => cache.steps().map(({ description }) => description);
@@ -83,6 +84,7 @@ describe("BuildCache", () => {
       type: "regular",
       description: "[b]",
       createdAt: time(1),
+      usedAt: time(1),
     });
     cache.remove([keyOf("a")]);
     expect(tables.unusedLayers()).toEqual([]);
