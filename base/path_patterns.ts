@@ -9,7 +9,9 @@ function malformed(pattern: string): never {
   throw invalid(`syntax error in pattern: ${JSON.stringify(pattern)}`);
 }
 
-const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+/** Inside of brackets. */
+const escapeInClass = (text: string): string => text.replace(/[\\^[\]-]/g, "\\$&");
 
 /** Whether Go's filepath.Match would take something in it for a wildcard. */
 export function hasWildcards(path: string): boolean {
@@ -31,8 +33,14 @@ type Piece =
 
 const SOURCES = { name: "[^/]*", directories: "(?:.*/)?", everything: ".*" } as const;
 
-/** With more of them than this an expression that tries all ways may take for ever; patterns come from whoever wrote the Dockerfile. */
-const MAX_REPEATS = 4;
+/**
+ * Whether an expression of these pieces takes a reasonable time on every text, though it tries one way after the other. Patterns come from whoever
+ * wrote the Dockerfile, paths from whoever made the context: names have 255 bytes, but paths thousands.
+ */
+function isQuick(pieces: readonly Piece[]): boolean {
+  const long = pieces.filter(({ kind }) => kind === "directories" || kind === "everything").length;
+  return long <= 1 && pieces.filter(({ kind }) => kind === "name").length <= 2;
+}
 
 /** Expression of one `[…]`, and where the text goes on behind it. */
 function characterClass(pattern: string, start: number): { source: string; end: number } {
@@ -51,12 +59,12 @@ function characterClass(pattern: string, start: number): { source: string; end: 
   };
   for (let count = 0; count === 0 || pattern[at] !== "]"; count++) {
     const low = one();
-    source += escape(low);
+    source += escapeInClass(low);
     if (pattern[at] !== "-") continue;
     at++;
     const high = one();
     // an empty range matches nothing, where JavaScript would refuse it
-    source += high < low ? "" : `-${escape(high)}`;
+    source += high < low ? "" : `-${escapeInClass(high)}`;
   }
   return { source: `${source}]`, end: at + 1 };
 }
@@ -98,17 +106,18 @@ function parse(pattern: string, globstar: boolean): Piece[] {
   return pieces;
 }
 
-function matcher(pieces: readonly Piece[]): (text: string) => boolean {
-  if (pieces.filter(({ kind }) => kind !== "one").length > MAX_REPEATS) return stepwise(pieces);
+/** @param below what is below a directory that matches, matches as well. */
+function matcher(pieces: readonly Piece[], below: boolean): (text: string) => boolean {
+  if (!isQuick(pieces)) return stepwise(pieces, below);
   const source = pieces.map((piece) => piece.kind === "one" ? piece.source : SOURCES[piece.kind]).join("");
-  const expression = new RegExp(`^${source}$`, "s");
+  const expression = new RegExp(`^${source}${below ? "(?=/|$)" : "$"}`, "su");
   return (text) => expression.test(text);
 }
 
 /** Goes through a text once, with all places of the pattern that it may be at: slower, but never much slower. */
-function stepwise(pieces: readonly Piece[]): (text: string) => boolean {
+function stepwise(pieces: readonly Piece[], below: boolean): (text: string) => boolean {
   const tests = pieces.map((piece) =>
-    piece.kind === "one" ? new RegExp(`^${piece.source}$`, "s") : undefined
+    piece.kind === "one" ? new RegExp(`^${piece.source}$`, "su") : undefined
   );
   /** Any number may be none. */
   const skipRepeats = (places: Uint8Array) => {
@@ -120,6 +129,7 @@ function stepwise(pieces: readonly Piece[]): (text: string) => boolean {
     places[0] = 1;
     skipRepeats(places);
     for (const char of text) {
+      if (below && char === "/" && places[pieces.length] === 1) return true;
       const next = new Uint8Array(pieces.length + 1);
       for (const [at, piece] of pieces.entries()) {
         if (!places[at]) continue;
@@ -141,10 +151,13 @@ function stepwise(pieces: readonly Piece[]): (text: string) => boolean {
  * @throws {EngineError} invalid for a malformed pattern.
  */
 export function componentMatcher(pattern: string): (name: string) => boolean {
-  return matcher(parse(pattern, false));
+  return matcher(parse(pattern, false), false);
 }
 
 interface Pattern {
+  /** Cleaned, without "!". */
+  readonly text: string;
+  /** Of a path, or of a directory above it. */
   readonly matches: (path: string) => boolean;
   /** Begins with "!": what it matches is not meant after all. */
   readonly negated: boolean;
@@ -178,9 +191,14 @@ export class PathPatterns {
       const pattern = negated ? text.slice(1).trim() : text;
       if (pattern === "") throw invalid(`illegal exclusion pattern: ${JSON.stringify(text)}`);
       const cleaned = clean(pattern);
-      return { matches: matcher(parse(cleaned, true)), negated };
+      return { matches: matcher(parse(cleaned, true), true), negated, text: cleaned };
     });
     this.hasNegations = this.#patterns.some(({ negated }) => negated);
+  }
+
+  /** Whether some pattern means all there is. */
+  get coversAll(): boolean {
+    return this.#patterns.some(({ negated, text }) => !negated && ["*", "**", "**/*"].includes(text));
   }
 
   get isEmpty(): boolean {
@@ -192,16 +210,8 @@ export class PathPatterns {
     let matched = false;
     for (const { matches, negated } of this.#patterns) {
       if (negated !== matched) continue;
-      if (matchesHereOrAbove(matches, path)) matched = !negated;
+      if (matches(path)) matched = !negated;
     }
     return matched;
   }
-}
-
-function matchesHereOrAbove(matches: (path: string) => boolean, path: string): boolean {
-  if (matches(path)) return true;
-  for (let slash = path.indexOf("/"); slash > 0; slash = path.indexOf("/", slash + 1)) {
-    if (matches(path.slice(0, slash))) return true;
-  }
-  return false;
 }

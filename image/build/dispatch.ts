@@ -22,7 +22,7 @@ import type { Lint } from "./lint.ts";
 import { parseTrigger } from "./parse.ts";
 import { type BuildPlan, requireBefore, sourcesOf } from "./stages.ts";
 import { WorkingState } from "./stage_state.ts";
-import { type Dispatched, ExpansionBudget, type IgnoreCheck, Step } from "./step.ts";
+import { type Dispatched, type IgnoreCheck, Step } from "./step.ts";
 import type { BuildOp, Instruction, StageState } from "./types.ts";
 
 /** A stage about to begin. */
@@ -33,14 +33,13 @@ export interface BegunStage {
 }
 
 /**
- * Turns the instructions of one build into operations, stage by stage. Nothing is done and nothing is kept but how much has been expanded: what
- * an instruction means depends on the state it meets alone.
+ * Turns the instructions of one build into operations, stage by stage. Nothing is done, and what an instruction means depends on the state it
+ * meets alone.
  */
 export class Dispatcher {
   readonly #plan: BuildPlan;
   readonly #lint: Lint | undefined;
   readonly #isIgnored: IgnoreCheck | undefined;
-  readonly #budget = new ExpansionBudget();
 
   constructor(plan: BuildPlan, options: { readonly lint?: Lint; readonly isIgnored?: IgnoreCheck } = {}) {
     this.#plan = plan;
@@ -100,8 +99,8 @@ export class Dispatcher {
       isIgnored: this.#isIgnored,
     };
     return locate(instruction.range, () => {
-      const dispatched = handler(new Step(fields, this.#budget));
-      this.#budget.spend(dispatched.op.createdBy.length);
+      const dispatched = handler(new Step(fields));
+      this.#plan.budget.spend(dispatched.op.createdBy.length);
       return dispatched;
     });
   }

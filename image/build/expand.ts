@@ -2,6 +2,24 @@ import { invalid } from "../../base/errors.ts";
 import { quoted } from "./errors.ts";
 import { TextPattern } from "./text_pattern.ts";
 
+/** All characters that the expansions of one build may make: a Dockerfile of bombs ends here. */
+const BUILD_LIMIT = 64 * 1024 * 1024;
+/** What a step of matching a pattern counts as, in characters. */
+const STEP_COST = 16;
+
+/** What the expansions of a build have made so far. */
+export class ExpansionBudget {
+  #spent = 0;
+
+  /** @throws {EngineError} invalid */
+  spend(characters: number): void {
+    this.#spent += characters;
+    if (this.#spent > BUILD_LIMIT) {
+      throw invalid(`expanding the Dockerfile's variables makes more than ${BUILD_LIMIT} characters`);
+    }
+  }
+}
+
 /** What variables are looked up in. */
 export interface Variables {
   get(name: string): string | undefined;
@@ -20,6 +38,8 @@ export interface ExpandOptions {
   readonly skipUnset?: boolean;
   /** Longest result in characters. */
   readonly limit?: number;
+  /** The build's. */
+  readonly budget?: ExpansionBudget | undefined;
 }
 
 export interface Expansion {
@@ -49,6 +69,7 @@ export function expand(text: string, variables: Variables, options: ExpandOption
   const lexer = new Lexer(text, variables, options);
   try {
     const { result, words } = lexer.run();
+    options.budget?.spend(result.length);
     return { text: result, words, matched: lexer.matched, unmatched: lexer.unmatched };
   } catch (error) {
     if (error instanceof SyntaxProblem) throw invalid(`failed to process ${quoted(text)}: ${error.message}`);
@@ -282,7 +303,11 @@ class Lexer {
   #trimmed(value: string, modifier: string, word: string): string {
     const longest = word.startsWith(modifier);
     const pattern = TextPattern.parse(longest ? word.slice(1) : word);
-    return modifier === "%" ? pattern.withoutSuffix(value, longest) : pattern.withoutPrefix(value, longest);
+    const result = modifier === "%"
+      ? pattern.withoutSuffix(value, longest)
+      : pattern.withoutPrefix(value, longest);
+    this.#options.budget?.spend(pattern.steps * STEP_COST);
+    return result;
   }
 
   /** `${name/` has been read. */
@@ -293,7 +318,9 @@ class Lexer {
     const replacement = this.#operand("}", "'}'", true);
     const value = this.#lookUp(name);
     if (value === undefined && this.#options.skipUnset) return `\${${name}/${pattern}/${replacement}}`;
-    const result = TextPattern.parse(pattern).replace(value ?? "", replacement, all);
+    const parsed = TextPattern.parse(pattern);
+    const result = parsed.replace(value ?? "", replacement, all);
+    this.#options.budget?.spend(parsed.steps * STEP_COST);
     if (result.length > this.#limit) {
       throw new SyntaxProblem(`result is longer than ${this.#limit} characters`);
     }

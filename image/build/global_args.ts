@@ -1,7 +1,7 @@
 import type { Platform } from "../platform.ts";
 import { formatPlatform } from "../platform.ts";
 import { locate } from "./errors.ts";
-import { expand } from "./expand.ts";
+import { expand, type ExpansionBudget } from "./expand.ts";
 import type { Dockerfile, Instruction } from "./types.ts";
 
 /** What ARG before the first FROM makes, and what every Dockerfile may ask for. */
@@ -40,6 +40,7 @@ export function globalArgs(
   buildArgs: Readonly<Record<string, string>>,
   platforms: { readonly target: Platform; readonly builder: Platform },
   targetStage: string,
+  budget?: ExpansionBudget,
 ): GlobalArgs {
   const values = new Map(
     platformArgs(platforms.target, platforms.builder, targetStage)
@@ -50,7 +51,12 @@ export function globalArgs(
     for (const { name, value: text } of argumentsOf(instruction)) {
       declared.add(name);
       const value = own(buildArgs, name) ??
-        (text && locate(instruction.range, () => expand(text, values, dockerfile).text)) ?? text;
+        (text &&
+          locate(
+            instruction.range,
+            () => expand(text, values, { escape: dockerfile.escape, budget }).text,
+          )) ??
+        text;
       if (value !== undefined) values.set(name, value);
     }
   }

@@ -2,7 +2,7 @@ import { EngineError, invalid } from "../../base/errors.ts";
 import { familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
 import { parsePlatform, type Platform } from "../platform.ts";
 import { DockerfileError, locate } from "./errors.ts";
-import { expand } from "./expand.ts";
+import { expand, ExpansionBudget } from "./expand.ts";
 import { flagValue, flagValues } from "./flags.ts";
 import { type GlobalArgs, globalArgs, own } from "./global_args.ts";
 import { mountFields } from "./run_mount.ts";
@@ -52,6 +52,7 @@ export interface BuildPlan {
   readonly stages: readonly PlannedStage[];
   /** SOURCE_DATE_EPOCH of the build arguments, or of an ARG before the first FROM: seconds since 1970. */
   readonly sourceDateEpoch: number | undefined;
+  readonly budget: ExpansionBudget;
 }
 
 type Draft = Omit<PlannedStage, "needed"> & {
@@ -66,7 +67,9 @@ type Draft = Omit<PlannedStage, "needed"> & {
 export function planBuild(dockerfile: Dockerfile, options: PlanOptions): BuildPlan {
   const target = findTarget(dockerfile, options.target);
   const platforms = { target: options.targetPlatform, builder: options.buildPlatform };
-  const globals = globalArgs(dockerfile, options.buildArgs, platforms, dockerfile.stages[target]?.name ?? "");
+  const budget = new ExpansionBudget();
+  const targetStage = dockerfile.stages[target]?.name ?? "";
+  const globals = globalArgs(dockerfile, options.buildArgs, platforms, targetStage, budget);
   const draft: Draft[] = [];
   for (const stage of dockerfile.stages) {
     draft.push(locate(stage.from.range, () => planStage(dockerfile, stage, globals, options)));
@@ -84,6 +87,7 @@ export function planBuild(dockerfile: Dockerfile, options: PlanOptions): BuildPl
     options,
     globals,
     target,
+    budget,
     stages: draft.map(({ uses: _, ...stage }) => ({ ...stage, needed: needed.has(stage.index) })),
     sourceDateEpoch: epoch(
       own(options.buildArgs, "SOURCE_DATE_EPOCH") ?? globals.values.get("SOURCE_DATE_EPOCH"),
@@ -157,7 +161,8 @@ function stagePlatform(text: string, globals: GlobalArgs, dockerfile: Dockerfile
 }
 
 function baseOf(dockerfile: Dockerfile, stage: Stage, name: string, options: PlanOptions): BaseRef {
-  const before = dockerfile.stages.findLast((one) => one.index < stage.index && one.name === name);
+  const lower = name.toLowerCase();
+  const before = dockerfile.stages.findLast((one) => one.index < stage.index && one.name === lower);
   if (before) return { kind: "stage", index: before.index };
   if (name === "scratch") return { kind: "scratch" };
   const context = namedContext(options.namedContexts, name);

@@ -1,4 +1,3 @@
-import { invalid } from "../../base/errors.ts";
 import { expand, type ExpandOptions, type Expansion, type Variables } from "./expand.ts";
 import type { Lint } from "./lint.ts";
 import type { BuildPlan, PlannedStage } from "./stages.ts";
@@ -6,23 +5,8 @@ import type { WorkingState } from "./stage_state.ts";
 import { nearest } from "./suggest.ts";
 import type { BuildOp, Instruction } from "./types.ts";
 
-/** All characters that the expansions of one build may make: a Dockerfile of bombs ends here. */
-const BUILD_LIMIT = 64 * 1024 * 1024;
-
 /** Among more variables than this, in characters, none is looked for that was meant. */
 const MANY_VARIABLES = 8 * 1024;
-
-/** What the expansions of a build have made so far. */
-export class ExpansionBudget {
-  #spent = 0;
-
-  spend(characters: number): void {
-    this.#spent += characters;
-    if (this.#spent > BUILD_LIMIT) {
-      throw invalid(`expanding the Dockerfile's variables makes more than ${BUILD_LIMIT} characters`);
-    }
-  }
-}
 
 /** What a step comes to: the next state, and what is to be done. */
 export interface Dispatched {
@@ -41,11 +25,9 @@ export class Step {
   readonly instruction: Instruction;
   readonly lint: Lint | undefined;
   readonly isIgnored: IgnoreCheck | undefined;
-  readonly #budget: ExpansionBudget;
 
   constructor(
     fields: Pick<Step, "plan" | "stage" | "state" | "instruction" | "lint" | "isIgnored">,
-    budget: ExpansionBudget,
   ) {
     this.plan = fields.plan;
     this.stage = fields.stage;
@@ -53,7 +35,6 @@ export class Step {
     this.instruction = fields.instruction;
     this.lint = fields.lint;
     this.isIgnored = fields.isIgnored;
-    this.#budget = budget;
   }
 
   /** A word with its variables replaced and its quotes removed; warns of variables that do not exist. */
@@ -67,8 +48,8 @@ export class Step {
   }
 
   #expand(text: string, variables: Variables, options: Partial<ExpandOptions>): Expansion {
-    const result = expand(text, variables, { escape: this.plan.dockerfile.escape, ...options });
-    this.#budget.spend(result.text.length);
+    const { dockerfile: { escape }, budget } = this.plan;
+    const result = expand(text, variables, { escape, budget, ...options });
     if (this.lint) { for (const name of result.unmatched) this.#warnUndefined(name, this.lint); }
     return result;
   }
@@ -90,8 +71,8 @@ export class Step {
     const { original, keyword, written } = this.instruction;
     let text = original;
     try {
-      text = expand(original, variables, { escape: this.plan.dockerfile.escape, ...options }).text;
-      this.#budget.spend(text.length);
+      const { dockerfile: { escape }, budget } = this.plan;
+      text = expand(original, variables, { escape, budget, ...options }).text;
     } catch {
       // what cannot be expanded is shown as it is
     }

@@ -5,8 +5,8 @@ type Token = string | typeof ANY | typeof STAR;
 const ANY = Symbol("?");
 const STAR = Symbol("*");
 
-/** Steps that one substitution may take: patterns and values are a stranger's. */
-const MAX_STEPS = 50_000_000;
+/** Steps that one substitution may take by itself: patterns and values are a stranger's. */
+const MAX_STEPS = 2_000_000;
 
 /**
  * A pattern of `${v#p}`, `${v%p}` and `${v/p/r}`: `*`, `?`, `\` before `*`, `?`, `\`. No brackets (BuildKit, frontend/dockerfile/shell).
@@ -14,7 +14,8 @@ const MAX_STEPS = 50_000_000;
  */
 export class TextPattern {
   readonly #tokens: readonly Token[];
-  #steps = 0;
+  /** Steps taken so far, of all matches. */
+  steps = 0;
 
   private constructor(tokens: readonly Token[]) {
     this.#tokens = tokens;
@@ -50,7 +51,9 @@ export class TextPattern {
   /** The text without the shortest or longest end that matches. */
   withoutSuffix(text: string, longest: boolean): string {
     const mirrored = new TextPattern(this.#tokens.toReversed());
-    return [...mirrored.withoutPrefix([...text].reverse().join(""), longest)].reverse().join("");
+    const result = [...mirrored.withoutPrefix([...text].reverse().join(""), longest)].reverse().join("");
+    this.steps += mirrored.steps;
+    return result;
   }
 
   /** The text with the first, or every, longest match replaced. */
@@ -85,8 +88,8 @@ export class TextPattern {
       }
       const char = chars[i];
       if (char === undefined || states.size === 0) return found;
-      this.#steps += states.size;
-      if (this.#steps > MAX_STEPS) throw invalid("pattern in substitution takes too long to match");
+      this.steps += states.size;
+      if (this.steps > MAX_STEPS) throw invalid("pattern in substitution takes too long to match");
       const next = new Set<number>();
       for (const state of states) {
         const token = tokens[state];
