@@ -1,5 +1,5 @@
 /**
- * Measures start-up, memory, images, copies, storage drivers, the API with logs and networks of dist/berth beside its peers, in one run and on one machine.
+ * Measures start-up, memory, images, copies, builds, storage drivers, the API with logs and networks of dist/berth beside its peers, in one run and on one machine.
  *
  *     make bench                      all of it
  *     make bench BENCH="--runs=10 --containers=10 start memory"
@@ -13,6 +13,7 @@ import { busyboxRootfs, hasBusybox } from "../tests/support/busybox_image.ts";
 import { berthExecutable, startEngine } from "../tests/support/engine.ts";
 import { currentUser, runAs, testDir, type User, usersToTest } from "../tests/support/users.ts";
 import { printApi } from "./api.ts";
+import { printBuilds } from "./build.ts";
 import { printCopies } from "./copies.ts";
 import { printDrivers } from "./drivers.ts";
 import { printTransfers } from "./images.ts";
@@ -30,6 +31,7 @@ const PARTS = [
   "memory",
   "images",
   "copies",
+  "build",
   "drivers",
   "limits",
   "api",
@@ -160,6 +162,7 @@ async function benchEngine(
   if (options.parts.includes("copies")) {
     await printCopies(user, dir, tar, { megabytes: options.megabytes, files: options.files * 2 / 5, rounds });
   }
+  if (options.parts.includes("build")) await printBuilds(user, dir, rounds);
   if (options.parts.includes("limits")) await printLimits(user, tar, IMAGE, options);
   if (options.parts.includes("drivers")) await printDrivers(user, dir, tar, rounds);
   if (options.parts.includes("api")) {
