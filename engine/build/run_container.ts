@@ -1,4 +1,5 @@
 import { messageOf } from "../../base/errors.ts";
+import type { GraphDriver } from "../../fs/graph_driver.ts";
 import type { SourceRange } from "../../image/build/types.ts";
 import { cgroupPathFor } from "../container_cgroup.ts";
 import type { Container } from "../container.ts";
@@ -38,12 +39,13 @@ export interface RunRequest {
  * @throws {CommandFailure}
  */
 export async function runInContainer<T>(
-  ctx: BuildContext,
+  given: BuildContext,
   request: RunRequest,
   signal: AbortSignal,
   take: (containerId: string) => Promise<T>,
 ): Promise<T> {
   signal.throwIfAborted();
+  const ctx: BuildContext = { ...given, driver: withoutSyncs(given.driver) };
   const reference = `build:${newContainerId()}`;
   using _stack = ctx.images.add(reference, request.below, request.architecture);
   const { Id: id } = await createContainer(ctx, {
@@ -71,6 +73,29 @@ export async function runInContainer<T>(
   } finally {
     await remove(ctx, container);
   }
+}
+
+/**
+ * The same driver, whose containers do not wait for the disk, however often a package manager asks for it: of a build that a power cut
+ * ends nothing is kept. Such an overlay can be mounted once, which is all that a command needs.
+ */
+function withoutSyncs(driver: GraphDriver): GraphDriver {
+  return {
+    name: driver.name,
+    reason: driver.reason,
+    whiteouts: driver.whiteouts,
+    status: driver.status,
+    create: (id, layers) => driver.create(id, layers),
+    acquire: async (id, layers) => {
+      const rootfs = await driver.acquire(id, layers);
+      if (rootfs.kind !== "overlay") return rootfs;
+      const { options } = rootfs.overlay;
+      return { kind: "overlay", overlay: { ...rootfs.overlay, options: [...options, "volatile"] } };
+    },
+    release: (id) => driver.release(id),
+    remove: (id) => driver.remove(id),
+    usage: (id) => driver.usage(id),
+  };
 }
 
 /** An engine that finds the directory without a row finds the cgroup by this. */
