@@ -42,13 +42,17 @@ export const bare = (status: number): Response => new Response(null, { status, h
  */
 export function stream(chunks: AsyncIterable<Uint8Array>, type: string): Response {
   const iterator = chunks[Symbol.asyncIterator]();
+  let begun = false;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
+      begun = true;
       const { value, done } = await iterator.next();
       if (done === true) controller.close();
       else controller.enqueue(value);
     },
     async cancel() {
+      // A generator that was never begun does not come to its `finally`, where it lets go of what it holds.
+      if (!begun) await iterator.next();
       await iterator.return?.();
     },
   }, { highWaterMark: 0 });

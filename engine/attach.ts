@@ -60,6 +60,8 @@ export async function attachContainer(
     else await client.closeWrite().catch(() => {});
   } finally {
     client.close();
+    // relay() has closed it, unless something went wrong before that
+    stream?.then((conn) => conn?.close(), () => {});
   }
 }
 

@@ -122,7 +122,9 @@ export type ToTreeWorker =
   | { readonly kind: "order"; readonly order: TreeOrder; readonly flow: SharedArrayBuffer }
   | { readonly kind: "chunk"; readonly chunk: Uint8Array<ArrayBuffer> }
   | { readonly kind: "eof" }
-  | { readonly kind: "abort" };
+  | { readonly kind: "abort" }
+  /** Nothing more will come. */
+  | { readonly kind: "end" };
 
 export type FromTreeWorker =
   | { readonly kind: "ready" }

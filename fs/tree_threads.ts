@@ -40,9 +40,11 @@ class TreeThread {
     this.#worker.postMessage(message, transfer);
   }
 
-  terminate(): void {
+  /** It closes what it has open, which ending it from here would not. */
+  end(): void {
     clearTimeout(this.idleTimer);
-    this.#worker.terminate();
+    if (this.broken) this.#worker.terminate();
+    else this.post({ kind: "end" });
   }
 }
 
@@ -80,14 +82,14 @@ export class TreeThreads implements Disposable {
   #giveBack(thread: TreeThread): void {
     this.#running--;
     thread.listener = () => {};
-    if (thread.broken || this.#idle.length > 0) thread.terminate();
+    if (thread.broken || this.#idle.length > 0) thread.end();
     else {
       this.#idle.push(thread);
       thread.idleTimer = setTimeout(() => {
         const index = this.#idle.indexOf(thread);
         if (index < 0) return;
         this.#idle.splice(index, 1);
-        thread.terminate();
+        thread.end();
       }, IDLE_MS);
       Deno.unrefTimer(Number(thread.idleTimer));
     }
@@ -247,7 +249,7 @@ export class TreeThreads implements Disposable {
 
   /** Ends the threads that have nothing to do. */
   close(): void {
-    for (const thread of this.#idle.splice(0)) thread.terminate();
+    for (const thread of this.#idle.splice(0)) thread.end();
   }
 
   [Symbol.dispose](): void {

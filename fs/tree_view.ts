@@ -31,7 +31,7 @@ export interface OpenSource {
  * Makes a container's files the calling thread's root directory, in a mount namespace that only this thread has: whatever
  * happens, nothing stays mounted. The thread must be a Worker's, not the main one.
  */
-export class TreeView {
+export class TreeView implements Disposable {
   readonly #sys: Syscalls;
   readonly #home: number;
   /** /proc/self/fd of the engine, for the names of descriptors; there is no /proc in a view. */
@@ -43,6 +43,12 @@ export class TreeView {
     sys.umask(0);
     this.#home = sys.open("/proc/thread-self/ns/mnt", O_RDONLY | O_CLOEXEC);
     this.#descriptors = sys.open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  }
+
+  /** Descriptors are the process's: they do not go with the thread. */
+  [Symbol.dispose](): void {
+    this.#sys.close(this.#home);
+    this.#sys.close(this.#descriptors);
   }
 
   /**

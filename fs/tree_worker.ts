@@ -38,6 +38,7 @@ class Aborted extends Error {}
 const scope = self as unknown as {
   onmessage: ((event: MessageEvent<ToTreeWorker>) => void) | null;
   postMessage(answer: FromTreeWorker, transfer?: Transferable[]): void;
+  close(): void;
 };
 
 const send = (message: FromTreeWorker) => scope.postMessage(message);
@@ -292,6 +293,10 @@ scope.onmessage = ({ data }) => {
       }
       case "abort":
         if (extraction !== undefined) stop(new Aborted("aborted"));
+        return;
+      case "end":
+        view?.[Symbol.dispose]();
+        scope.close();
         return;
     }
   } catch (error) {

@@ -259,6 +259,8 @@ export class Connection {
       if (!isDisconnect(error) && !(error instanceof BodyInterrupted)) {
         this.#options.log("response broke off", error);
       }
+      // Whoever waits for something to send hears of it, too.
+      exchange.abort();
       stop();
       return false;
     }
@@ -355,12 +357,20 @@ class RequestExchange implements Exchange {
     this.#controller?.abort();
   }
 
-  /** The body has been read: from now on the only news can be the next request, or that the client is gone. */
+  /**
+   * The body has been read: from now on the only news can be the next request, or that the client is gone. What a client sends ahead is
+   * kept as far as is sensible, because its end can be seen behind it only.
+   */
   watch(): void {
-    if (this.#source.length > 0) return;
-    void this.#source.fill().then((more) => {
-      if (!more && !this.finished && this.#body.done) this.abort();
-    });
+    void this.#watch();
+  }
+
+  async #watch(): Promise<void> {
+    while (this.#source.length < MAX_HEAD_BYTES) {
+      const more = await this.#source.fill();
+      if (this.finished || this.taken !== undefined || !this.#body.done) return;
+      if (!more) return this.abort();
+    }
   }
 }
 
