@@ -78,7 +78,7 @@ export async function solve(
     return await build.run();
   } catch (error) {
     // the other stages end as well, before anything is told
-    failed.abort(error);
+    failed.abort(new DOMException("another step has failed", "AbortError"));
     await build.settled();
     build.release();
     signal.throwIfAborted();
@@ -220,9 +220,9 @@ class Solve {
         : [...below.history, { createdBy: op.createdBy, layerCreated: undefined }];
       return await this.#progress.step(vertex.id, () => ({ ...below, history }), end);
     }
-    // waits for other stages: that time is not this step's
-    for (const source of sourcesOf(op)) await scope.findNamed(source).catch(() => {});
-    if (op.kind === "copy") await scope.find(op.from).catch(() => {});
+    // waits for other stages: neither that time nor their failures are this step's
+    for (const source of sourcesOf(op)) await scope.findNamed(source);
+    if (op.kind === "copy") await scope.find(op.from);
     return await this.#progress.step(vertex.id, async (progress) => {
       try {
         const prepared = op.kind === "run"

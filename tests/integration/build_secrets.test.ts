@@ -113,6 +113,22 @@ describe.each(usersToTest())("berth build, $name", (user) => {
         await build(path);
       });
 
+      it("tells a failure once, whatever waits for it or runs beside it", async () => {
+        const path = context([
+          "FROM busybox AS broken",
+          "RUN sleep 0.5; exit 4",
+          "FROM busybox AS slow",
+          "RUN sleep 100",
+          "FROM busybox",
+          "COPY --from=broken /etc/passwd /a",
+          "COPY --from=slow /etc/passwd /b",
+        ]);
+        const failed = await engine.berth(["build", "--progress=plain", path]);
+        expect(failed.code).not.toBe(0);
+        expect(failed.stderr.match(/^#\d+ ERROR: .*exit code: 4$/gm)).toHaveLength(1);
+        expect(failed.stderr).toContain("Dockerfile:2");
+      });
+
       it("ends a command at once when its client goes, and leaves nothing of it", async () => {
         const path = context(["FROM busybox", "RUN echo begun; sleep 1000"]);
         const env = { DOCKER_BUILDKIT: "0", DOCKER_HOST: engine.host };
