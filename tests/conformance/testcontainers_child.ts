@@ -71,6 +71,16 @@ async function leave(): Promise<unknown> {
   return { id: container.getId() };
 }
 
-console.log(JSON.stringify(what === "life" ? await life() : await leave()));
+/** Builds the directory's Dockerfile and runs the image. */
+async function build(): Promise<unknown> {
+  const image = await GenericContainer.fromDockerfile(option).build();
+  const container = await image.withWaitStrategy(Wait.forLogMessage("hello")).start();
+  const [line] = await logLines(container, 1);
+  await container.stop();
+  return { prints: `${line}\n` };
+}
+
+const WORK: Readonly<Record<string, () => Promise<unknown>>> = { life, leave, build };
+console.log(JSON.stringify(await WORK[what ?? ""]?.()));
 // Without its connection the reaper begins to count.
 Deno.exit(0);

@@ -4,10 +4,11 @@
  */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox_image.ts";
+import { mirrorReached } from "../support/debian_mirror.ts";
 import { asDockerArchive, debianRootfs } from "../support/debian_rootfs.ts";
 import { dockerClients, executableOf } from "../support/docker_clients.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
-import { BUSYBOX, describeWith, type Need, need, program } from "../support/needs.ts";
+import { BUSYBOX, describeWith, need, program } from "../support/needs.ts";
 import { SLOWNESS, waitFor } from "../support/processes.ts";
 import { type RunResult, testDir, type User, usersToTest } from "../support/users.ts";
 
@@ -241,26 +242,6 @@ describeWith(BUSYBOX, DOCKER, POOLS_FREE, program("ip", "iproute2")).each(cases)
     });
   },
 );
-
-/** A mirror that this machine's own apt uses; without one nothing can be installed anywhere. */
-function mirrorReached(): Need {
-  const first = /'(https?:[^']+InRelease)'/.exec(output("apt-get", "update", "--print-uris"))?.[1];
-  if (first === undefined) return need(false, "this machine's apt has no sources");
-  const file = Deno.makeTempFileSync();
-  try {
-    const { success } = new Deno.Command("/usr/lib/apt/apt-helper", {
-      args: ["-o", "Acquire::http::Timeout=10", "-o", "Acquire::Retries=0", "download-file", first, file],
-      stdout: "null",
-      stderr: "null",
-      signal: AbortSignal.timeout(30_000),
-    }).outputSync();
-    return need(success, "no mirror of Debian can be reached from this machine");
-  } catch {
-    return need(false, "no mirror of Debian can be reached from this machine");
-  } finally {
-    Deno.removeSync(file);
-  }
-}
 
 const debian = await debianRootfs();
 const tar = "tar" in debian ? debian.tar : "";
