@@ -1,3 +1,4 @@
+import { familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { unpackContext } from "../../fs/build_context.ts";
 import { moveToTrash, removeTree } from "../../fs/remove_tree.ts";
@@ -7,6 +8,7 @@ import { HttpSource } from "../../image/build/http_source.ts";
 import type { RegistrySettings } from "../../image/registry/settings.ts";
 import type { EngineContext } from "../context.ts";
 import { BaseImages } from "./base_image.ts";
+import { imageEvent } from "../image_events.ts";
 import { buildContext } from "./build_context.ts";
 import { BuildCache } from "./cache.ts";
 import { CacheMounts } from "./cache_mounts.ts";
@@ -90,10 +92,23 @@ export class EngineBuilder implements Builder {
     const building = solve(this.#tools, request, AbortSignal.any([signal, stop.signal]), emit);
     this.#running.set(stop, building);
     try {
-      return await building;
+      const result = await building;
+      this.#tell(result, request);
+      return result;
     } finally {
       this.#running.delete(stop);
       if (!this.#closed) this.#tidying = this.#tidying.then(() => this.#tidy());
+    }
+  }
+
+  /** Events of the image, in Docker's order. */
+  #tell({ imageId }: BuildResult, { tags }: BuildRequest): void {
+    if (imageId === undefined) return;
+    const { events } = this.#ctx;
+    const { images } = this.#tools;
+    imageEvent({ events, images }, "create", imageId);
+    for (const tag of tags) {
+      imageEvent({ events, images }, "tag", imageId, familiarString(withDefaultTag(parseReference(tag))));
     }
   }
 
