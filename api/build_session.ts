@@ -12,7 +12,7 @@ import {
   type SessionRequest,
   type SessionSource,
 } from "../base/build_session.ts";
-import { invalid, messageOf } from "../base/errors.ts";
+import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import type { Builder, BuildEvent, BuildRequest, BuildResult, NamedContext } from "../engine/build/types.ts";
 import type { ClientStream, Engine } from "../engine/types.ts";
 import { AgentRelay } from "./build_agents.ts";
@@ -180,29 +180,33 @@ class BuildSession {
     }
     if (request.dockerfile === undefined) this.#outbox.send({ kind: "dockerfile", ...dockerfile });
     if (request.check) {
-      const parts = { dockerfile, context, namedContexts, output: "none" } as const;
+      const parts = { dockerfile, context, namedContexts, output: "none", tags: [] } as const;
       await builder.check(this.#requestOf(builder, request, parts), signal, (event) => {
         if (event.kind === "warning") this.#outbox.send({ kind: "event", event });
       });
       return this.#outbox.send({ kind: "result" });
     }
     const archive = request.output === "oci" || request.output === "docker";
+    const before = archive ? await imageIds(this.#engine) : undefined;
     const result = await builder.build(
       this.#requestOf(builder, request, {
         dockerfile,
         context,
         namedContexts,
         output: archive ? "image" : request.output,
+        // names are the archive's alone
+        tags: archive ? [] : buildTags(request.tags),
       }),
       signal,
       (event) => this.#outbox.send({ kind: "event", event: onWire(event) }),
     );
+    const { imageId } = result;
     try {
       await this.#output(request, result);
     } finally {
       result.release();
+      if (imageId !== undefined && before?.has(imageId) === false) await removeUnused(this.#engine, imageId);
     }
-    const { imageId } = result;
     this.#outbox.send({ kind: "result", ...(imageId === undefined ? {} : { imageId }) });
   }
 
@@ -224,7 +228,7 @@ class BuildSession {
   #requestOf(
     builder: Builder,
     request: SessionRequest,
-    parts: Pick<BuildRequest, "dockerfile" | "context" | "namedContexts" | "output">,
+    parts: Pick<BuildRequest, "dockerfile" | "context" | "namedContexts" | "output" | "tags">,
   ): BuildRequest {
     const epoch = request.buildArgs["SOURCE_DATE_EPOCH"];
     return {
@@ -232,7 +236,6 @@ class BuildSession {
       target: request.target,
       buildArgs: request.buildArgs,
       labels: request.labels,
-      tags: buildTags(request.tags),
       platform: request.platform,
       noCache: request.noCache,
       noCacheStages: request.noCacheStages,
@@ -267,7 +270,7 @@ class BuildSession {
     const chunks = request.output === "files"
       ? files?.()
       : request.output === "oci" || request.output === "docker"
-      ? await this.#engine.imageSave(request.tags.length > 0 ? request.tags : [imageId ?? ""])
+      ? await this.#engine.imageSave([imageId ?? ""], undefined, buildTags(request.tags))
       : undefined;
     if (chunks === undefined) return;
     for await (const chunk of chunks) {
@@ -279,6 +282,22 @@ class BuildSession {
       }
     }
     await this.#outbox.bytes(encodeFrame(FRAME.end, OUTPUT_STREAM, new Uint8Array()));
+  }
+}
+
+async function imageIds(engine: Engine): Promise<ReadonlySet<string>> {
+  const images = await engine.imageList({ all: true, filters: new Map(), sharedSize: false, digests: false });
+  return new Set(images.map(({ Id }) => String(Id)));
+}
+
+/** An image that was made to be given away; unless somebody has named or used it since. */
+async function removeUnused(engine: Engine, id: string): Promise<void> {
+  try {
+    const { RepoTags: tags } = await engine.imageInspect(id);
+    if (Array.isArray(tags) && tags.length > 0) return;
+    await engine.imageRemove(id, { force: false, noPrune: false });
+  } catch (error) {
+    if (!(error instanceof EngineError)) throw error;
   }
 }
 

@@ -25,11 +25,12 @@ export function fileOperations(
     exportContainer: async (id) => await exportContainer(ctx, threads, find(id)),
     changes: async (id) => await containerChanges(ctx, threads, find(id)),
     commit: async (id, request) => await commitContainer(ctx, images, threads, find(id), request),
-    imageSave: async (names, platform) => {
+    imageSave: async (names, platform, as) => {
       const { images: saved, chunks } = await images.save(
         names,
         platform,
         (image) => packLayers(ctx, images, image),
+        as,
       );
       for (const id of saved) imageEvent(ctx, "save", id);
       return chunks;

@@ -38,8 +38,13 @@ export interface FileOperations {
   /**
    * Images as one archive; to be read like {@link archiveRead}. A name without a tag is all tags of its repository.
    * @param platform refused when one of them is for another.
+   * @param as names that the archive gives to the images, in place of their own.
    */
-  imageSave(names: readonly string[], platform?: Platform): Promise<AsyncIterable<Uint8Array>>;
+  imageSave(
+    names: readonly string[],
+    platform?: Platform,
+    as?: readonly string[],
+  ): Promise<AsyncIterable<Uint8Array>>;
   diskUsage(objects: ReadonlySet<DiskUsageObject>): Promise<Record<string, unknown>>;
   pruneContainers(filters: Filters, signal: AbortSignal): Promise<Record<string, unknown>>;
   pruneImages(filters: Filters, signal: AbortSignal): Promise<Record<string, unknown>>;

@@ -239,12 +239,14 @@ export class ImageStore {
    * Images by names or ids as one archive. A name without a tag stands for all tags of its repository.
    *
    * @param prepare called with each image before its layers are looked for.
+   * @param as names that the archive gives to the images, in place of their own.
    * @throws {EngineError} not-found
    */
   async save(
     names: readonly string[],
     platform?: Platform,
     prepare: (image: Image) => Promise<void> = () => Promise.resolve(),
+    as?: readonly string[],
   ): Promise<{ images: string[]; chunks: AsyncIterable<Uint8Array> }> {
     const wanted = new Map<string, { image: Image; refs: Map<string, Reference> }>();
     const want = (image: Image, refs: readonly Reference[]) => {
@@ -265,7 +267,11 @@ export class ImageStore {
       }
     }
     for (const { image } of wanted.values()) await prepare(image);
-    const images = [...wanted.values()].map(({ image, refs }) => ({ image, refs: [...refs.values()] }));
+    const given = as?.map((name) => withDefaultTag(parseReference(name)));
+    const images = [...wanted.values()].map(({ image, refs }) => ({
+      image,
+      refs: given ?? [...refs.values()],
+    }));
     return { images: [...wanted.keys()], chunks: await saveImages(this.content, images) };
   }
 

@@ -4,7 +4,7 @@
  */
 import { finished } from "node:stream/promises";
 import Docker from "dockerode";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type BuildProject, cProject, nodeProject, staticProject } from "../support/build_projects.ts";
 import { call, COMPOSE, PYTHON, PYTHON_DOCKER } from "../support/conformance.ts";
 import { mirrorReached } from "../support/debian_mirror.ts";
@@ -22,6 +22,7 @@ const NODE = [program("node", "nodejs"), program("npm", "npm")];
 
 /** apt's part, the first time. */
 const SLOW = { timeout: 300_000 };
+vi.setConfig({ testTimeout: SLOW.timeout });
 
 const PYTHON_PROGRAM = `
 import sys, docker
@@ -111,7 +112,7 @@ describeWith(BUSYBOX).each(usersToTest())("builds as $name", (user: User) => {
         const docker = (...args: string[]) =>
           runAs(user, [executableOf(client), ...args], {
             env: { DOCKER_HOST: engine.host, DOCKER_BUILDKIT: "0" },
-            timeout: 200_000,
+            ...SLOW,
           });
         const { code, stdout, stderr } = await docker("build", "-t", `docker-${name}`, directory);
         expect([code, stdout], stderr).toEqual([
@@ -151,7 +152,7 @@ describeWith(BUSYBOX).each(usersToTest())("builds as $name", (user: User) => {
     python("is built by python3-docker", async () => {
       const { directory, prints: printed } = project();
       const argv = [PYTHON, "-c", PYTHON_PROGRAM, engine.host, directory, `python-${name}`];
-      const { code, stdout, stderr } = await runAs(user, argv, { timeout: 200_000 });
+      const { code, stdout, stderr } = await runAs(user, argv, { ...SLOW });
       expect([code, stderr, stdout]).toEqual([0, "", `${await idOf(`python-${name}`)}\n`]);
       expect(await prints(`python-${name}`)).toBe(printed);
     });
@@ -168,7 +169,7 @@ describeWith(BUSYBOX).each(usersToTest())("builds as $name", (user: User) => {
       const run = (...args: string[]) =>
         runAs(user, ["docker-compose", "--ansi", "never", "-p", `p${name}`, "-f", file, ...args], {
           env: { DOCKER_HOST: engine.host, COMPOSE_DOCKER_CLI_BUILD: "0", DOCKER_BUILDKIT: "0" },
-          timeout: 200_000,
+          ...SLOW,
         });
       const built = await run("build");
       expect([built.code, built.stdout], built.stderr).toEqual([
@@ -198,7 +199,7 @@ describeWith(BUSYBOX).each(usersToTest())("builds as $name", (user: User) => {
           TESTCONTAINERS_HOST_OVERRIDE: "127.0.0.1",
           TESTCONTAINERS_RYUK_DISABLED: "true",
         },
-        timeout: 200_000,
+        ...SLOW,
       });
       expect([code, stderr]).toEqual([0, ""]);
       expect(JSON.parse(stdout)).toEqual({ prints: printed });

@@ -54,7 +54,7 @@ CMD ["hello"]
 export async function nodeProject(parent: string): Promise<BuildProject> {
   const dependency = await packed({
     "package/package.json": '{"name":"words","version":"1.0.0","main":"index.js"}',
-    "package/index.js": 'module.exports = () => "hello from Node";\n',
+    "package/index.js": "module.exports = (word) => `${word} from Node`;\n",
   });
   const lock = {
     name: "app",
@@ -78,7 +78,7 @@ CMD ["node", "index.js"]
     "package.json": '{"name":"app","version":"1.0.0","dependencies":{"words":"file:words.tgz"}}',
     "package-lock.json": JSON.stringify(lock),
     "words.tgz": dependency,
-    "index.js": 'console.log(require("words")());\n',
+    "index.js": 'console.log(require("words")("hello"));\n',
     "debug.log": "nobody needs this\n",
   });
   return { name: "node", directory, prints: "hello from Node\n", source: `${directory}/index.js` };

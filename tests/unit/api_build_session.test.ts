@@ -10,6 +10,7 @@ import { failure, type ScriptedBuilder, scriptedBuilder } from "../support/scrip
 
 const IMAGE = `sha256:${"f".repeat(64)}`;
 const encoder = new TextEncoder();
+const removed: string[] = [];
 const root = Deno.makeTempDirSync({ prefix: "berth-build-" });
 afterAll(() => Deno.removeSync(root, { recursive: true }));
 
@@ -25,7 +26,13 @@ function directory(files: Readonly<Record<string, string>>): string {
 async function serve(builder: ScriptedBuilder): Promise<{ host: string; server: Server }> {
   const { engine } = fakeEngine({
     builder: () => Promise.resolve(builder),
-    imageSave: (names) => Promise.resolve(chunks([`archive of ${names.join(" ")}`])),
+    imageSave: (names, _platform, as) => Promise.resolve(chunks([`archive of ${names} as ${as}`])),
+    imageList: () => Promise.resolve([{ Id: "sha256:other" }]),
+    imageInspect: () => Promise.resolve({ RepoTags: [] }),
+    imageRemove: (id) => {
+      removed.push(id);
+      return Promise.resolve([]);
+    },
   });
   const path = `${Deno.makeTempDirSync({ dir: root })}/s`;
   const app = createApp(engine);
@@ -245,7 +252,8 @@ describe("berth build", () => {
     expect([tar.code, await namesIn(Deno.readFileSync(`${path}/out.tar`))]).toEqual([0, ["bin", "bin/app"]]);
     const image = scriptedBuilder(() => Promise.resolve({}));
     const docker = await build(image, ["-t", "app", "-o", "type=docker,dest=-", path]);
-    expect([docker.code, docker.stdout]).toEqual([0, "archive of app"]);
+    expect([docker.code, docker.stdout]).toEqual([0, `archive of ${IMAGE} as app:latest`]);
+    expect([image.requests[0]?.tags, removed]).toEqual([[], [IMAGE]]);
     const nowhere = await build(files, ["-o", "type=tar,dest=/nowhere/out.tar", path]);
     expect([nowhere.code, nowhere.stderr]).toEqual([
       1,
