@@ -2,6 +2,7 @@
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tarArchive } from "../../fs/tar/mod.ts";
+import { ApiConnection } from "../support/api_client.ts";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
@@ -11,12 +12,44 @@ const CLASSIC = { env: { DOCKER_BUILDKIT: "0" } };
 const text = (value: string) => new TextEncoder().encode(value);
 
 describe.each(usersToTest())("files of builds, $name", (user) => {
-  describeWith(BUSYBOX, program("docker", "docker.io"))("with docker", () => {
+  describeWith(BUSYBOX, program("docker", "docker.io"), program("git", "git"))("with docker", () => {
     let engine: Engine;
     let dir: string;
     let web: Deno.HttpServer<Deno.NetAddr>;
     const served = new Map<string, string>();
+    let gitPort = 0;
+    let daemon: Deno.ChildProcess | undefined;
     let contexts = 0;
+
+    /** A repository that git's own server gives away. Answers the server's port. */
+    function serveRepository(): number {
+      const repo = `${dir}/git/repo`;
+      Deno.mkdirSync(`${repo}/src`, { recursive: true });
+      Deno.writeTextFileSync(`${repo}/src/f`, "one\n");
+      Deno.writeTextFileSync(`${repo}/Dockerfile`, "FROM busybox\nRUN echo from git\n");
+      const script =
+        "git init -q -b main && git add -A && git -c user.name=t -c user.email=t@t commit -q -m one";
+      const env = { GIT_CONFIG_GLOBAL: "/dev/null" };
+      expect(new Deno.Command("sh", { args: ["-c", script], cwd: repo, env }).outputSync().success).toBe(
+        true,
+      );
+      using listener = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+      const { port } = listener.addr;
+      daemon = new Deno.Command("git", {
+        args: [
+          "daemon",
+          "--reuseaddr",
+          "--listen=127.0.0.1",
+          `--port=${port}`,
+          `--base-path=${dir}/git`,
+          "--export-all",
+        ],
+        stdin: "null",
+        stdout: "null",
+        stderr: "null",
+      }).spawn();
+      return port;
+    }
 
     async function attempt(lines: readonly string[], path: string, ...args: string[]) {
       Deno.writeTextFileSync(`${path}/Dockerfile`, `${lines.join("\n")}\n`);
@@ -50,12 +83,15 @@ describe.each(usersToTest())("files of builds, $name", (user) => {
         const headers = { "last-modified": "Sun, 09 Sep 2001 01:46:40 GMT" };
         return new Response(body ?? "no", { status: body === undefined ? 404 : 200, headers });
       });
+      gitPort = serveRepository();
       engine = await startEngine({ user });
       expect((await engine.berth(["load", "-i", await busyboxArchive(testDir())])).code).toBe(0);
     });
     afterAll(async () => {
       await engine?.[Symbol.asyncDispose]();
       await web.shutdown();
+      daemon?.kill("SIGTERM");
+      await daemon?.status;
       Deno.removeSync(dir, { recursive: true });
     });
 
@@ -104,6 +140,34 @@ describe.each(usersToTest())("files of builds, $name", (user) => {
       expect(refused.stderr).toMatch(/digest mismatch sha256:[0-9a-f]{64}: sha256:0{64}/);
       const missing = await attempt(["FROM busybox", `ADD ${url}/nope /x`], path);
       expect(missing.stderr).toContain("invalid response status 404 Not Found");
+    });
+
+    it("takes repositories with ADD, and contexts from the web and from git", async () => {
+      const url = `http://127.0.0.1:${web.addr.port}`;
+      const port = gitPort;
+      const repository = `git://127.0.0.1:${port}/repo`;
+      const path = context();
+      const lines = [
+        "FROM busybox",
+        `ADD ${repository}#main:src /src/`,
+        `ADD --keep-git-dir=true ${repository} /all/`,
+      ];
+      expect(await prints(lines, "cat /src/f; ls -A /all | tr '\\n' ' '; stat -c %u:%g /src/f", path)).toBe(
+        "one\n.git Dockerfile src 0:0",
+      );
+      expect(await build(lines, path)).toMatch(/ADD .*\/src\/\n ---> Using cache/);
+      served.set("/Dockerfile", "FROM busybox\nRUN echo from the web\n");
+      for (const [remote, word] of [[`${url}/Dockerfile`, "from the web"], [repository, "from git"]]) {
+        using api = await ApiConnection.open(engine.socket);
+        const query = `remote=${encodeURIComponent(remote ?? "")}&nocache=1`;
+        const { status, text: body } = await api.send(ApiConnection.request("POST", `/build?${query}`));
+        expect(status).toBe(200);
+        expect(body()).toContain(`${word}\\n`);
+      }
+      const built = await engine.berth(["build", "--no-cache", "--progress=plain", repository]);
+      expect(built.stderr + built.stdout).toContain("from git");
+      expect([...Deno.readDirSync(`${engine.dataRoot}/build/tmp`)].map(({ name }) => name).length)
+        .toBeLessThan(2);
     });
 
     it("never leaves the context, nor the files that are built", async () => {
