@@ -298,6 +298,40 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
     expect(await digest(["d"])).not.toBe(before);
   });
 
+  it("never leaves a context that is swapped while it is read", async () => {
+    put(context, { "d/secret": "mine", "d/sub/secret": "mine", "file": "mine", "links/x": "-> .." });
+    // relative: the thread has another root, but its working directory is the context
+    Deno.symlinkSync("../outside", `${context}/out`);
+    Deno.symlinkSync("../outside/secret", `${context}/leak`);
+    Deno.mkdirSync(`${here}/outside/sub`);
+    Deno.writeTextFileSync(`${here}/outside/sub/secret`, "not yours");
+    const swaps =
+      "while :; do mv -T d t; mv -T out d; mv -T t out; mv -T file u; mv -T leak file; mv -T u leak; done";
+    const swapping = new Deno.Command("sh", { args: ["-c", swaps], cwd: context, stderr: "null" }).spawn();
+    try {
+      let copied = 0;
+      for (let n = 0; n < 100; n++) {
+        for (const pattern of ["d", "file", "d/sub", "*"]) {
+          await copy(`/${n}/`, [pattern]).then(
+            () => copied++,
+            (error) => expect(error).toBeInstanceOf(Error),
+          );
+        }
+      }
+      expect(copied).toBeGreaterThan(0);
+    } finally {
+      swapping.kill("SIGKILL");
+      await swapping.status;
+    }
+    const content = (path: string) => Deno.lstatSync(path).isFile ? Deno.readTextFileSync(path) : "";
+    const files = (dir: string): string[] =>
+      [...Deno.readDirSync(dir)].flatMap(({ name, isDirectory }) =>
+        isDirectory ? files(`${dir}/${name}`) : [content(`${dir}/${name}`)]
+      );
+    expect(files(root).filter((text) => text.includes("not yours"))).toEqual([]);
+    expect(files(root)).toContain("mine");
+  });
+
   it("keeps times and modes, and makes everything root's", async () => {
     put(context, { "d/sub/f": "f" });
     for (const path of ["d/sub/f", "d/sub", "d"]) kernel.lchown(`${context}/${path}`, 1000, 1000);
