@@ -1,9 +1,9 @@
 /** Entry of the role `@engine`. */
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import { goErrno } from "../base/go_errno.ts";
+import { removeEphemeral } from "../engine/ephemeral.ts";
 import { runEngine } from "../engine/run_engine.ts";
 import type { EngineOptions } from "../engine/serve_options.ts";
-import { removeTree } from "../fs/remove_tree.ts";
 import type { TlsSettings } from "../engine/tls_settings.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { takeInheritedSockets } from "./http/inherited_sockets.ts";
@@ -30,7 +30,7 @@ export async function engineMain(args: readonly string[]): Promise<never> {
       });
       return { addresses: server.addresses, close: () => server.close(), rehearse: rehearseRun };
     });
-    if (options.ephemeral !== undefined) await removeTree(options.ephemeral);
+    if (options.ephemeral !== undefined) await removeEphemeral(kernel, options.ephemeral);
     Deno.exit(0);
   } catch (error) {
     console.error(`berth: ${messageOf(error)}`);

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { berthExecutable } from "../support/engine.ts";
 import { describeWith } from "../support/needs.ts";
 import { leftovers, waitFor } from "../support/processes.ts";
-import { runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
+import { environmentOf, runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 
@@ -67,6 +67,19 @@ describeWith().each(usersToTest())("Engine.start() of $name", (user) => {
     expect([directories.length, new TextDecoder().decode(stderr)]).toEqual([2, ""]);
     for (const directory of directories) {
       await waitFor(() => gone(directory), 20_000, () => `${directory} is still there`);
+    }
+  });
+
+  it("an engine whose program has ended before it listens leaves nothing either", async () => {
+    const directory = `${environmentOf(user)["XDG_RUNTIME_DIR"]}/e`;
+    for (let i = 0; i < 2; i++) {
+      expect((await runAs(user, ["mkdir", "-m", "700", directory])).code).toBe(0);
+      // Its input has ended from the start.
+      const { code, stderr } = await runAs(user, [berthExecutable(), "serve", "--ephemeral", directory], {
+        env,
+      });
+      expect([code, stderr]).toEqual([0, expect.not.stringContaining("unable to remove")]);
+      await waitFor(() => gone(directory), 10_000, () => `${directory} is still there`);
     }
   });
 
