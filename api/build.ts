@@ -118,8 +118,20 @@ async function classicBuild(
   } catch (error) {
     stream.end();
     for (const message of kept) send(message);
-    throw error instanceof CommandFailure ? new StreamFailure(error.classicMessage, error.exitCode) : error;
+    throw inClassicWords(error, stream.failed);
   }
+}
+
+/** What went wrong as the classic builder says it, where it has words of its own. @param instruction the one that failed */
+function inClassicWords(error: unknown, instruction: string | undefined): unknown {
+  if (error instanceof CommandFailure) return new StreamFailure(error.classicMessage, error.exitCode);
+  const missing = /^"\/(.*)": not found$/.exec(messageOf(error))?.[1];
+  const word = /^(?:copy|add)(?=\s)/i.exec(instruction ?? "")?.[0].toUpperCase();
+  if (missing === undefined || word === undefined) return error;
+  const where = /\s--from=/.test(instruction ?? "")
+    ? ""
+    : "file not found in build context or excluded by .dockerignore: ";
+  return invalid(`${word} failed: ${where}stat ${missing}: file does not exist`, error);
 }
 
 /** Arguments that need no ARG (moby: builder/dockerfile/buildargs.go), and those that are for the builder itself. */
@@ -173,6 +185,9 @@ function requestOf(
 
 async function prune(c: AppContext, engine: Engine): Promise<Record<string, unknown>> {
   const query = readQuery(c, buildPruneQuery);
+  // nothing in the cache has labels; docker system prune asks for them all the same
+  const filters = new Map([...query.filters].filter(([key]) => key !== "label!"));
+  if (filters.has("label")) return { CachesDeleted: null, SpaceReclaimed: 0 };
   const modern = atLeast(c, "1.48");
   const builder = await engine.builder();
   const kept = modern ? [query["reserved-space"], query["max-used-space"]] : [];
@@ -185,7 +200,7 @@ async function prune(c: AppContext, engine: Engine): Promise<Record<string, unkn
   const { ids, space } = await builder.prune({
     all: query.all,
     keepStorage: missing === undefined ? keepStorage : Math.max(keepStorage, used - missing),
-    filters: Object.fromEntries(query.filters),
+    filters: Object.fromEntries(filters),
   }, signalOf(c));
   return { CachesDeleted: ids.length === 0 ? null : ids, SpaceReclaimed: space };
 }

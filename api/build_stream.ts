@@ -33,6 +33,9 @@ export class ClassicStream {
     this.#send = send;
   }
 
+  /** The instruction that has failed. */
+  failed: string | undefined;
+
   take(event: BuildEvent): void {
     switch (event.kind) {
       case "plan":
@@ -98,6 +101,7 @@ export class ClassicStream {
         break;
       case "done": {
         step.done = true;
+        if (event.error !== undefined) this.failed ??= step.vertex.instruction;
         if (event.error !== undefined) break;
         const isFrom = /^from\s/i.test(step.vertex.instruction ?? "");
         if (event.cached && !isFrom) say(" ---> Using cache\n");

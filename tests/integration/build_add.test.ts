@@ -196,7 +196,10 @@ describe.each(usersToTest())("files of builds, $name", (user) => {
       Deno.mkdirSync(`${path}/d/etc`, { recursive: true });
       Deno.writeTextFileSync(`${path}/f`, "");
       const cases: [string, string][] = [
-        ["COPY nope /x", '"/nope": not found'],
+        [
+          "COPY nope /x",
+          "COPY failed: file not found in build context or excluded by .dockerignore: stat nope",
+        ],
         ["COPY d /etc/passwd", "cannot copy to non-directory: /etc/passwd"],
         ["COPY f /etc/passwd/x", "not a directory"],
         ["COPY --chown=whoever f /x", "unable to find user whoever: no matching entries in passwd file"],

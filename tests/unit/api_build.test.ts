@@ -144,6 +144,24 @@ describe("POST /build", () => {
     expect(lines[0]).toEqual({ stream: "[Warning] One or more build-args [FOUR THRE] were not consumed\n" });
   });
 
+  test("says what COPY has not found as the classic builder does", async () => {
+    const copy = (instruction: string) =>
+      build(
+        scriptedBuilder((_, __, emit) => {
+          emit({ kind: "plan", vertices: [vertex(0, instruction)] });
+          for (const event of [start(0), done(0, undefined, false, '"/a b": not found')]) emit(event);
+          return Promise.reject(failure('"/a b": not found'));
+        }, FILES),
+      );
+    expect((await copy("COPY a* b /")).lines.at(-1)).toMatchObject({
+      error:
+        "COPY failed: file not found in build context or excluded by .dockerignore: stat a b: file does not exist",
+    });
+    expect((await copy("copy --from=x a /")).lines.at(-1)).toMatchObject({
+      error: "COPY failed: stat a b: file does not exist",
+    });
+  });
+
   test("says with q nothing but the id, unless it fails", async () => {
     const script = (fails: boolean) =>
       scriptedBuilder((_, __, emit) => {
@@ -242,5 +260,39 @@ describe("POST /build", () => {
     expect((await app.request("http://localhost/build/cancel?id=b1", { method: "POST" })).status).toBe(200);
     expect(await (await building).text()).toContain("context canceled");
     expect((await app.request("http://localhost/build/cancel", { method: "POST" })).status).toBe(400);
+  });
+});
+
+describe("POST /build/prune", () => {
+  test("keeps what it is told to, and has nothing with labels", async () => {
+    const asked: unknown[] = [];
+    const builder = {
+      ...scriptedBuilder(() => Promise.resolve({})),
+      prune: (options: unknown) => {
+        asked.push(options);
+        return Promise.resolve({ ids: ["a"], space: 5 });
+      },
+    };
+    const { engine } = fakeEngine({ builder: () => Promise.resolve(builder) });
+    const app = createApp(engine);
+    const prune = async (version: string, query: string) =>
+      await (await app.request(`http://localhost/v${version}/build/prune?${query}`, { method: "POST" }))
+        .json();
+    const filter = (value: unknown) => `filters=${encodeURIComponent(JSON.stringify(value))}`;
+    expect(await prune("1.51", `all=1&reserved-space=10&${filter({ until: ["1h"], "label!": ["x"] })}`))
+      .toEqual({
+        CachesDeleted: ["a"],
+        SpaceReclaimed: 5,
+      });
+    await prune("1.47", "reserved-space=10&keep-storage=7");
+    expect(asked).toEqual([
+      { all: true, keepStorage: 10, filters: { until: ["1h"] } },
+      { all: false, keepStorage: 7, filters: {} },
+    ]);
+    expect(await prune("1.51", filter({ label: ["x"] }))).toEqual({ CachesDeleted: null, SpaceReclaimed: 0 });
+    expect(await prune("1.51", "keep-storage=much")).toEqual({
+      message:
+        'keep-storage is in bytes and expects an integer, got much: strconv.Atoi: parsing "much": invalid syntax',
+    });
   });
 });
