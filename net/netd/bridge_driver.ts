@@ -49,6 +49,7 @@ export class BridgeDriver implements NetworkDriver {
     const options = optionsOf(network);
     const subnets = this.#subnets(network);
     const name = network.link;
+    this.#deps.removal.settle(name);
     const found = nl.getLink(route, name);
     if (found !== undefined && found.kind !== "bridge") {
       throw new EngineError("conflict", `interface ${name} exists in the rootless host and is no bridge`);
@@ -89,12 +90,15 @@ export class BridgeDriver implements NetworkDriver {
     const index = this.#bridges.get(network.id)?.index ??
       nl.getLink(this.#deps.host.route, network.link)?.index;
     this.#bridges.delete(network.id);
-    if (index !== undefined) this.#takeDown(network.link, { index, table: FIRST_TABLE + index });
+    if (index === undefined) return;
+    this.#strip(network.link, FIRST_TABLE + index);
+    this.#deps.removal.remove(index, network.link);
   }
 
   /** A bridge that no network has any more, found in the rootless host. */
   removeStray(link: nl.Link): void {
-    this.#takeDown(link.name, { index: link.index, table: FIRST_TABLE + link.index });
+    this.#strip(link.name, FIRST_TABLE + link.index);
+    dispense(() => nl.deleteLink(this.#deps.host.route, link.index));
   }
 
   plug(network: NetworkState, endpoint: EndpointState, target: Target, link: string): Plugged {
@@ -258,12 +262,11 @@ export class BridgeDriver implements NetworkDriver {
     }
   }
 
-  #takeDown(name: string, bridge: Bridge): void {
+  /** Takes away what does not go with the bridge's link: rules, and routes without an interface. */
+  #strip(name: string, table: number): void {
     const { route } = this.#deps.host;
     this.#dropRules(name);
-    dispense(() => nl.deleteLink(route, bridge.index));
-    // those without an interface do not go with it
-    for (const there of nl.listRoutes(route, bridge.table)) dispense(() => nl.deleteRoute(route, there));
+    for (const there of nl.listRoutes(route, table)) dispense(() => nl.deleteRoute(route, there));
   }
 }
 

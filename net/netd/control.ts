@@ -12,7 +12,8 @@ const CHUNK = 64 * 1024;
 const MAX_REQUEST = 64 * 1024 * 1024;
 
 export interface ControlHandlers {
-  onRequest(request: NetdRequest): NetdAnswer;
+  /** Calls `answer` once, now or later. */
+  onRequest(request: NetdRequest, answer: (answer: NetdAnswer) => void): void;
   onConnect(): void;
   /** The engine has gone, and no other is there. */
   onDisconnect(): void;
@@ -104,9 +105,11 @@ export class ControlSocket implements Disposable {
       note(`request is no JSON: ${error instanceof Error ? error.message : error}`);
       return this.#drop(connection);
     }
-    const answer = this.#handlers.onRequest(request);
-    connection.out.push(new TextEncoder().encode(`${JSON.stringify(answer)}\n`));
-    this.#flush(connection);
+    this.#handlers.onRequest(request, (answer) => {
+      if (this.#connection !== connection) return;
+      connection.out.push(new TextEncoder().encode(`${JSON.stringify(answer)}\n`));
+      this.#flush(connection);
+    });
   }
 
   #flush(connection: Connection): void {

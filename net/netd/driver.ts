@@ -2,6 +2,7 @@
 import type { ProcessIdentity } from "../../base/process_identity.ts";
 import type { Netlink } from "../netlink/mod.ts";
 import type { Undo } from "./ensure.ts";
+import type { LinkRemoval } from "./link_removal.ts";
 import type { EndpointState, NetworkState } from "./protocol.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
 
@@ -15,6 +16,7 @@ export interface OutsideRoute {
 /** What drivers work with. */
 export interface DriverDeps {
   readonly host: RootlessNamespace;
+  readonly removal: LinkRemoval;
   readonly ipv6: boolean;
   /** Undefined: nowhere, which containers are told at once. By default the TUN device. */
   readonly outside?: () => OutsideRoute | undefined;
@@ -40,7 +42,7 @@ export interface NetworkDriver {
    * @throws {SysError | EngineError}
    */
   ensure(network: NetworkState, undo: Undo): void;
-  /** Takes it down, as far as it is there. */
+  /** Takes it down, as far as it is there. Its link is on its way out then: see {@link LinkRemoval}. */
   remove(network: NetworkState): void;
   /** Makes an interface in a container, down and without addresses. `link` is free in the rootless host. */
   plug(network: NetworkState, endpoint: EndpointState, target: Target, link: string): Plugged;

@@ -8,6 +8,7 @@ import { kernel } from "../../ffi/kernel.ts";
 import { SIGHUP, SIGINT, SIGPIPE, SIGTERM } from "../../ffi/signals.ts";
 import { SpliceRelay } from "../relay/splice_relay.ts";
 import { ControlSocket } from "./control.ts";
+import { BackgroundRemoval } from "./link_removal.ts";
 import { Netd } from "./netd.ts";
 import { REFUSED } from "./protocol.ts";
 import { RootlessNamespace } from "./rootless_namespace.ts";
@@ -45,6 +46,7 @@ function main(options: NetdMainOptions): void {
   raiseDescriptorLimit();
   const loop = new EventLoop(kernel);
   const host = new RootlessNamespace({ kernel, mountPoint: `${options.dir}/netns` });
+  const removal = new BackgroundRemoval(loop, host.route, host.connect());
   let lonely: number | undefined;
   const expectEngine = (): void => {
     loop.cancel(lonely);
@@ -58,6 +60,7 @@ function main(options: NetdMainOptions): void {
     kernel,
     loop,
     host,
+    removal,
     relay: new SpliceRelay(loop),
     version: options.version,
     parts,
@@ -73,11 +76,14 @@ function main(options: NetdMainOptions): void {
   const control = new ControlSocket(kernel, loop, `${options.dir}/ctl.sock`, {
     onConnect: () => loop.cancel(lonely),
     onDisconnect: expectEngine,
-    onRequest: (request) => {
-      const answer = netd.handle(request);
+    onRequest: (request, answer) => {
+      const { begun } = removal;
+      const result = netd.handle(request);
+      if (removal.begun === begun) answer(result);
+      // links that the request has taken away are gone when it is answered
+      else removal.afterwards(() => answer(result));
       // after the answer has been sent
       if (netd.ending) loop.after(1, () => loop.stop());
-      return answer;
     },
   });
   expectEngine();

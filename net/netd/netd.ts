@@ -9,6 +9,7 @@ import type { OutsideRoute } from "./driver.ts";
 import { dispense } from "./ensure.ts";
 import { type Ground, prepareGround } from "./ground.ts";
 import { Networks } from "./networks.ts";
+import { type LinkRemoval, removalAtOnce } from "./link_removal.ts";
 import type { SandboxNames, SandboxPublisher } from "./parts.ts";
 import {
   NETD_PROTOCOL,
@@ -57,6 +58,8 @@ export interface NetdOptions {
   readonly kernel: Syscalls;
   readonly loop: EventLoop;
   readonly host: RootlessNamespace;
+  /** Without one, links are gone when a request is answered, and everybody waits for that. */
+  readonly removal?: LinkRemoval;
   readonly relay: Relay;
   readonly version: string;
   readonly parts: NetdParts;
@@ -83,7 +86,8 @@ export class Netd {
     const { kernel, loop, host, relay, parts } = options;
     this.ground = prepareGround(host);
     const { ipv6 } = this.ground;
-    this.#networks = new Networks({ host, ipv6, outside: () => this.#outside() });
+    const { removal = removalAtOnce(host.route) } = options;
+    this.#networks = new Networks({ host, removal, ipv6, outside: () => this.#outside() });
     this.#deps = {
       loop,
       host,
@@ -97,6 +101,7 @@ export class Netd {
       kernel,
       loop,
       host,
+      removal,
       networks: this.#networks,
       ipv6,
       publisher: parts.publisher?.(this.#deps),

@@ -146,6 +146,11 @@ export class RootlessNamespace implements RootlessHost, Disposable {
     });
   }
 
+  /** Another connection than {@link route}; the caller's. */
+  connect(): Netlink {
+    return this.#netlink(NETLINK_ROUTE);
+  }
+
   /** A netlink connection of the namespace that `inside` is in. */
   netlinkInside(inside: Inside): Netlink {
     const [fd] = inside.make((calls) => [calls.socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)]);

@@ -10,6 +10,7 @@ import * as nl from "../netlink/mod.ts";
 import { announce, Announcements, announcementSysctls } from "./announcements.ts";
 import type { Plugged, Target } from "./driver.ts";
 import { dispense, Undo } from "./ensure.ts";
+import type { LinkRemoval } from "./link_removal.ts";
 import { logFailure, type Networks } from "./networks.ts";
 import type { Inside, SandboxNames, SandboxPublisher } from "./parts.ts";
 import type { EndpointState, InterfaceStats, SandboxState } from "./protocol.ts";
@@ -20,6 +21,7 @@ export interface SandboxDeps {
   readonly kernel: Syscalls;
   readonly loop: EventLoop;
   readonly host: RootlessNamespace;
+  readonly removal: LinkRemoval;
   readonly networks: Networks;
   readonly ipv6: boolean;
   /** Undefined: nothing can be published. */
@@ -237,7 +239,9 @@ export class Sandboxes {
    */
   #equip(work: Equipment, also: (inside: Inside) => void): void {
     const { state, undo, plugged } = work;
-    const { host, networks } = this.#deps;
+    const { host, networks, removal } = this.#deps;
+    // names inside may be those of interfaces that are on their way out
+    removal.settle(state.containerId);
     this.#inNamespace(state, (target) => {
       const fresh = work.adopt ? this.#adopt(work) : work.endpoints;
       for (const endpoint of fresh) {
@@ -265,7 +269,7 @@ export class Sandboxes {
       for (const endpoint of fresh) bringUp(connection, endpoint);
       setDefaultRoutes(connection, gatewaysOf(state.endpoints), work.fresh);
       for (const { id } of fresh) this.#awaitCarrier(plugged.get(id)?.link);
-      for (const endpoint of moved) attempt(() => announce(connection, endpoint));
+      for (const endpoint of moved) announce(connection, endpoint);
     });
   }
 
@@ -314,7 +318,7 @@ export class Sandboxes {
       sandbox.plugged.delete(endpoint.id);
       this.#forget(one);
       const { link } = one;
-      if (link !== undefined) dispense(() => nl.deleteLink(this.#deps.host.route, link));
+      if (link !== undefined) this.#deps.removal.remove(link, sandbox.state.containerId);
       else dispense(() => nl.deleteLink(connection, endpoint.interface));
     }
   }
@@ -329,13 +333,9 @@ export class Sandboxes {
   }
 
   #unplugFrom(state: SandboxState, endpoint: EndpointState, one: Plugged): void {
-    const { host } = this.#deps;
     const { link } = one;
     this.#forget(one);
-    if (link !== undefined) {
-      dispense(() => nl.deleteLink(host.route, link));
-      return;
-    }
+    if (link !== undefined) return this.#deps.removal.remove(link, state.containerId);
     this.#connected(state, (connection) => dispense(() => nl.deleteLink(connection, endpoint.interface)));
   }
 

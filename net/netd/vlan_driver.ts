@@ -27,6 +27,7 @@ export class VlanDriver implements NetworkDriver {
   ensure(network: NetworkState, undo: Undo): void {
     const { route } = this.#deps.host;
     const name = network.link;
+    this.#deps.removal.settle(name);
     if (nl.getLink(route, name) === undefined) {
       this.#makeParent(name);
       this.#made.add(name);
@@ -44,7 +45,7 @@ export class VlanDriver implements NetworkDriver {
     users?.delete(network.id);
     if ((users?.size ?? 0) > 0) return;
     this.#users.delete(network.link);
-    if (this.#made.delete(network.link)) this.#removeParent(network.link);
+    if (this.#made.delete(network.link)) this.#deps.removal.remove(network.link, network.link);
   }
 
   plug(network: NetworkState, endpoint: EndpointState, target: Target): Plugged {

@@ -1,6 +1,7 @@
 import { AF_NETLINK, SOCK_RAW } from "../../ffi/constants.ts";
 import { MSG_DONTWAIT } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
+import { sendInBackground } from "../../ffi/background_calls.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { network, type NetworkSyscalls } from "../../ffi/kernel_network.ts";
 import {
@@ -79,6 +80,8 @@ export class Netlink implements Disposable {
   readonly #buffer = new Uint8Array(BUFFER);
   readonly #port: number;
   #sequence: number;
+  /** Memory that the kernel may still have to read. */
+  readonly #posted = new Map<number, Uint8Array>();
   #closed = false;
 
   /** Takes over `fd`, a netlink socket. @throws {SysError} */
@@ -135,6 +138,33 @@ export class Netlink implements Disposable {
       answers.push(message);
     }
     throw noAnswer(request.what);
+  }
+
+  /**
+   * Has another thread make a request that takes the kernel long; answers its number. {@link outcomes} tells what has become of it. A connection
+   * on which this is done does nothing else.
+   */
+  post(request: NetlinkRequest): number {
+    if (this.#closed) throw new TypeError("Netlink connection is closed");
+    if (this.#sequence > 0x7fff_ffff) this.#sequence = 1;
+    const number = this.#sequence++;
+    const { type, flags, payload } = request;
+    const data = writeMessage(type, flags | NLM_F_REQUEST | NLM_F_ACK, number, payload);
+    this.#posted.set(number, data);
+    sendInBackground(this.#fd, data);
+    return number;
+  }
+
+  /** Requests of {@link post} that the kernel has answered since the last time: by number, 0 or errno. */
+  outcomes(): Map<number, number> {
+    const outcomes = new Map<number, number>();
+    for (let messages; (messages = this.#receive()) !== undefined;) {
+      for (const message of messages) {
+        if (message.type !== NLMSG_ERROR || !this.#posted.delete(message.sequence)) continue;
+        outcomes.set(message.sequence, errnoOf(message));
+      }
+    }
+    return outcomes;
   }
 
   /**

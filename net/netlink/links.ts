@@ -1,7 +1,7 @@
 /** Network interfaces by rtnetlink (RTM_*LINK). */
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { Attributes, type NetlinkMessage, Payload } from "./codec.ts";
-import type { Netlink } from "./connection.ts";
+import type { Netlink, NetlinkRequest } from "./connection.ts";
 import * as c from "./constants.ts";
 
 /** A network namespace: a descriptor of it, or a process that is in it. */
@@ -280,14 +280,21 @@ function reference(link: LinkRef, flags = 0, change = 0): Payload {
   return new Payload(ifinfomsg(0, flags, change)).string(c.IFLA_IFNAME, requireName(link));
 }
 
+const deletion = (link: LinkRef): NetlinkRequest => ({
+  type: c.RTM_DELLINK,
+  flags: 0,
+  payload: reference(link).bytes,
+  what: `delete link ${link}`,
+});
+
 /** Removes an interface, and with it a veth's other end, addresses and routes. @throws {NetlinkError} ENODEV */
 export function deleteLink(netlink: Netlink, link: LinkRef): void {
-  netlink.request({
-    type: c.RTM_DELLINK,
-    flags: 0,
-    payload: reference(link).bytes,
-    what: `delete link ${link}`,
-  });
+  netlink.request(deletion(link));
+}
+
+/** The same by another thread: `Netlink.post`. */
+export function postDeleteLink(netlink: Netlink, link: LinkRef): number {
+  return netlink.post(deletion(link));
 }
 
 /** Changes an interface, all of it by one message. @throws {NetlinkError} */

@@ -69,6 +69,34 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
     expect(steps).toEqual([true, true, true, true, true, true]);
   });
 
+  it("takes links away by another thread: who waits is told when they are gone, or waits for his own", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      const loop = new EventLoop(kernel);
+      const { namespace } = paper();
+      const removal = new BackgroundRemoval(loop, namespace.route, namespace.connect());
+      const there = () => nl.listLinks(namespace.route).map(({ name }) => name).filter((name) => /^[ab]\\d$/.test(name)).sort();
+      for (const n of [1, 2, 3]) nl.addLink(namespace.route, { kind: "veth", name: "a" + n, peer: { name: "b" + n } });
+      removal.remove("a1", "one");
+      removal.remove("a2", "two");
+      removal.remove("nosuch", "two");
+      // another one under a name that was free meanwhile stays
+      removal.settle("one");
+      const settled = there().includes("a1");
+      nl.addLink(namespace.route, { kind: "veth", name: "a1", peer: { name: "b1" } });
+      let told;
+      removal.afterwards(() => told = there());
+      for (const deadline = Date.now() + 10_000; told === undefined && Date.now() < deadline;) loop.turn(100);
+      let atOnce = false;
+      removal.afterwards(() => atOnce = true);
+      return { settled, told, begun: removal.begun, atOnce };
+    `,
+      ),
+    ).toEqual({ settled: false, told: ["a1", "a3", "b1", "b3"], begun: 2, atOnce: true });
+  });
+
   it("has TCP of the rootless host neither pace nor hoard, and leaves containers what the machine has", async () => {
     const [theirs, ...own] = await inNetd(
       user,

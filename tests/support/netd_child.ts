@@ -14,6 +14,7 @@ export async function inNetd(user: User, body: string): Promise<unknown> {
     await Deno.writeTextFile(
       file,
       `import { NetdClient } from ${url("net/netd/client.ts")};
+import { BackgroundRemoval } from ${url("net/netd/link_removal.ts")};
 import { Netd } from ${url("net/netd/netd.ts")};
 import { RootlessNamespace } from ${url("net/netd/rootless_namespace.ts")};
 import { bridge, container, endContainers, endpoint, inside, newId, sandbox } from ${
@@ -57,7 +58,7 @@ const paper = (options: any = {}) => {
   let seq = 0;
   return { netd, namespace, ask: (order: any) => netd.handle({ seq: ++seq, ...order } as any) as any };
 };
-void [bridge, container, endpoint, newId, sandbox, ERRNO, SysError, calls, nl, join, add, failure, host, links, until, paper];
+void [BackgroundRemoval, bridge, container, endpoint, newId, sandbox, ERRNO, SysError, calls, nl, join, add, failure, host, links, until, paper];
 let result: unknown;
 try {
   result = await (async () => {${body}})();
