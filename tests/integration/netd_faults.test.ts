@@ -91,7 +91,8 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
     `,
       ),
     ).toEqual({ wrong: [], kills: true, problems: [] });
-  });
+    // two dozen of netd's starts
+  }, 300_000);
 
   it("makes what is missing, takes away what is too much, and reports containers that have gone", async () => {
     expect(
