@@ -30,15 +30,23 @@ export async function printLimits(
   await using bare = await imported(user, tar, image, ["--cgroup-driver", "none"]);
   using api = new Api(engine);
   const { CgroupDriver: driver } = await api.call("GET", "/info") as { CgroupDriver: string };
-  const rows: Row[] = [{ name: "no cgroup", times: await apiStarts(bare, image, options.runs, true) }];
+  const times = { bare: [] as number[], unlimited: [] as number[], limited: [] as number[] };
+  // In rounds, so that none has the machine's better minute for itself.
+  const rounds = Math.min(4, options.runs);
+  for (let round = 0; round < rounds; round++) {
+    const some = Math.ceil(options.runs / rounds);
+    times.bare.push(...await apiStarts(bare, image, some, true));
+    if (driver === "none") continue;
+    times.unlimited.push(...await apiStarts(engine, image, some, true));
+    times.limited.push(...await apiStarts(engine, image, some, true, LIMITS));
+  }
+  const rows: Row[] = [{ name: "no cgroup", times: times.bare }];
   if (driver === "none") rows.push({ name: "with limits", times: [], missing: NOTHING_DELEGATED });
   else {
-    const unlimited = await apiStarts(engine, image, options.runs, true);
-    const limited = await apiStarts(engine, image, options.runs, true, LIMITS);
-    rows.push({ name: `a cgroup by ${driver}`, times: unlimited }, {
-      name: "  and five limits",
-      times: limited,
-    });
+    rows.push(
+      { name: `a cgroup by ${driver}`, times: times.unlimited },
+      { name: "  and five limits", times: times.limited },
+    );
   }
   printTimes("Limits: start, wait, remove by the API, a warm shim ready", "no cgroup", rows);
   await printStats(engine, image, options.containers);

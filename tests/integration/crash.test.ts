@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { berthExecutable, type Engine, startEngine } from "../support/engine.ts";
-import { leftovers, waitFor } from "../support/processes.ts";
+import { leftovers, SLOWNESS, waitFor } from "../support/processes.ts";
 import { runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
 
@@ -50,7 +50,7 @@ describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (use
     const expected = Array.from({ length: 4000 }, (_, i) => `line ${i + 1}`).join("\n") + "\n";
     expect((await engine.berth(["logs", "writer"])).stdout).toBe(expected);
     // As in Docker, the end of an attached client's input ends the attach, and the client waits for the exit.
-    const typed = '(echo \'echo still here; exit 4\'; sleep 1) | "$0" -H "$1" attach writer';
+    const typed = `(echo 'echo still here; exit 4'; sleep ${SLOWNESS}) | "$0" -H "$1" attach writer`;
     const attach = await runAs(user, ["sh", "-c", typed, berthExecutable(), engine.host]);
     expect(attach).toMatchObject({ code: 4, stdout: "still here\n" });
     expect(await state("writer")).toBe("exited 4");
@@ -145,5 +145,5 @@ describeWith(BUSYBOX).each(usersToTest())("kill -9 of the engine of $name", (use
       10_000,
       () => `shims: ${[...Deno.readDirSync(`${engine.execRoot}/shims`)].map((e) => e.name)}`,
     );
-  }, 60_000 + ROUNDS * 10_000);
+  }, (60_000 + ROUNDS * 10_000) * SLOWNESS);
 });
