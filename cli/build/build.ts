@@ -310,13 +310,23 @@ function finish(flags: BuildFlags, { tags }: Settings, imageId: string): void {
   if (flags.quiet) print(`${imageId}\n`);
 }
 
+/** Whole or not at all; what is no ordinary file (`/dev/stdout`) is written to as it is. */
 function writeFile(path: string, text: string): void {
-  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
+    if (!isReplaceable(path)) return Deno.writeTextFileSync(path, text);
+    const temporary = `${path}.${crypto.randomUUID()}.tmp`;
     Deno.writeTextFileSync(temporary, text, { createNew: true, mode: 0o666 });
     Deno.renameSync(temporary, path);
   } catch (error) {
     throw new CliError(`open ${path}: ${goErrno(error)}`);
+  }
+}
+
+function isReplaceable(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isFile;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound;
   }
 }
 

@@ -117,8 +117,13 @@ describe("berth build", () => {
       "out/x": "",
       "sub/y.o": "",
     });
-    const { code, stdout, stderr } = await build(builder, ["-t", "app", "--iidfile", `${path}/iid`, path]);
-    expect([code, stdout]).toEqual([0, ""]);
+    const files = ["--iidfile", `${path}/iid`, "--metadata-file", "/dev/stdout"];
+    const { code, stdout, stderr } = await build(builder, ["-t", "app", ...files, path]);
+    expect([code, JSON.parse(stdout)]).toEqual([0, {
+      "containerimage.config.digest": IMAGE,
+      "containerimage.digest": IMAGE,
+      "image.name": "docker.io/library/app:latest",
+    }]);
     const [sending, rest] = split(stderr);
     expect(sending).toMatch(
       /^#1 \[internal\] load build context\n#1 transferring context: \d+\.\d+kB \d+\.\ds done\n#1 DONE \d+\.\ds\n$/,
