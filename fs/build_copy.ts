@@ -1,6 +1,6 @@
 /** COPY, ADD and WORKDIR on trees of files, by the threads of {@link TreeThreads}. */
-import { closeAll, isArchive, readFrom } from "./build_archive.ts";
-import type { CopyOptions, CopyResult, CopySource, FileSelection, OpenedPath } from "./build_job.ts";
+import { closeAll, isArchive, type OpenFile, readFrom } from "./build_archive.ts";
+import type { CopyOptions, CopyResult, CopySource, FileSelection } from "./build_job.ts";
 import { decompress, sniff } from "./compression/mod.ts";
 import type { ViewSpec } from "./tree_job.ts";
 import type { TreeThreads } from "./tree_threads.ts";
@@ -98,19 +98,28 @@ class CopyWork {
   async unpackOrCopy(source: Extract<CopySource, { kind: "files" }>): Promise<void> {
     const { kind: _, unpack: __, ...selection } = source;
     const opened = [...await this.#threads.run({ op: "open", selection }, this.#signal)];
+    // one selection for paths that follow each other, for each has its tree opened
+    let patterns: string[] = [];
+    const copyAlong = () => {
+      if (patterns.length > 0) this.pending.push({ ...source, patterns, wildcards: false, unpack: "never" });
+      patterns = [];
+    };
     try {
-      for (let one = opened.shift(); one !== undefined; one = opened.shift()) await this.#one(source, one);
+      for (let one = opened.shift(); one !== undefined; one = opened.shift()) {
+        using file = one.fd === undefined ? undefined : readFrom(one.fd);
+        if (file === undefined || !await isArchive(file.chunks(this.#signal))) patterns.push(one.path);
+        else {
+          copyAlong();
+          await this.#unpack(file);
+        }
+      }
+      copyAlong();
     } finally {
       closeAll(opened);
     }
   }
 
-  async #one(source: Extract<CopySource, { kind: "files" }>, { path, fd }: OpenedPath): Promise<void> {
-    using file = fd === undefined ? undefined : readFrom(fd);
-    if (file === undefined || !await isArchive(file.chunks(this.#signal))) {
-      this.pending.push({ ...source, patterns: [path], wildcards: false, unpack: "never" });
-      return;
-    }
+  async #unpack(file: OpenFile): Promise<void> {
     await this.flush();
     const view = this.#view;
     this.#add(await makeDirectory(this.#threads, view, this.#dest, this.#options, this.#signal));

@@ -62,7 +62,7 @@ export interface CopyResult {
 export interface OpenedPath {
   /** From the tree's root, without wildcards. */
   readonly path: string;
-  /** Descriptor of the file, for whoever ordered it to close; undefined for everything but regular files. */
+  /** Descriptor of a file that may be an archive, for whoever ordered it to close; undefined for everything else. */
   readonly fd: number | undefined;
 }
 

@@ -18,6 +18,8 @@ import { Copier } from "./build_copier.ts";
 import { TreeDigest } from "./build_digest.ts";
 import type { BuildOrder, BuildResults, CopyOptions, OpenedPath, SourceTree } from "./build_job.ts";
 import { isDirectory, SourceRoot } from "./build_source.ts";
+import { detectCompression } from "./compression/detect.ts";
+import { BLOCK, isTarHeader } from "./tar/mod.ts";
 import type { ViewSpec } from "./tree_job.ts";
 import type { OpenSource, TreeView } from "./tree_view.ts";
 
@@ -176,8 +178,7 @@ function openAll(
     for (const path of selection.patterns.flatMap((one) => source.paths(one, selection.wildcards))) {
       source.at(path, ({ name, stat }) => {
         const regular = (stat.mode & S_IFMT) === S_IFREG;
-        const flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-        found.push({ path, fd: regular ? sys.open(name, flags) : undefined });
+        found.push({ path, fd: regular ? openArchive(sys, name) : undefined });
       });
     }
     return found;
@@ -185,6 +186,23 @@ function openAll(
     for (const { fd } of found) if (fd !== undefined) sys.close(fd);
     throw error;
   }
+}
+
+/** Descriptor of a file that may be an archive by its first bytes; undefined when it cannot be one, which is the rule. */
+function openArchive(sys: Syscalls, name: string): number | undefined {
+  const fd = sys.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  try {
+    const head = new Uint8Array(BLOCK);
+    const length = Math.max(0, sys.read(fd, head));
+    if (detectCompression(head.subarray(0, length)) !== "none" || (length === BLOCK && isTarHeader(head))) {
+      return fd;
+    }
+  } catch (error) {
+    sys.close(fd);
+    throw error;
+  }
+  sys.close(fd);
+  return undefined;
 }
 
 /** Removes what is below `path` ("" or "/a/b") of the thread's root and matches; answers how many names went. */

@@ -52,6 +52,17 @@ export function parseHeader(block: Uint8Array): RawHeader {
   };
 }
 
+/** Whether a block has the checksum of a header. */
+export function isTarHeader(block: Uint8Array): boolean {
+  try {
+    verifyChecksum(block);
+    return true;
+  } catch (error) {
+    if (error instanceof TarError) return false;
+    throw error;
+  }
+}
+
 /** Sum of all bytes with the checksum field as spaces; old writers summed signed bytes, so both are accepted. */
 function verifyChecksum(block: Uint8Array): void {
   let unsigned = 8 * 32, signed = 8 * 32;
