@@ -2,23 +2,27 @@
 
 import { CliError } from "../errors.ts";
 import type { ContextContent } from "./source.ts";
+import {
+  TAR_BLOCK as BLOCK,
+  TAR_DIRECTORY as DIRECTORY,
+  TAR_FILE as FILE,
+  tarEntry,
+  tarPadding as padding,
+} from "../tar_entry.ts";
 import { type ContextMeta, metaText } from "./store.ts";
 
-const BLOCK = 512;
 /** docker's limit for the whole archive. */
 const MAX_BYTES = 10 * 1024 * 1024;
-const DIRECTORY = "5";
-const FILE = "0";
 const encoder = new TextEncoder();
 
 /** The archive. Like docker's it ends with the last byte of the last file: without its padding, and without blocks of zeros. */
 export function packContext({ meta, tls }: ContextContent): Uint8Array {
   const parts = [
-    entry("meta.json", FILE, 0o644, encoder.encode(metaText(meta))),
-    entry("tls", DIRECTORY, 0o700),
+    tarEntry("meta.json", FILE, 0o644, encoder.encode(metaText(meta))),
+    tarEntry("tls", DIRECTORY, 0o700),
   ];
-  if (tls.size > 0) parts.push(entry("tls/docker", DIRECTORY, 0o700));
-  for (const [file, bytes] of tls) parts.push(entry(`tls/docker/${file}`, FILE, 0o600, bytes));
+  if (tls.size > 0) parts.push(tarEntry("tls/docker", DIRECTORY, 0o700));
+  for (const [file, bytes] of tls) parts.push(tarEntry(`tls/docker/${file}`, FILE, 0o600, bytes));
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -27,26 +31,6 @@ export function packContext({ meta, tls }: ContextContent): Uint8Array {
   }
   const last = [...tls.values()].at(-1);
   return last === undefined ? whole : whole.subarray(0, whole.length - padding(last.length));
-}
-
-/** From the end of a file to the next header. */
-const padding = (length: number): number => (BLOCK - length % BLOCK) % BLOCK;
-
-/** A ustar header as Go's archive/tar writes it, with its content. Owner and time are zero. */
-function entry(name: string, type: string, mode: number, content = new Uint8Array()): Uint8Array {
-  const bytes = new Uint8Array(BLOCK + content.length + padding(content.length));
-  const put = (at: number, text: string) => bytes.set(encoder.encode(text), at);
-  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;
-  put(0, name);
-  put(100, octal(mode, 7) + octal(0, 7) + octal(0, 7) + octal(content.length, 11) + octal(0, 11));
-  put(148, " ".repeat(8));
-  put(156, type);
-  put(257, "ustar\x0000");
-  put(329, octal(0, 7) + octal(0, 7));
-  const sum = bytes.subarray(0, BLOCK).reduce((total, byte) => total + byte, 0);
-  put(148, `${octal(sum, 6)} `);
-  bytes.set(content, BLOCK);
-  return bytes;
 }
 
 /**

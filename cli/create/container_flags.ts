@@ -199,6 +199,7 @@ export const CONTAINER_FLAGS = {
   "tmpfs": list("Mount a tmpfs directory"),
   "tty": bool("Allocate a pseudo-TTY", { short: "t" }),
   "ulimit": parsedList<Ulimit>("Ulimit options", "ulimit", parseUlimit, EMPTY_LIST),
+  "use-api-socket": bool("Bind mount Docker API socket and required auth"),
   "user": text("Username or UID (format: <name|uid>[:<group|gid>])", { short: "u" }),
   "userns": text("User namespace to use"),
   "uts": text("UTS namespace to use"),

@@ -34,6 +34,8 @@ export async function createContainer(
   const platform = flags.platform || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined;
   if (flags.pull === "always") await pull(client, body.Image, platform, flags.quiet);
   body.HostConfig.ConsoleSize = consoleSize();
+  const apiSocket = flags["use-api-socket"] ? await import("./api_socket.ts") : undefined;
+  const credentials = await apiSocket?.giveApiSocket(body, client.endpoint.url);
   const create = () =>
     client.json<CreateAnswer>("POST", "/containers/create", {
       query: { name: flags.name || undefined, platform },
@@ -52,6 +54,7 @@ export async function createContainer(
     answer = await create();
   }
   for (const warning of answer.Warnings ?? []) printError(`WARNING: ${warning}`);
+  if (credentials !== undefined) await apiSocket?.copyCredentials(client, answer.Id, credentials);
   idFile.write(answer.Id);
   return answer.Id;
 }

@@ -34,6 +34,7 @@ const engine: Handler = async (request, connection) => {
     connection.answer(status, body, { "Content-Type": "application/json", "Api-Version": "1.51" });
   if (path === "/_ping") return await answer(200, "OK");
   if (path === "/containers/create") return await answer(201, { Id: ID, Warnings: [] });
+  if (path.endsWith("/archive")) return await answer(200);
   if (path in ANSWERS) return await answer(200, ANSWERS[path]);
   await answer(404, { message: "page not found" });
 };
@@ -84,6 +85,37 @@ describeWith(DOCKER_28)("compared with docker 28", () => {
     expect(environment(berth)).toEqual(environment(docker));
     expect(environment(berth)).toContain("HTTP_PROXY=http://proxy:1");
     expect(environment(berth)).toContain("http_proxy=mine");
+  });
+});
+
+describeWith(DOCKER_28)("--use-api-socket, compared with docker 28", () => {
+  test("gives a container the socket, and the credentials of whom is logged in", async () => {
+    const other = `${dir}/logged-in`;
+    Deno.mkdirSync(other);
+    const auth = btoa("me:secret");
+    Deno.writeTextFileSync(
+      `${other}/config.json`,
+      JSON.stringify({ auths: { "registry.example": { auth } } }),
+    );
+    const argv = ["--config", other, "create", "--use-api-socket", "busybox"];
+    const { docker, berth } = await compare(argv, engine);
+    const requests = ({ requests }: typeof berth) =>
+      requests.map((request) => {
+        const start = request.indexOf("{");
+        const { Env, HostConfig } = request.startsWith("POST")
+          ? JSON.parse(request.slice(start)) as { Env: string[]; HostConfig: { Mounts: unknown } }
+          : { Env: [], HostConfig: { Mounts: [] } };
+        // Of the archive, the file: the rest is a header with a time.
+        const file = request.startsWith("PUT")
+          ? JSON.parse(/\{[^]*\}/.exec(request)?.[0] ?? "null") as unknown
+          : null;
+        // Each program has an engine of its own.
+        const mounts = JSON.stringify(HostConfig.Mounts).replace(/"\/[^"]*\/s"/, '"ENGINE"');
+        return [request.split(" ", 2), Env, mounts, file];
+      });
+    expect(requests(berth)).toEqual(requests(docker));
+    expect(JSON.stringify(requests(berth))).toContain("DOCKER_CONFIG=/run/secrets/docker");
+    expect(berth.stdout).toBe(docker.stdout);
   });
 });
 
