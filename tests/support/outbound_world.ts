@@ -9,6 +9,7 @@ import { network } from "../../ffi/kernel_network.ts";
 import { SIGKILL } from "../../ffi/signals.ts";
 import { addressBytes, parseAddress } from "../../base/address.ts";
 import { BridgeDriver } from "../../net/netd/bridge_driver.ts";
+import { removalAtOnce } from "../../net/netd/link_removal.ts";
 import { Undo } from "../../net/netd/ensure.ts";
 import { prepareGround } from "../../net/netd/ground.ts";
 import type { EndpointState, NetdSettings, NetworkState } from "../../net/netd/protocol.ts";
@@ -133,6 +134,7 @@ export class World implements Disposable {
     this.bridges = new BridgeDriver({
       host: this.host,
       ipv6: true,
+      removal: removalAtOnce(this.host.route),
       outside: () => way === undefined ? { link: TUN_NAME } : this.way?.route,
     });
     if (way !== undefined) this.way = openWayOut(deps, { ...settings, outbound: way });
