@@ -67,7 +67,8 @@ export class LogFormatter {
   readonly #tty: boolean;
   /** Times must be understood at all. */
   readonly #timed: boolean;
-  #out = new Uint8Array(96 * 1024);
+  /** Grows to what is asked for. */
+  #out = new Uint8Array(8 * 1024);
   #length = 0;
   #over = false;
   readonly #entry: Entry = { stream: 0, from: 0, to: 0, timeFrom: 0, timeTo: 0, plain: false, attrs: "" };

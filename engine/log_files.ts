@@ -2,6 +2,9 @@
 
 const NEWLINE = 0x0a;
 const BLOCK = 64 * 1024;
+/** Read of a log at once, depending on how much there is. */
+const MOST_AT_ONCE = 256 * 1024;
+const LEAST_AT_ONCE = 8 * 1024;
 /** More rotated files than anybody keeps: where the search ends. */
 const MAX_FILES = 1000;
 
@@ -68,8 +71,22 @@ export function wasRotated(path: string, inode: number | null): boolean {
   return now !== null && now !== inode;
 }
 
-/** Bytes of a log file from where it stands, inflated when it is compressed. */
-export async function* readFrom(log: OpenLog): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+/** A buffer for {@link readFrom}: no larger than what there is to read, since most reads are of a few lines. */
+export function blockFor({ file, compressed }: OpenLog): Uint8Array<ArrayBuffer> {
+  if (compressed) return new Uint8Array(0);
+  const left = file.statSync().size - file.seekSync(0, Deno.SeekMode.Current);
+  return new Uint8Array(Math.min(MOST_AT_ONCE, Math.max(LEAST_AT_ONCE, left)));
+}
+
+/**
+ * Bytes of a log file from where it stands, inflated when it is compressed.
+ *
+ * @param block is read into again and again: a chunk is valid until the next one.
+ */
+export async function* readFrom(
+  log: OpenLog,
+  block: Uint8Array<ArrayBuffer> = blockFor(log),
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   if (log.compressed) {
     // The caller closes the file: the stream must not.
     const source = new ReadableStream<Uint8Array<ArrayBuffer>>({
@@ -87,7 +104,6 @@ export async function* readFrom(log: OpenLog): AsyncGenerator<Uint8Array<ArrayBu
     }
     return;
   }
-  const block = new Uint8Array(4 * BLOCK);
   for (;;) {
     const n = await log.file.read(block);
     if (n === null || n === 0) return;

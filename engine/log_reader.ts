@@ -32,6 +32,8 @@ const CHUNK = 64 * 1024;
 const LOOK_AGAIN_MS = 1000;
 /** The same when the kernel gives no notifications (its limit of watches is reached). */
 const POLL_MS = 100;
+/** Read at once of what a container has just printed. */
+const FOLLOWED_AT_ONCE = 32 * 1024;
 const NEWLINE = 0x0a;
 
 /** Cuts a stream of bytes into lines for the formatter; keeps what has no end yet. */
@@ -106,6 +108,8 @@ export async function* readLogs(
     let current = open.at(-1)?.compressed ? undefined : open.pop();
     closeAll(open);
     open = current ? [current] : [];
+    // One for all that is to come: followers look often.
+    const block = new Uint8Array(FOLLOWED_AT_ONCE);
     while (follower && !done() && !follower.expired()) {
       // Asked before reading: what was written before the end is then read in any case.
       const running = source.running();
@@ -117,7 +121,7 @@ export async function* readLogs(
           current.file.seekSync(0, Deno.SeekMode.Start);
           feeder.drop();
         }
-        for await (const chunk of readFrom(current)) {
+        for await (const chunk of readFrom(current, block)) {
           progress = true;
           yield* feeder.feed(chunk);
           if (done()) break;
