@@ -1,5 +1,4 @@
 /** The files that a client sends for a build. */
-import type { TreeThreads } from "./tree_threads.ts";
 import type { UnpackPool } from "./unpack.ts";
 import type { UnpackLimits, UnpackResult } from "./unpack_job.ts";
 
@@ -37,18 +36,4 @@ export async function unpackContext(
     limits: { ...CONTEXT_LIMITS, ...options.limits },
     signal: options.signal,
   });
-}
-
-/**
- * Removes from a context what patterns of `.dockerignore` name; answers how many files and directories went.
- *
- * @throws {EngineError} invalid for a malformed pattern.
- */
-export async function removeIgnored(
-  threads: TreeThreads,
-  directory: string,
-  patterns: readonly string[],
-  signal?: AbortSignal,
-): Promise<number> {
-  return await threads.run({ op: "ignore", directory, patterns }, signal);
 }

@@ -85,14 +85,11 @@ export type BuildOrder =
     readonly options: CopyOptions;
   }
   /** What patterns lead to. */
-  | { readonly op: "open"; readonly selection: FileSelection }
-  /** Removes from a directory what patterns of `.dockerignore` name. Answers how many files went. */
-  | { readonly op: "ignore"; readonly directory: string; readonly patterns: readonly string[] };
+  | { readonly op: "open"; readonly selection: FileSelection };
 
 export interface BuildResults {
   readonly digest: string;
   readonly copy: CopyResult;
   readonly mkdir: CopyResult;
   readonly open: readonly OpenedPath[];
-  readonly ignore: number;
 }

@@ -1,23 +1,14 @@
 /** What builds order of the thread of trees. */
 import { invalid } from "../base/errors.ts";
 import { parseModeChange } from "../base/file_mode.ts";
-import { PathPatterns } from "../base/path_patterns.ts";
-import {
-  O_CLOEXEC,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_NONBLOCK,
-  O_RDONLY,
-  S_IFMT,
-  S_IFREG,
-} from "../ffi/constants.ts";
+import { O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, S_IFMT, S_IFREG } from "../ffi/constants.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { treeCalls } from "../ffi/tree_calls.ts";
 import { lookupUser } from "../runtime/init_user.ts";
 import { Copier } from "./build_copier.ts";
 import { TreeDigest } from "./build_digest.ts";
 import type { BuildOrder, BuildResults, CopyOptions, OpenedPath, SourceTree } from "./build_job.ts";
-import { isDirectory, SourceRoot } from "./build_source.ts";
+import { SourceRoot } from "./build_source.ts";
 import { detectCompression } from "./compression/detect.ts";
 import { BLOCK, isTarHeader } from "./tar/mod.ts";
 import type { ViewSpec } from "./tree_job.ts";
@@ -50,23 +41,6 @@ export function runBuildOrder(
         copier.finish();
         return copier.result;
       });
-    case "ignore": {
-      const { directory, patterns } = order;
-      const spec: ViewSpec = {
-        kind: "rootfs",
-        at: directory,
-        rootfs: { kind: "directory", path: directory },
-        mounts: [],
-        writable: true,
-      };
-      return inside(
-        sys,
-        view,
-        spec,
-        [],
-        () => removeIgnored(sys, "", new PathPatterns(patterns), checkpoint),
-      );
-    }
   }
 }
 
@@ -205,49 +179,7 @@ function openArchive(sys: Syscalls, name: string): number | undefined {
   return undefined;
 }
 
-/** Removes what is below `path` ("" or "/a/b") of the thread's root and matches; answers how many names went. */
-function removeIgnored(sys: Syscalls, path: string, patterns: PathPatterns, checkpoint: () => void): number {
-  const fd = sys.open(path === "" ? "/" : path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  let names: string[];
-  try {
-    names = sys.readDirectory(fd);
-  } finally {
-    sys.close(fd);
-  }
-  let removed = 0;
-  for (const name of names) {
-    checkpoint();
-    const child = `${path}/${name}`;
-    const matches = patterns.matches(child.slice(1));
-    if (!isDirectory(sys.stat(child, false))) {
-      if (!matches) continue;
-      sys.unlink(child);
-      removed++;
-    } else if (matches && !patterns.hasNegations) {
-      // Deno.removeSync does not follow symbolic links
-      Deno.removeSync(child, { recursive: true });
-      removed++;
-    } else {
-      removed += removeIgnored(sys, child, patterns, checkpoint);
-      if (matches && isEmpty(sys, child)) {
-        sys.rmdir(child);
-        removed++;
-      }
-    }
-  }
-  return removed;
-}
-
-function isEmpty(sys: Syscalls, path: string): boolean {
-  const fd = sys.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  try {
-    return sys.readDirectory(fd).length === 0;
-  } finally {
-    sys.close(fd);
-  }
-}
-
 /** Orders of builds among all orders. */
 export function isBuildOrder(order: { readonly op: string }): order is BuildOrder {
-  return ["digest", "open", "copy", "mkdir", "ignore"].includes(order.op);
+  return ["digest", "open", "copy", "mkdir"].includes(order.op);
 }

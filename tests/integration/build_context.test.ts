@@ -2,10 +2,9 @@ import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeEach, expect, it } from "vitest";
 import { S_IFIFO, S_IFMT } from "../../ffi/constants.ts";
 import { kernel } from "../../ffi/kernel.ts";
-import { removeIgnored, unpackContext } from "../../fs/build_context.ts";
+import { unpackContext } from "../../fs/build_context.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
 import { TAR_END, tarArchive, type TarEntryInput, tarHeader } from "../../fs/tar/mod.ts";
-import { TreeThreads } from "../../fs/tree_threads.ts";
 import { UnpackPool } from "../../fs/unpack.ts";
 import { describeWith, ROOT } from "../support/needs.ts";
 import { testDir } from "../support/users.ts";
@@ -21,7 +20,6 @@ const file = (name: string, content = name, more: TarEntryInput = { name }) => (
 describeWith(ROOT)("unpackContext()", () => {
   const base = Deno.makeTempDirSync({ dir: testDir(), prefix: "build-context-" });
   const pool = new UnpackPool(1);
-  const threads = new TreeThreads(1);
   let counter = 0;
   let context = "";
   let outside = "";
@@ -36,7 +34,6 @@ describeWith(ROOT)("unpackContext()", () => {
 
   afterAll(async () => {
     pool.close();
-    threads.close();
     await removeTree(base);
   });
 
@@ -177,17 +174,5 @@ describeWith(ROOT)("unpackContext()", () => {
       .toMatchObject({
         name: "AbortError",
       });
-  });
-
-  it("removes what is ignored, and nothing through links", async () => {
-    await unpack(tarArchive([
-      file("keep"),
-      file("logs/a.log"),
-      { name: "logs/out", type: "symlink", linkName: outside },
-      { name: "out", type: "symlink", linkName: outside },
-    ]));
-    expect(await removeIgnored(threads, context, ["logs", "out/victim"])).toBe(1);
-    expect([...Deno.readDirSync(context)].map(({ name }) => name).sort()).toEqual(["keep", "out"]);
-    expect(Deno.readTextFileSync(`${outside}/victim`)).toBe("untouched");
   });
 });

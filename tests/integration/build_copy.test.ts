@@ -589,23 +589,4 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
     kernel.lchown(`${context}/f`, 1, 1);
     expect(await digest(["f"], { tree: from })).not.toBe(before);
   });
-
-  it("removes what .dockerignore names", async () => {
-    put(context, { ...EXAMPLE, "dir/sub/.git/x": "1" });
-    const ignore = (patterns: string[]) => threads.run({ op: "ignore", directory: context, patterns });
-    await ignore(["*.txt", "!b.txt", "**/.git", "dir/sub/deep"]);
-    expect(tree(context)).toEqual({
-      "b.txt": "b",
-      "c.md": "c",
-      "dir": "/",
-      "dir/sub": "/",
-      "dir/sub/y": "y",
-      "dir/x": "x",
-      "dirlink": "-> dir",
-      "empty": "/",
-      "link": "-> dir/x",
-    });
-    await ignore(["*"]);
-    expect(tree(context)).toEqual({});
-  });
 });
