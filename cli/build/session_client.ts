@@ -80,6 +80,7 @@ class Session {
   readonly #handlers: SessionHandlers;
   #written: Promise<void> = Promise.resolve();
   readonly #agents = new Map<number, Promise<Deno.UnixConn>>();
+  #over = false;
   /** What went wrong here, which is what the user should hear. */
   #failure: { readonly error: unknown } | undefined;
 
@@ -94,6 +95,9 @@ class Session {
     try {
       return await this.#listen();
     } finally {
+      // a build that has failed takes no more of its context
+      this.#over = true;
+      this.#connection.close();
       for (const agent of this.#agents.values()) agent.then((conn) => conn.close()).catch(() => {});
       await sending;
     }
@@ -112,6 +116,7 @@ class Session {
         for await (const chunk of chunks) {
           for (let at = 0; at < chunk.length; at += PIECE) {
             await this.#write(encodeFrame(FRAME.data, stream, chunk.subarray(at, at + PIECE)));
+            if (this.#over) return;
           }
         }
       } catch (error) {

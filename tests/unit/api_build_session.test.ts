@@ -294,6 +294,29 @@ describe("berth build", () => {
     expect(builder.contexts.size).toBe(0);
   });
 
+  test("stops sending a context that is refused", async () => {
+    let taken = 0;
+    const builder: ScriptedBuilder = {
+      ...scriptedBuilder(() => Promise.resolve({})),
+      async unpackContext(_directory, archive) {
+        for await (const chunk of archive) {
+          taken += chunk.length;
+          throw failure("the context is too large");
+        }
+      },
+    };
+    const path = directory({ Dockerfile: "FROM scratch" });
+    // sparse: as much as nobody would wait for
+    using big = Deno.createSync(`${path}/big`);
+    big.truncateSync(50_000_000_000);
+    const { code, stderr } = await build(builder, [path]);
+    expect([code, split(stderr)[1]]).toEqual([
+      1,
+      "ERROR: failed to build: failed to solve: the context is too large\n",
+    ]);
+    expect(taken).toBeLessThan(1024 * 1024);
+  });
+
   test("ends the build when it is interrupted", async () => {
     let begun = () => {}, ended = () => {};
     const started = new Promise<void>((resolve) => begun = resolve);
