@@ -223,7 +223,7 @@ export class BridgeDriver implements NetworkDriver {
 
   #tableOf(bridge: Bridge, subnets: readonly BridgeSubnet[], network: NetworkState): nl.Route[] {
     const { table } = bridge;
-    const { host, outside: way = () => ({ link: TUN_NAME }) } = this.#deps;
+    const { host, outside: way = () => ({ link: TUN_NAME }), subnets: known = () => [] } = this.#deps;
     const to: OutsideRoute | undefined = way();
     const device = to === undefined ? undefined : nl.getLink(host.route, to.link)?.index;
     const gateway4 = to?.gateway4;
@@ -245,6 +245,13 @@ export class BridgeDriver implements NetworkDriver {
       );
       if (gateway !== undefined) routes.push(outside({ address: gateway, length: 8 * gateway.length }));
       routes.push(outside(anywhere(family)));
+    }
+    // netd knows by itself what is another network's; another program would look for it on the machine's network
+    if (gateway4 !== undefined) {
+      for (const { networkId, address, length } of known()) {
+        if (networkId === network.id || address.length !== 4) continue;
+        routes.push({ destination: { address, length }, table, type: "blackhole" });
+      }
     }
     return routes;
   }

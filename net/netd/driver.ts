@@ -5,6 +5,7 @@ import type { Undo } from "./ensure.ts";
 import type { LinkRemoval } from "./link_removal.ts";
 import type { EndpointState, NetworkState } from "./protocol.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
+import type { Subnet } from "./topology.ts";
 
 /** Where the default routes of bridges lead. */
 export interface OutsideRoute {
@@ -20,6 +21,8 @@ export interface DriverDeps {
   readonly ipv6: boolean;
   /** Undefined: nowhere, which containers are told at once. By default the TUN device. */
   readonly outside?: () => OutsideRoute | undefined;
+  /** Of all networks. */
+  readonly subnets?: () => readonly Subnet[];
 }
 
 /** A container's network namespace. */

@@ -20,10 +20,10 @@ export class Networks {
   readonly #bridge: BridgeDriver;
   readonly #vlan: VlanDriver;
 
-  constructor(deps: DriverDeps) {
-    this.#deps = deps;
-    this.#bridge = new BridgeDriver(deps);
-    this.#vlan = new VlanDriver(deps);
+  constructor(deps: Omit<DriverDeps, "subnets">) {
+    this.#deps = { ...deps, subnets: () => this.topology.subnets() };
+    this.#bridge = new BridgeDriver(this.#deps);
+    this.#vlan = new VlanDriver(this.#deps);
   }
 
   /** @throws {EngineError} not-found */
@@ -51,6 +51,7 @@ export class Networks {
       this.#tell(new Map([...this.#states, [network.id, network]]).values());
     }, logFailure);
     this.#states.set(network.id, network);
+    this.#keepApart();
   }
 
   remove(id: string): void {
@@ -59,6 +60,12 @@ export class Networks {
     this.#states.delete(id);
     this.#tell(this.#states.values());
     this.driverOf(network.driver).remove(network);
+    this.#keepApart();
+  }
+
+  /** Networks have changed: where another program leads outside, each bridge's routes say which addresses are other networks'. */
+  #keepApart(): void {
+    if (this.#deps.outside?.()?.gateway4 !== undefined) this.refreshRoutes();
   }
 
   /** The way outside is there, or is another one: all routes that lead to it are made again. */

@@ -69,6 +69,32 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
     expect(steps).toEqual([true, true, true, true, true, true]);
   });
 
+  it("keeps networks apart by routes where another program leads outside", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      const way = { name: "slirp4netns", route: { link: "berth0", gateway4: new Uint8Array([10, 0, 2, 2]) }, [Symbol.dispose]() {} };
+      const { namespace, ask } = paper({ parts: { outbound: (_: any, { outbound }: any) => outbound === "auto" ? way : undefined } });
+      const [x, y] = [bridge(17), bridge(18)];
+      const set = (outbound: string, ...networks: any[]) => ask({ op: "sync", settings: { hostLoopback: false, outbound }, networks, sandboxes: [] }).problems;
+      const closed = (network: any) => nl.listRoutes(namespace.route, 1000 + nl.linkIndex(namespace.route, network.link))
+        .filter(({ type }) => type === "blackhole").map(({ destination }) => destination.address.join(".") + "/" + destination.length);
+      const problems = set("auto", x);
+      const steps = [closed(x)];
+      ask({ op: "network.add", network: y });
+      steps.push(closed(x), closed(y));
+      set("none", x, y);
+      steps.push(closed(x));
+      set("auto", x, y);
+      ask({ op: "network.remove", id: y.id });
+      steps.push(closed(x));
+      return { problems, steps };
+    `,
+      ),
+    ).toEqual({ problems: [], steps: [[], ["172.18.0.0/16"], ["172.17.0.0/16"], [], []] });
+  });
+
   it("takes links away by another thread: who waits is told when they are gone, or waits for his own", async () => {
     expect(
       await inNetd(
