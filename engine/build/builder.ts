@@ -146,7 +146,7 @@ export class EngineBuilder implements Builder {
       await this.#mounts.measure();
       const { blocks, bsize } = kernel.statfs(dataRoot);
       const keepStorage = Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK));
-      if (this.#closed || this.#usage.size() <= keepStorage) return;
+      if (this.#closed || this.#cache.size() <= keepStorage) return;
       await this.prune({ all: false, keepStorage, filters: {} }, this.#ended.signal);
     } catch (error) {
       if (!this.#closed) log.warn("cannot prune the build cache", { error: messageOf(error) });

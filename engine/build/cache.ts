@@ -53,6 +53,14 @@ const STEP =
   "id, chain_id AS chainId, parent, type, description, created_at AS createdAt, used_at AS usedAt, uses";
 const MOUNT = "id, description, size, created_at AS createdAt, used_at AS usedAt, uses";
 
+/** Tables of the image store as well. */
+const SIZE = `
+SELECT (
+  SELECT COALESCE(SUM(size), 0) FROM image_layers l
+  WHERE chain_id IN (SELECT chain_id FROM build_cache WHERE chain_id <> parent)
+    AND NOT EXISTS (SELECT 1 FROM image_stacks s WHERE s.chain_id = l.chain_id)
+) + (SELECT COALESCE(SUM(size), 0) FROM build_cache_mounts) AS size`;
+
 /** Key of what everything in `definition` leads to. Objects must have their members in a fixed order. */
 export function keyOf(definition: unknown): string {
   return createHash("sha256").update(JSON.stringify(definition)).digest("hex");
@@ -155,6 +163,11 @@ export class BuildCache {
   /** Oldest first. */
   steps(): CachedStep[] {
     return this.#all(`SELECT ${STEP} FROM build_cache ORDER BY created_at, id`);
+  }
+
+  /** Bytes of layers and directories that nobody else has. */
+  size(): number {
+    return this.#all<{ size: number }>(SIZE)[0]?.size ?? 0;
   }
 
   // --- directories of RUN --mount=type=cache

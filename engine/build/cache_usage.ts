@@ -142,18 +142,6 @@ export class CacheUsage {
     const mounts = this.#cache.mounts().reduce((sum, { size }) => sum + size, 0);
     return this.#store.tables.layersSize() + mounts;
   }
-
-  /** Bytes that the cache alone has. */
-  size(): number {
-    const seen = new Set<string>();
-    let total = 0;
-    for (const { record, layer } of this.#entries()) {
-      if (layer === "" || record.shared || seen.has(layer)) continue;
-      seen.add(layer);
-      total += record.size;
-    }
-    return total;
-  }
 }
 
 const shortId = (id: string): string => id.slice(0, ID_LENGTH);

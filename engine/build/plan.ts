@@ -27,8 +27,6 @@ import type { BuildRequest, BuildVertex, NamedContext } from "./types.ts";
 export interface StageStep {
   readonly vertex: BuildVertex;
   readonly op: BuildOp;
-  /** The stage's state after it. */
-  readonly state: StageState;
 }
 
 /** A stage whose instructions are known, down to the last. */
@@ -177,7 +175,7 @@ export class Planner {
     const take = (instruction: Instruction, isTrigger: boolean) => {
       const dispatched = dispatcher.dispatch(index, state, instruction);
       state = dispatched.state;
-      steps.push({ ...dispatched, instruction, isTrigger });
+      steps.push({ op: dispatched.op, instruction, isTrigger });
     };
     for (const instruction of begun.triggers) take(instruction, true);
     for (const instruction of planned.instructions) take(instruction, false);
@@ -238,7 +236,7 @@ export class Planner {
       };
       vertices.push(vertex);
       let before = vertex.id;
-      const steps = draft.steps.map(({ op, state, instruction, isTrigger }): StageStep => {
+      const steps = draft.steps.map(({ op, instruction, isTrigger }): StageStep => {
         const makesFiles = isStep(instruction);
         const step: BuildVertex = {
           id: progress.id(),
@@ -253,7 +251,7 @@ export class Planner {
         };
         before = step.id;
         vertices.push(step);
-        return { vertex: step, op, state };
+        return { vertex: step, op };
       });
       stages.set(index, { ...rest, planned, base, vertex, steps });
     }

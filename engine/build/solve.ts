@@ -12,7 +12,7 @@ import { exportResult } from "./export_result.ts";
 import type { BuildHistory } from "./image_result.ts";
 import { ImportedCache } from "./imported_cache.ts";
 import { contextOf, Planner, type SolvePlan, type StagePlan, type StageStep } from "./plan.ts";
-import { Progress, type StepProgress } from "./progress.ts";
+import { Progress, type StepEnd, type StepProgress } from "./progress.ts";
 import type { FileSource } from "./sources.ts";
 import {
   prepareCopy,
@@ -44,6 +44,8 @@ export interface StageFiles {
   readonly history: readonly BuildHistory[];
   /** Everything so far was there. */
   readonly cached: boolean;
+  /** Names this point, as classic progress shows one: equal for what has come about in the same way. */
+  readonly id: string;
 }
 
 const NOTHING: StageFiles = {
@@ -52,6 +54,7 @@ const NOTHING: StageFiles = {
   baseHistory: [],
   history: [],
   cached: true,
+  id: nextId("", "scratch", ""),
 };
 
 /** What a step has come to. */
@@ -171,7 +174,6 @@ class Solve {
     const { base, vertex } = stage;
     // its instructions are no part of the step
     const below = base.kind === "stage" ? await this.#stage(plan, base.index) : NOTHING;
-    const end = (files: StageFiles) => ({ cached: files.cached, result: idOf(files, stage.state) });
     return await this.#progress.step(vertex.id, async (progress) => {
       if (base.kind === "image") return this.#filesOf(base.image);
       if (base.kind !== "directory") return below;
@@ -196,7 +198,7 @@ class Solve {
       const prepared = await prepareCopy(this.#tools, scope, below.stack, op);
       const outcome = await this.#carryOut(stage, below, prepared, vertex.name, progress, undefined);
       return this.#withLayer(below, outcome, vertex.name);
-    }, end);
+    }, endOf);
   }
 
   #filesOf(image: Image): StageFiles {
@@ -207,18 +209,19 @@ class Solve {
       baseHistory: image.config.history ?? [],
       history: [],
       cached: true,
+      id: image.id,
     };
   }
 
   async #step(stage: StagePlan, scope: StepScope, step: StageStep, below: StageFiles): Promise<StageFiles> {
-    const { op, vertex, state } = step;
+    const { op, vertex } = step;
     this.#signal.throwIfAborted();
-    const end = (files: StageFiles) => ({ cached: files.cached, result: idOf(files, state) });
     if (op.kind === "config") {
       const history = op.createdBy === ""
         ? below.history
         : [...below.history, { createdBy: op.createdBy, layerCreated: undefined }];
-      return await this.#progress.step(vertex.id, () => ({ ...below, history }), end);
+      const id = nextId(below.id, op.createdBy || op.title, "");
+      return await this.#progress.step(vertex.id, () => ({ ...below, history, id }), endOf);
     }
     // waits for other stages: neither that time nor their failures are this step's
     for (const source of sourcesOf(op)) await scope.findNamed(source);
@@ -239,7 +242,7 @@ class Solve {
           throw error;
         });
       }
-    }, end);
+    }, endOf);
   }
 
   #withLayer(below: StageFiles, { chainId, createdAt, cached }: Outcome, createdBy: string): StageFiles {
@@ -253,6 +256,7 @@ class Solve {
       baseHistory: below.baseHistory,
       history: createdBy === "" ? below.history : [...below.history, line],
       cached,
+      id: nextId(below.id, createdBy, chainId),
     };
   }
 
@@ -345,17 +349,18 @@ class Solve {
   }
 }
 
+const endOf = ({ cached, id }: StageFiles): StepEnd => ({ cached, result: id });
+
+function nextId(before: string, line: string, chainId: string): string {
+  return `sha256:${keyOf([before, line, chainId])}`;
+}
+
 /** What mounts of a command take files from. */
 function sourcesOf(op: StageStep["op"]): (string | undefined)[] {
   if (op.kind !== "run") return [];
   return op.mounts.flatMap((mount) =>
     (mount.type === "bind" || mount.type === "cache") && mount.from !== undefined ? [mount.from] : []
   );
-}
-
-/** A name for what there is after an instruction, as classic progress shows one: equal for what is equal. */
-function idOf({ stack }: StageFiles, { config, author }: StagePlan["state"]): string {
-  return `sha256:${keyOf([stack, config, author])}`;
 }
 
 /** The image that the target's files begin with, below all stages. */

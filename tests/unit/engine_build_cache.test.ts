@@ -96,7 +96,7 @@ describe("BuildCache", () => {
     const a = step("a", "", time(3));
     step("b", a, time(3));
     step("c", "", time(1));
-    expect(usage.size()).toBe(3 * MB);
+    expect(cache.size()).toBe(3 * MB);
     expect(await prune({ keepStorage: 2 * MB })).toMatchObject({ space: MB });
     expect(left()).toEqual(["[a]", "[c]"]);
     expect((await prune({ keepStorage: 1.5 * MB })).ids).toHaveLength(1);
