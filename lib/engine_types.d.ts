@@ -8,7 +8,7 @@ export interface EngineStart {
   readonly args?: readonly string[];
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** How long the engine may take until it answers, in milliseconds; default 30,000. */
+  /** How long the engine may take until it answers, in milliseconds; default 60,000. */
   readonly timeout?: number;
 }
 
