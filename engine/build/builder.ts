@@ -13,7 +13,7 @@ import { buildContext } from "./build_context.ts";
 import { BuildCache } from "./cache.ts";
 import { CacheMounts } from "./cache_mounts.ts";
 import { CacheUsage } from "./cache_usage.ts";
-import { readContextFile, removeContextFile } from "./context_files.ts";
+import { ignoredSources, readContextFile, removeContextFile } from "./context_files.ts";
 import { Planner } from "./plan.ts";
 import { Progress } from "./progress.ts";
 import { Semaphore } from "./semaphore.ts";
@@ -117,8 +117,9 @@ export class EngineBuilder implements Builder {
     signal: AbortSignal,
     emit: (event: BuildEvent) => void,
   ): Promise<void> {
-    const { bases } = this.#tools;
-    await new Planner({ request, bases, progress: new Progress(emit), signal }).plan();
+    const { bases, ctx: { kernel } } = this.#tools;
+    const isIgnored = ignoredSources(kernel, request);
+    await new Planner({ request, isIgnored, bases, progress: new Progress(emit), signal }).plan();
   }
 
   cacheRecords(): readonly CacheRecord[] {

@@ -1,5 +1,5 @@
 /** Single files of build contexts. A context is its client's: names and links in it lead nowhere outside. */
-import { invalid } from "../../base/errors.ts";
+import { EngineError, invalid } from "../../base/errors.ts";
 import {
   O_CLOEXEC,
   O_DIRECTORY,
@@ -13,6 +13,9 @@ import {
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { OwnedFd } from "../../ffi/fd.ts";
 import type { Syscalls } from "../../ffi/syscalls.ts";
+import { ignoreCheck } from "../../image/build/ignored_sources.ts";
+import type { IgnoreCheck } from "../../image/build/step.ts";
+import type { BuildRequest } from "./types.ts";
 
 /** No Dockerfile and no `.dockerignore` comes near this; both are read whole. */
 const MAX_TEXT_BYTES = 4 * 1024 * 1024;
@@ -29,6 +32,18 @@ export function readContextFile(kernel: Syscalls, directory: string, path: strin
   }
   // the descriptor is the file that was looked at, whatever its name leads to by now
   return new TextDecoder().decode(Deno.readFileSync(`/proc/self/fd/${file.fd}`));
+}
+
+/** What a context's `.dockerignore` says of sources; undefined: nothing, or it is not there any more. The client has heeded it. */
+export function ignoredSources(kernel: Syscalls, { context }: BuildRequest): IgnoreCheck | undefined {
+  if (context === undefined) return undefined;
+  try {
+    return ignoreCheck(readContextFile(kernel, context.path, ".dockerignore") ?? "");
+  } catch (error) {
+    // a check only: whoever applies the file says what is wrong with it
+    if (error instanceof EngineError || error instanceof SysError) return undefined;
+    throw error;
+  }
 }
 
 /** What `Builder.removeContextFile` promises. */

@@ -15,6 +15,7 @@ import {
   resolveSource,
   StepCounter,
 } from "../../image/build/stages.ts";
+import type { IgnoreCheck } from "../../image/build/step.ts";
 import type { BuildOp, Instruction, SourceRef, StageState } from "../../image/build/types.ts";
 import { HOST_PLATFORM, parsePlatform, type Platform, platformOf } from "../../image/platform.ts";
 import type { TransferMessage } from "../../image/pull.ts";
@@ -61,6 +62,8 @@ interface Draft extends Omit<StagePlan, "vertex" | "steps"> {
 
 export interface PlannerInput {
   readonly request: BuildRequest;
+  /** Which of the context's files `.dockerignore` leaves out, for the check that warns of it. */
+  readonly isIgnored: IgnoreCheck | undefined;
   readonly bases: BaseImages;
   readonly progress: Progress;
   readonly signal: AbortSignal;
@@ -98,7 +101,8 @@ export class Planner {
         return { build, lint };
       },
     );
-    const dispatcher = new Dispatcher(build, { lint });
+    const { isIgnored } = this.#input;
+    const dispatcher = new Dispatcher(build, { lint, ...(isIgnored && { isIgnored }) });
     const wanted = build.stages.filter(({ needed }) => needed).map(({ index }) => index);
     const drafts = await this.#all(wanted, build, dispatcher);
     lint.finish();

@@ -8,6 +8,7 @@ import type { Image, ImageHistory } from "../../image/types.ts";
 import type { BaseImages } from "./base_image.ts";
 import type { LayerStack } from "./build_context.ts";
 import { type BuildCache, keyOf } from "./cache.ts";
+import { ignoredSources } from "./context_files.ts";
 import { exportResult } from "./export_result.ts";
 import type { BuildHistory } from "./image_result.ts";
 import { ImportedCache } from "./imported_cache.ts";
@@ -106,7 +107,8 @@ class Solve {
     this.#request = request;
     this.#signal = signal;
     this.#progress = progress;
-    this.#planner = new Planner({ request, bases: tools.bases, progress, signal });
+    const isIgnored = ignoredSources(tools.ctx.kernel, request);
+    this.#planner = new Planner({ request, isIgnored, bases: tools.bases, progress, signal });
     this.#imported = new ImportedCache(tools, (reference, platform) => this.#image(reference, platform));
   }
 
