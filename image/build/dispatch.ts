@@ -101,11 +101,7 @@ export class Dispatcher {
     return locate(instruction.range, () => {
       const dispatched = handler(new Step(fields));
       this.#plan.budget.spend(dispatched.op.createdBy.length);
-      if (dispatched.state === state) return dispatched;
-      return {
-        ...dispatched,
-        state: dispatched.state.after(`${dispatched.op.createdBy}\n${dispatched.op.title}`),
-      };
+      return dispatched;
     });
   }
 

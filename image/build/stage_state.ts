@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { invalid } from "../../base/errors.ts";
 import type { ContainerDefaults } from "../types.ts";
 import { LayeredMap } from "./layered_map.ts";
@@ -11,7 +10,6 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const MAX_ENVIRONMENT = 8 * 1024 * 1024;
 
 interface Parts {
-  readonly id: string;
   /** The configuration without what the maps below hold. */
   readonly rest: ContainerDefaults;
   readonly author: string;
@@ -46,7 +44,6 @@ export class WorkingState implements StageState {
     let imageEnv = LayeredMap.of((Env ?? []).map(splitPair));
     if (imageEnv.get("PATH") === undefined) imageEnv = imageEnv.with("PATH", DEFAULT_PATH);
     return new WorkingState({
-      id: idOf([config, author]),
       rest,
       author,
       imageEnv,
@@ -103,15 +100,6 @@ export class WorkingState implements StageState {
     };
   }
 
-  get id(): string {
-    return this.parts.id;
-  }
-
-  /** The state that an instruction has led to: named after the one before and what the instruction says. */
-  after(instruction: string): WorkingState {
-    return this.with({ id: idOf([this.parts.id, instruction]) });
-  }
-
   get author(): string {
     return this.parts.author;
   }
@@ -138,8 +126,6 @@ export function splitPair(text: string): [string, string] {
   const equals = text.indexOf("=");
   return equals < 0 ? [text, ""] : [text.slice(0, equals), text.slice(equals + 1)];
 }
-
-const idOf = (content: unknown): string => createHash("sha256").update(JSON.stringify(content)).digest("hex");
 
 /** "NAME=value" and what ends it. */
 const sizeOf = (name: string, value: string): number => name.length + value.length + 2;

@@ -205,8 +205,6 @@ export type BuildOp = RunOp | CopyOp | WorkdirOp | ConfigOp;
 
 /** What a stage has come to: the configuration of an image to be, and what only counts while building. */
 export interface StageState {
-  /** The same for the same instructions after the same base: a name that costs nothing, whatever the configuration has grown to. */
-  readonly id: string;
   readonly config: ContainerDefaults;
   readonly author: string;
   /** Build arguments that are in scope, with values; they are in the environment of RUN. */
