@@ -17,6 +17,8 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       await join(sandbox(b, endpoint(x, 3)));
       await join(sandbox(c, endpoint(y, 3)));
       const picture = () => [links(), JSON.parse(host("ip", "-j", "rule")).map((r: any) => [r.priority, r.iif, r.table, r.ipproto].join(" ")), host("ip", "route", "show", "table", "all").split("\\n").map((l: string) => l.trim()).sort(), links(a.pid), a.run("ip", "addr"), a.run("ip", "route")];
+      // the kernel tells of a carrier a moment after both ends are up
+      for (const end = Date.now() + 10_000; a.run("ip", "addr").includes("NO-CARRIER") && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 20));
       const before = picture();
       const rounds = [];
       for (let round = 0; round < 3; round++) {

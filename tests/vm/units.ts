@@ -40,6 +40,13 @@ const alive = (pid: string) => {
   }
 };
 
+const listUnits = async (): Promise<string[]> =>
+  (await good(systemctl("list-units", "--plain", "--no-legend", "berth*"))).split("\n").filter((line) =>
+    line !== ""
+  );
+/** What other parts of the suite have left, which are not this one's to judge. */
+const before = new Set((await listUnits()).map((line) => line.split(" ", 1)[0]));
+
 await check("units: systemd finds nothing wrong with them", async () => {
   await good(systemctl("daemon-reload"));
   const words = [
@@ -117,8 +124,11 @@ await check("units: an engine that is killed comes back, with its containers", a
 
 await check("units: when all is stopped nothing of berth's is left", async () => {
   await good(systemctl("stop", SOCKET, SERVICE));
-  const listed = async () => (await good(systemctl("list-units", "--plain", "--no-legend", "berth*")));
-  await eventually(async () => await listed() === "", () => "units are left");
+  let left: string[] = [];
+  await eventually(async () => {
+    left = (await listUnits()).filter((line) => !before.has(line.split(" ", 1)[0]));
+    return left.length === 0;
+  }, () => `units are left: ${left.join("; ")}`);
   const own = `${runtimeDir}/berth`;
   await eventually(() => {
     for (const { name } of Deno.readDirSync("/proc")) {
