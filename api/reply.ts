@@ -26,8 +26,9 @@ function known(
   return wholeResponse(bytes, status, headers, constant);
 }
 
-export const json = (value: unknown, status = 200): Response =>
-  known(status, "application/json", `${JSON.stringify(value)}\n`);
+/** @param extra headers; those that are set on the response later are not sent. */
+export const json = (value: unknown, status = 200, extra?: Record<string, string>): Response =>
+  known(status, "application/json", `${JSON.stringify(value)}\n`, extra);
 
 /** Text that no request and no moment changes. */
 export const constantText = (text: string, extra: Record<string, string>): Response =>

@@ -27,9 +27,8 @@ export async function webSocketTakeover(c: AppContext): Promise<Takeover | Respo
     throw invalid("Bad Request: not a websocket handshake");
   }
   if (header("sec-websocket-version") !== VERSION) {
-    const refused = json({ message: "missing or bad WebSocket Version" }, 400);
-    refused.headers.set("Sec-WebSocket-Version", VERSION);
-    return refused;
+    const message = "missing or bad WebSocket Version";
+    return json({ message }, 400, { "Sec-WebSocket-Version": VERSION });
   }
   const origin = header("origin");
   if (origin !== "" && hostOf(origin) !== header("host").toLowerCase()) {

@@ -7,6 +7,7 @@ import type { WhiteoutFormat } from "./graph_driver.ts";
 import type { GrowingFile } from "./growing_file.ts";
 import {
   DEFAULT_LIMITS,
+  END,
   type UnpackInto,
   type UnpackLimits,
   type UnpackResult,
@@ -72,7 +73,8 @@ class UnpackThread {
   }
 
   terminate(): void {
-    this.#worker.terminate();
+    if (this.broken) this.#worker.terminate();
+    else this.#worker.postMessage(END);
   }
 }
 

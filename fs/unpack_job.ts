@@ -49,6 +49,9 @@ export interface UnpackResult {
 
 export const MAX_REPORTED = 100;
 
+/** Tells the thread to close what it has open, and to end: ended from outside it would leave that behind. */
+export const END = "end";
+
 /** An order to the worker. The archive is a part of a file, the read end of a pipe, or a file that is being written. */
 export interface WorkerJob {
   readonly kind: "unpack";

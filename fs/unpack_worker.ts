@@ -12,7 +12,7 @@ import { checkGrowth, decompress, detectCompression, MAGIC_BYTES } from "./compr
 import { Growth } from "./growing_file.ts";
 import { LayerWriter } from "./layer_writer.ts";
 import { TarError, TarReader } from "./tar/mod.ts";
-import type { UnpackResult, WorkerAnswer, WorkerFault, WorkerJob } from "./unpack_job.ts";
+import { END, type UnpackResult, type WorkerAnswer, type WorkerFault, type WorkerJob } from "./unpack_job.ts";
 
 const READ_CHUNK = 1024 * 1024;
 
@@ -167,8 +167,9 @@ function faultOf(error: unknown): WorkerFault {
 
 /** Only a Worker has this; the bundle's types are those of a page. */
 const scope = self as unknown as {
-  onmessage: ((event: MessageEvent<WorkerJob>) => void) | null;
+  onmessage: ((event: MessageEvent<WorkerJob | typeof END>) => void) | null;
   postMessage(answer: WorkerAnswer): void;
+  close(): void;
 };
 
 let root = -1;
@@ -191,6 +192,10 @@ function enter(job: WorkerJob): Source {
 }
 
 scope.onmessage = async ({ data: job }) => {
+  if (job === END) {
+    if (root >= 0) kernel.close(root);
+    return scope.close();
+  }
   try {
     const source = enter(job);
     try {

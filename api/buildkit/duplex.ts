@@ -10,7 +10,11 @@ export function duplexOf(connection: ClientStream): Duplex {
   return new stream.Duplex({
     read() {
       input.next().then(
-        ({ done, value }) => void this.push(done === true ? null : value),
+        ({ done, value }) => {
+          if (done !== true) this.push(value);
+          // HTTP/2 has no half of a connection: who has stopped sending has gone
+          else this.destroy();
+        },
         (error) => this.destroy(error instanceof Error ? error : new Error(String(error))),
       );
     },

@@ -26,6 +26,8 @@ import type { Builder, BuildEvent, BuildRequest, BuildResult, CacheRecord, Prune
 /** What the cache may take by default: the less of this and a tenth of the disk. */
 const MOST_BYTES = 10 * 1000 ** 3;
 const PART_OF_DISK = 0.1;
+/** A thread takes 30 ms to start and some megabytes while it waits. */
+const UNPACK_IDLE_MS = 5_000;
 /** Commands that run at once, for each processor: they wait for disks and networks too. */
 const RUNS_PER_PROCESSOR = 2;
 
@@ -46,7 +48,10 @@ export class EngineBuilder implements Builder {
   readonly #close: () => void;
   /** Builds under way, and what ends them. */
   readonly #running = new Map<AbortController, Promise<unknown>>();
-  readonly #unpacking = new UnpackPool();
+  /** Threads that unpack contexts, as long as there are some and a moment longer. */
+  #unpacking: UnpackPool | undefined;
+  #unpackers = 0;
+  #unpackIdle: ReturnType<typeof setTimeout> | undefined;
   readonly #downloads: HttpSource;
   readonly #ended = new AbortController();
   #closed = false;
@@ -172,7 +177,23 @@ export class EngineBuilder implements Builder {
     archive: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<void> {
-    await unpackContext(this.#unpacking, directory, archive, { signal });
+    const pool = this.#unpacking ??= new UnpackPool();
+    this.#unpackers++;
+    clearTimeout(this.#unpackIdle);
+    try {
+      await unpackContext(pool, directory, archive, { signal });
+    } finally {
+      if (--this.#unpackers === 0) {
+        this.#unpackIdle = setTimeout(() => this.#endUnpacking(), UNPACK_IDLE_MS);
+        Deno.unrefTimer(Number(this.#unpackIdle));
+      }
+    }
+  }
+
+  #endUnpacking(): void {
+    clearTimeout(this.#unpackIdle);
+    this.#unpacking?.[Symbol.dispose]();
+    this.#unpacking = undefined;
   }
 
   async fetchContext(directory: string, url: string, signal: AbortSignal): Promise<void> {
@@ -199,7 +220,7 @@ export class EngineBuilder implements Builder {
     for (const stop of this.#running.keys()) stop.abort(reason);
     this.#ended.abort(reason);
     await Promise.allSettled([...this.#running.values(), this.#tidying, this.#pruning]);
-    this.#unpacking[Symbol.dispose]();
+    this.#endUnpacking();
     this.#downloads[Symbol.dispose]();
     this.#close();
   }
