@@ -7,5 +7,9 @@ export const command = defineCommand({
   usage: "PATH | URL | -",
   count: { min: 1, max: 1 },
   completes: "file",
-  run: async ({ flags, args: [context = ""], session }) => await build(flags, context, session),
+  run: async ({ flags, args: [context = ""], session }) => {
+    // as with docker, what is wrong with -H is told before what is wrong with the context
+    void session.endpoint;
+    return await build(flags, context, session);
+  },
 });
