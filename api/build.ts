@@ -19,7 +19,13 @@ import {
 } from "./context.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json, StreamFailure } from "./reply.ts";
-import { buildCancelQuery, type BuildOptions, buildOptions, buildPruneQuery } from "./schemas/build.ts";
+import {
+  buildCancelQuery,
+  type BuildOptions,
+  buildOptions,
+  buildPruneQuery,
+  sourceDateEpoch,
+} from "./schemas/build.ts";
 import { registryConfig, type RegistryLogins } from "./schemas/registry.ts";
 
 const SESSION_HEAD =
@@ -153,7 +159,6 @@ function requestOf(
   { dockerfile, context }: Pick<BuildRequest, "dockerfile" | "context">,
   logins: RegistryLogins,
 ): BuildRequest {
-  const epoch = options.buildArgs["SOURCE_DATE_EPOCH"];
   return {
     dockerfile,
     context,
@@ -173,7 +178,7 @@ function requestOf(
     shmSize: options.shmSize,
     ulimits: options.ulimits,
     resources: options.resources,
-    sourceDateEpoch: epoch !== undefined && /^\d{1,12}$/.test(epoch) ? Number(epoch) : undefined,
+    sourceDateEpoch: sourceDateEpoch(options.buildArgs),
     output: "image",
     client: {
       secret: () => Promise.resolve(undefined),

@@ -19,7 +19,7 @@ import { AgentRelay } from "./build_agents.ts";
 import { BuildOutbox } from "./build_outbox.ts";
 import { fetchRemote, findDockerfile } from "./build_context.ts";
 import { answerOf, sessionRequestOf } from "./schemas/build_session.ts";
-import { buildTags } from "./schemas/build.ts";
+import { buildTags, sourceDateEpoch } from "./schemas/build.ts";
 import { authConfig, authOf } from "./schemas/registry.ts";
 import { decode } from "./schemas/go.ts";
 
@@ -230,7 +230,6 @@ class BuildSession {
     request: SessionRequest,
     parts: Pick<BuildRequest, "dockerfile" | "context" | "namedContexts" | "output" | "tags">,
   ): BuildRequest {
-    const epoch = request.buildArgs["SOURCE_DATE_EPOCH"];
     return {
       ...parts,
       target: request.target,
@@ -247,7 +246,7 @@ class BuildSession {
       shmSize: request.shmSize,
       ulimits: request.ulimits,
       resources: request.resources,
-      sourceDateEpoch: epoch !== undefined && /^\d{1,12}$/.test(epoch) ? Number(epoch) : undefined,
+      sourceDateEpoch: sourceDateEpoch(request.buildArgs),
       client: {
         secret: (id) => this.#ask("secret", id),
         sshSocket: async (id) =>

@@ -3,6 +3,7 @@
  * defaults and order of states these are).
  */
 import { messageOf } from "../base/errors.ts";
+import { type FrameSource, readFrames } from "./attach_frames.ts";
 import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
@@ -175,25 +176,8 @@ class LimitedText {
   #cut = false;
 
   /** Reads Docker's frames (8 bytes, the last four the length) to their end. */
-  async readFrames(conn: { read(buffer: Uint8Array): Promise<Uint8Array | undefined> }): Promise<void> {
-    const buffer = new Uint8Array(16 * 1024);
-    const head = new Uint8Array(8);
-    let held = 0, left = 0;
-    for (let bytes = await conn.read(buffer); bytes !== undefined; bytes = await conn.read(buffer)) {
-      for (let at = 0; at < bytes.length;) {
-        if (left > 0) {
-          const step = Math.min(left, bytes.length - at);
-          this.#add(bytes.subarray(at, at + step));
-          left -= step;
-          at += step;
-          continue;
-        }
-        head[held++] = bytes[at++] ?? 0;
-        if (held < head.length) continue;
-        held = 0;
-        left = new DataView(head.buffer).getUint32(4);
-      }
-    }
+  async readFrames(conn: FrameSource): Promise<void> {
+    await readFrames(conn, (_stream, data) => this.#add(data));
   }
 
   #add(bytes: Uint8Array): void {

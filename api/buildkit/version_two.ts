@@ -1,7 +1,7 @@
 import { messageOf } from "../../base/errors.ts";
 import type { BuildClient, BuildRequest } from "../../engine/build/types.ts";
 import type { Engine } from "../../engine/types.ts";
-import type { BuildOptions } from "../schemas/build.ts";
+import { type BuildOptions, sourceDateEpoch } from "../schemas/build.ts";
 import type { RegistryLogins } from "../schemas/registry.ts";
 import { Contexts, type FileSource } from "./contexts.ts";
 import { CODE, GrpcError } from "./grpc.ts";
@@ -103,13 +103,12 @@ function requestOf(
   files: Pick<BuildRequest, "dockerfile" | "context">,
   client: BuildClient,
 ): BuildRequest {
-  const epoch = options.buildArgs["SOURCE_DATE_EPOCH"];
   return {
     ...options,
     ...files,
     namedContexts: {},
     noCacheStages: [],
-    sourceDateEpoch: epoch !== undefined && /^\d{1,12}$/.test(epoch) ? Number(epoch) : undefined,
+    sourceDateEpoch: sourceDateEpoch(options.buildArgs),
     output: "image",
     client,
   };

@@ -151,6 +151,12 @@ export function buildOptions(c: AppContext): BuildOptions {
   };
 }
 
+/** SOURCE_DATE_EPOCH among the build arguments, in seconds since 1970; undefined when it is none or no number. */
+export function sourceDateEpoch(buildArgs: Readonly<Record<string, string>>): number | undefined {
+  const epoch = buildArgs["SOURCE_DATE_EPOCH"];
+  return epoch !== undefined && /^\d{1,12}$/.test(epoch) ? Number(epoch) : undefined;
+}
+
 /** Names for the result: familiar, with a tag, each once. @throws {EngineError} invalid */
 export function buildTags(names: readonly string[]): string[] {
   const tags = names.filter((name) => name !== "").map((name) => {

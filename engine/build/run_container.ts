@@ -1,6 +1,7 @@
 import { messageOf } from "../../base/errors.ts";
 import type { GraphDriver } from "../../fs/graph_driver.ts";
 import type { SourceRange } from "../../image/build/types.ts";
+import { readFrames } from "../attach_frames.ts";
 import { cgroupPathFor } from "../container_cgroup.ts";
 import type { Container } from "../container.ts";
 import { createContainer, sweepContainer } from "../create.ts";
@@ -158,31 +159,9 @@ async function followOutput(container: Container, onOutput: RunRequest["onOutput
         cancel: () => resolve(undefined),
       });
     });
-    if (conn !== undefined) await readFrames(conn, onOutput);
+    if (conn !== undefined) await readFrames(conn, (stream, data) => onOutput(stream, data.slice()));
   } catch {
     // the shim has died: the exit says so
-  }
-}
-
-/** Reads Docker's frames (a byte for the stream, three of nothing, four for the length) to their end. */
-async function readFrames(conn: AttachConn, take: (stream: 1 | 2, data: Uint8Array) => void): Promise<void> {
-  const buffer = new Uint8Array(64 * 1024);
-  const head = new Uint8Array(8);
-  let held = 0, left = 0;
-  for (let bytes = await conn.read(buffer); bytes !== undefined; bytes = await conn.read(buffer)) {
-    for (let at = 0; at < bytes.length;) {
-      if (left > 0) {
-        const step = Math.min(left, bytes.length - at);
-        take(head[0] === 2 ? 2 : 1, bytes.slice(at, at + step));
-        left -= step;
-        at += step;
-        continue;
-      }
-      head[held++] = bytes[at++] ?? 0;
-      if (held < head.length) continue;
-      held = 0;
-      left = new DataView(head.buffer).getUint32(4);
-    }
   }
 }
 
