@@ -206,7 +206,7 @@ function asGrpcError(
   if (range === undefined) return new GrpcError(code, message, undefined, { cause: error });
   // Go's encoding/json of errdefs.Source, under the name that BuildKit has registered for it
   const source = JSON.stringify({
-    info: { filename: name, data: base64(text), language: "Dockerfile" },
+    info: { filename: name, data: base64(linesAround(text, range)), language: "Dockerfile" },
     ranges: [{ start: { line: range.startLine }, end: { line: range.endLine } }],
   });
   const details = encode("RpcStatus", {
@@ -218,6 +218,16 @@ function asGrpcError(
     }],
   });
   return new GrpcError(code, message, details, { cause: error });
+}
+
+/** Lines that clients show before and after those that failed (buildkit: errdefs.Source.Print shows four in all). */
+const SHOWN_AROUND = 4;
+
+/** The lines of an error with those around it, where they stood: the others are empty, since a status travels in a header. */
+function linesAround(text: string, { startLine, endLine }: { startLine: number; endLine: number }): string {
+  return text.split("\n", endLine + SHOWN_AROUND)
+    .map((line, index) => index + 1 < startLine - SHOWN_AROUND ? "" : line)
+    .join("\n");
 }
 
 function rangeOf(error: unknown): { startLine: number; endLine: number } | undefined {

@@ -129,15 +129,26 @@ function metadataOf(headers: Http2.IncomingHttpHeaders): Metadata {
   );
 }
 
+/**
+ * Characters of a message, which may come to nine bytes each, and bytes of its details, of which three come to four: node sends 64 KiB
+ * of headers at most.
+ */
+const MAX_STATUS_MESSAGE = 2 * 1024;
+const MAX_STATUS_DETAILS = 24 * 1024;
+
 function statusOf(error: unknown): Record<string, string> {
   const known = error instanceof GrpcError;
   const code = known ? error.code : CODE.unknown;
   const message = error instanceof Error ? error.message : String(error);
+  const details = known ? error.details : undefined;
   return {
     "grpc-status": String(code),
-    "grpc-message": percentEncode(message),
-    ...(known && error.details !== undefined
-      ? { "grpc-status-details-bin": btoa(String.fromCharCode(...error.details)) }
+    "grpc-message": percentEncode(
+      message.length <= MAX_STATUS_MESSAGE ? message : `${message.slice(0, MAX_STATUS_MESSAGE)} …`,
+    ),
+    // clients show code and message when there are none
+    ...(details !== undefined && details.length <= MAX_STATUS_DETAILS
+      ? { "grpc-status-details-bin": btoa(String.fromCharCode(...details)) }
       : {}),
   };
 }

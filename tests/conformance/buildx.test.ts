@@ -132,6 +132,19 @@ describeWith(BUSYBOX, BUILDX).each(usersToTest())("buildx as $name", (user: User
     );
   });
 
+  it("shows the line that failed of a long Dockerfile, and the beginning of a long message", async () => {
+    const comments = `# ${"x".repeat(98)}\n`.repeat(4000);
+    Deno.writeTextFileSync(`${dir}/long`, `FROM busybox\n${comments}RUN exit 4\n`);
+    Deno.writeTextFileSync(`${dir}/wide`, `FROM busybox\nRUN exit 5 # ${"é".repeat(40_000)}\n`);
+    for (const path of ["long", "wide"]) Deno.chmodSync(`${dir}/${path}`, 0o644);
+    const long = await run(["build", "-f", "long", "context"]);
+    expect([long.code, long.stderr]).toEqual([1, expect.stringMatching(/long:4002\n-+\n/)]);
+    expect(long.stderr).toMatch(/4002 \| >>> RUN exit 4/);
+    const wide = await run(["build", "-f", "wide", "context"]);
+    expect(wide.code).toBe(1);
+    expect(wide.stderr.replaceAll(/é+/g, "é")).toMatch(/ERROR: .*: process "\/bin\/sh -c exit 5 # é …\n$/);
+  });
+
   it("gives secrets, the client's agent and other directories to a step, and keeps none", async () => {
     using _agent = Deno.listen({ transport: "unix", path: `${dir}/agent.sock` });
     Deno.chmodSync(`${dir}/agent.sock`, 0o777);
