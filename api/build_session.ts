@@ -5,6 +5,7 @@ import {
   encodeFrame,
   FRAME,
   type Frame,
+  MOST_LISTED_FILES,
   OUTPUT_STREAM,
   readFrames,
   type ServerMessage,
@@ -13,12 +14,20 @@ import {
   type SessionSource,
 } from "../base/build_session.ts";
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
-import type { Builder, BuildEvent, BuildRequest, BuildResult, NamedContext } from "../engine/build/types.ts";
+import type {
+  Builder,
+  BuildEvent,
+  BuildRequest,
+  BuildResult,
+  ContextFile,
+  DirectoryContext,
+  NamedContext,
+} from "../engine/build/types.ts";
 import type { ClientStream, Engine } from "../engine/types.ts";
 import { AgentRelay } from "./build_agents.ts";
 import { BuildOutbox } from "./build_outbox.ts";
 import { fetchRemote, findDockerfile } from "./build_context.ts";
-import { answerOf, sessionRequestOf } from "./schemas/build_session.ts";
+import { answerOf, filesOf, sessionRequestOf } from "./schemas/build_session.ts";
 import { buildTags, sourceDateEpoch } from "./schemas/build.ts";
 import { authConfig, authOf } from "./schemas/registry.ts";
 import { decode } from "./schemas/go.ts";
@@ -103,17 +112,57 @@ class BuildSession {
     builder: Builder,
     request: SessionRequest,
     contexts: DisposableStack,
-  ): Promise<ReadonlyMap<number, string>> {
-    const sources = [request.context, ...Object.values(request.namedContexts)];
-    const streams = sources.flatMap((source) => source?.kind === "upload" ? [source.stream] : []);
-    const directories = new Map<number, string>();
-    for (const stream of [...new Set(streams)].sort((a, b) => a - b)) {
+  ): Promise<ReadonlyMap<number, DirectoryContext>> {
+    const received = new Map<number, DirectoryContext>();
+    const sources = [request.context, ...Object.values(request.namedContexts)]
+      .filter((source) => source?.kind === "upload" || source?.kind === "directory")
+      .sort((a, b) => a.stream - b.stream);
+    for (const source of sources) {
+      const { stream } = source;
+      if (received.has(stream)) continue;
+      if (source.kind === "directory") {
+        received.set(stream, await this.#receiveDirectory(builder, source, contexts));
+        continue;
+      }
       const directory = builder.newContextDirectory();
       contexts.defer(() => directory.dispose());
       await builder.unpackContext(directory.path, this.#upload(stream), this.#over.signal);
-      directories.set(stream, directory.path);
+      received.set(stream, { kind: "directory", path: directory.path });
     }
-    return directories;
+    return received;
+  }
+
+  /** Asks for what an earlier build has not left. */
+  async #receiveDirectory(
+    builder: Builder,
+    { stream, origin }: Extract<SessionSource, { kind: "directory" }>,
+    contexts: DisposableStack,
+  ): Promise<DirectoryContext> {
+    const update = contexts.use(builder.openContext(origin, await this.#listed(stream)));
+    this.#outbox.send({ kind: "want", stream, files: update.wanted });
+    const content = await update.receive(this.#upload(stream), this.#over.signal);
+    return { kind: "directory", path: update.path, content };
+  }
+
+  async #listed(stream: number): Promise<ContextFile[]> {
+    const listed: ContextFile[] = [];
+    for (;;) {
+      const { value: frame, done } = await this.#frames.next();
+      if (done === true || frame === undefined) throw new BuildSessionError("the client has gone");
+      if (frame.kind === FRAME.end && frame.stream === stream) {
+        throw invalid(new TextDecoder().decode(frame.payload));
+      }
+      if (frame.kind !== FRAME.message) {
+        throw new BuildSessionError("lists and archives of contexts are out of order");
+      }
+      const { stream: of, files, last } = filesOf(decodeMessage(frame));
+      if (of !== stream) throw new BuildSessionError("lists of contexts are out of order");
+      if (listed.length + files.length > MOST_LISTED_FILES) {
+        throw invalid(`the list of the build context has more than ${MOST_LISTED_FILES} files`);
+      }
+      for (const [path, state] of files) listed.push({ path, state });
+      if (last) return listed;
+    }
   }
 
   async *#upload(stream: number): AsyncGenerator<Uint8Array, void, undefined> {
@@ -160,7 +209,7 @@ class BuildSession {
   async #build(
     builder: Builder,
     request: SessionRequest,
-    received: ReadonlyMap<number, string>,
+    received: ReadonlyMap<number, DirectoryContext>,
     contexts: DisposableStack,
   ): Promise<void> {
     const { signal } = this.#over;
@@ -213,7 +262,7 @@ class BuildSession {
   async #sourceOf(
     builder: Builder,
     source: SessionSource,
-    received: ReadonlyMap<number, string>,
+    received: ReadonlyMap<number, DirectoryContext>,
     contexts: DisposableStack,
   ): Promise<NamedContext> {
     if (source.kind === "image") return source;
@@ -222,7 +271,9 @@ class BuildSession {
       contexts.defer(() => fetched.dispose());
       return { kind: "directory", path: fetched.path };
     }
-    return { kind: "directory", path: received.get(source.stream) ?? "" };
+    const directory = received.get(source.stream);
+    if (directory === undefined) throw new RangeError(`nothing has come on stream ${source.stream}`);
+    return directory;
   }
 
   #requestOf(

@@ -7,7 +7,7 @@
  */
 
 /** What `GET /_ping` says of it, in the header `Berth-Build`: the version of this protocol. */
-export const BUILD_SESSION_VERSION = "1";
+export const BUILD_SESSION_VERSION = "2";
 
 export const FRAME = { message: 0, data: 1, end: 2 } as const;
 const HEADER = 9;
@@ -94,6 +94,11 @@ export async function* readFrames(input: AsyncIterable<Uint8Array>): AsyncGenera
 export type SessionSource =
   /** The client sends an archive on this stream; archives come one after the other, in the order of their streams. */
   | { readonly kind: "upload"; readonly stream: number }
+  /**
+   * A directory. The client lists its files ("files"), the engine answers which it wants ("want"), and the client sends an archive of
+   * these on the stream. `origin` says where the client has it, `host:/path`.
+   */
+  | { readonly kind: "directory"; readonly stream: number; readonly origin: string }
   /** The engine fetches it: a git repository, an archive or a Dockerfile. */
   | { readonly kind: "remote"; readonly url: string }
   | { readonly kind: "image"; readonly reference: string };
@@ -128,8 +133,23 @@ export interface SessionRequest {
 
 export const OUTPUT_STREAM = 1;
 
+/** Larger directories are sent as a whole: a list of their files is large itself. */
+export const MOST_LISTED_FILES = 100_000;
+/** Files in one message. */
+export const LISTED_AT_ONCE = 5000;
+
+/** Path from the directory's root, and a text that changes with whatever changes about the file ("": to be sent in any case). */
+export type ListedFile = readonly [path: string, state: string];
+
 export type ClientMessage =
   | { readonly kind: "build"; readonly request: SessionRequest }
+  /** A part of what a directory holds, directories before what is in them; `last`: there is no more. */
+  | {
+    readonly kind: "files";
+    readonly stream: number;
+    readonly files: readonly ListedFile[];
+    readonly last: boolean;
+  }
   /** `data`: base64; undefined: has none. */
   | { readonly kind: "answer"; readonly ask: number; readonly data?: string | undefined };
 
@@ -190,6 +210,8 @@ export type SessionEvent =
 
 export type ServerMessage =
   | { readonly kind: "event"; readonly event: SessionEvent }
+  /** Which files of a directory are to be sent: indices of its list. */
+  | { readonly kind: "want"; readonly stream: number; readonly files: readonly number[] }
   /** "auth": `name` is a registry's host, the answer an AuthConfig as JSON. "ssh": whether there is such an agent. */
   | {
     readonly kind: "ask";

@@ -1,6 +1,8 @@
 /** The files that a client sends for a build. */
-import type { UnpackPool } from "./unpack.ts";
-import type { UnpackLimits, UnpackResult } from "./unpack_job.ts";
+import type { UnpackOptions, UnpackPool } from "./unpack.ts";
+import type { MadeEntry, UnpackInto, UnpackLimits, UnpackResult } from "./unpack_job.ts";
+
+export type { MadeEntry } from "./unpack_job.ts";
 
 /** What a context was. */
 export type ContextResult = Pick<UnpackResult, "archiveBytes" | "size" | "entries" | "skippedDevices">;
@@ -21,7 +23,40 @@ export async function unpackContext(
   archive: AsyncIterable<Uint8Array>,
   options: { readonly signal?: AbortSignal; readonly limits?: Partial<UnpackLimits> } = {},
 ): Promise<ContextResult> {
-  return await pool.unpack({
+  return await pool.unpack(orderOf(directory, archive, options, { empty: true }));
+}
+
+/**
+ * Changes a context that was unpacked before: what `remove` names goes, with what is below it, then the archive's entries take their
+ * places. After a failure the directory is neither the one nor the other: remove it.
+ *
+ * @param remove absolute paths in the context; undefined: the directory is empty.
+ * @returns what the archive's entries are.
+ * @throws as {@link unpackContext}
+ */
+export async function updateContext(
+  pool: UnpackPool,
+  directory: string,
+  remove: readonly string[] | undefined,
+  archive: AsyncIterable<Uint8Array>,
+  options: { readonly signal?: AbortSignal; readonly limits?: Partial<UnpackLimits> } = {},
+): Promise<readonly MadeEntry[]> {
+  const { made = [] } = await pool.unpack(
+    orderOf(directory, archive, options, {
+      ...(remove === undefined ? { empty: true } : { empty: false, remove }),
+      report: true,
+    }),
+  );
+  return made;
+}
+
+function orderOf(
+  directory: string,
+  archive: AsyncIterable<Uint8Array>,
+  options: { readonly signal?: AbortSignal; readonly limits?: Partial<UnpackLimits> },
+  into: Pick<UnpackInto, "empty" | "remove" | "report">,
+): UnpackOptions {
+  return {
     source: { stream: archive },
     dir: directory,
     whiteouts: "apply",
@@ -31,9 +66,9 @@ export async function unpackContext(
       noOverwriteDirNonDir: false,
       owner: { uid: 0, gid: 0 },
       wholeDirectory: false,
-      empty: true,
+      ...into,
     },
     limits: { ...CONTEXT_LIMITS, ...options.limits },
     signal: options.signal,
-  });
+  };
 }

@@ -28,6 +28,20 @@ export interface UnpackInto {
   readonly wholeDirectory: boolean;
   /** Nothing is there yet: what is made belongs to 0:0 without being given to it. */
   readonly empty: boolean;
+  /** Absolute paths that go first, with what is below them. What is not there is passed over. */
+  readonly remove?: readonly string[];
+  /** The answer tells what was made, entry by entry. */
+  readonly report?: boolean;
+}
+
+/** An entry of an archive that was unpacked. */
+export interface MadeEntry {
+  /** Absolute, in the tree. */
+  readonly path: string;
+  /** Type, mode, and digest or link target: equal for equal entries, whatever their times. Begins with the type of the archive's entry. */
+  readonly content: string;
+  /** Bytes of a file. */
+  readonly size: number;
 }
 
 /** What an unpacked archive was. */
@@ -45,6 +59,8 @@ export interface UnpackResult {
   readonly skippedDevices: readonly string[];
   /** Extended attributes that the kernel or the file system refused. */
   readonly skippedXattrs: number;
+  /** Where {@link UnpackInto.report} asks for it; of a name that came twice, what it is in the end. */
+  readonly made?: readonly MadeEntry[];
 }
 
 export const MAX_REPORTED = 100;

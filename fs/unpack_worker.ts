@@ -9,6 +9,7 @@ import { CLONE_FS, O_CLOEXEC, O_DIRECTORY, O_RDONLY } from "../ffi/constants.ts"
 import { SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { checkGrowth, decompress, detectCompression, MAGIC_BYTES } from "./compression/mod.ts";
+import { EntryReport } from "./entry_report.ts";
 import { Growth } from "./growing_file.ts";
 import { LayerWriter } from "./layer_writer.ts";
 import { TarError, TarReader } from "./tar/mod.ts";
@@ -92,15 +93,24 @@ class Source {
 async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
   const reader = new TarReader({ allowMissingEnd: job.allowMissingEnd });
   const writer = new LayerWriter(kernel, job);
+  const report = job.into?.report ? new EntryReport() : undefined;
   const take = (chunk: Uint8Array) => {
     for (const event of reader.feed(chunk)) {
-      if (event.kind === "data") writer.data(event.chunk, event.offset);
-      else if (event.kind === "entry") writer.entry(event.entry);
-      else writer.end();
+      if (event.kind === "data") {
+        writer.data(event.chunk, event.offset);
+        report?.data(event.chunk);
+      } else if (event.kind === "entry") {
+        writer.entry(event.entry);
+        report?.entry(event.entry);
+      } else {
+        writer.end();
+        report?.end();
+      }
     }
   };
   let diffHash = source.hash;
   try {
+    for (const path of job.into?.remove ?? []) remove(path);
     const buffer = new Uint8Array(READ_CHUNK);
     let held = 0;
     while (held < MAGIC_BYTES) {
@@ -150,7 +160,20 @@ async function unpack(job: WorkerJob, source: Source): Promise<UnpackResult> {
     entries: writer.entries,
     skippedDevices: writer.skippedDevices,
     skippedXattrs: writer.skippedXattrs,
+    ...(report === undefined ? {} : { made: report.result() }),
   };
+}
+
+/** Below the thread's root. A link is removed itself. */
+function remove(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    // it has gone with a directory above
+    if (!(error instanceof Deno.errors.NotFound) && !(error instanceof Deno.errors.NotADirectory)) {
+      throw error;
+    }
+  }
 }
 
 function faultOf(error: unknown): WorkerFault {

@@ -10,14 +10,19 @@ const textMap = z.record(text, text);
 const whole = z.int();
 
 const upload = z.object({ kind: z.literal("upload"), stream: whole.check(z.gte(1)) });
+const directory = z.object({
+  kind: z.literal("directory"),
+  stream: whole.check(z.gte(1)),
+  origin: text.check(z.maxLength(8192)),
+});
 const remote = z.object({ kind: z.literal("remote"), url: text });
 const image = z.object({ kind: z.literal("image"), reference: text });
 
 const sessionRequest = z.object({
   dockerfile: maybe(z.object({ name: text, text })),
   dockerfilePath: maybe(text),
-  context: maybe(z.discriminatedUnion("kind", [upload, remote])),
-  namedContexts: z.record(text, z.discriminatedUnion("kind", [upload, remote, image])),
+  context: maybe(z.discriminatedUnion("kind", [upload, directory, remote])),
+  namedContexts: z.record(text, z.discriminatedUnion("kind", [upload, directory, remote, image])),
   target: maybe(text),
   buildArgs: textMap,
   labels: textMap,
@@ -49,6 +54,20 @@ export function sessionRequestOf(message: unknown): SessionRequest {
       issue?.path.join(".")
     }): are command line and engine of different versions?`,
   );
+}
+
+const filesMessage = z.object({
+  kind: z.literal("files"),
+  stream: whole,
+  files: z.array(z.tuple([text, text])),
+  last: z.boolean(),
+});
+
+/** A part of a directory's list. @throws {EngineError} invalid */
+export function filesOf(message: unknown): z.output<typeof filesMessage> {
+  const result = z.safeParse(filesMessage, message);
+  if (result.success) return result.data;
+  throw invalid("the build session's client does not list the files of its context");
 }
 
 const answerMessage = z.object({ kind: z.literal("answer"), ask: whole, data: maybe(text) });

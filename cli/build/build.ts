@@ -1,5 +1,10 @@
 /** `berth build`. */
-import { BUILD_SESSION_VERSION, type SessionRequest, type SessionSource } from "../../base/build_session.ts";
+import {
+  BUILD_SESSION_VERSION,
+  MOST_LISTED_FILES,
+  type SessionRequest,
+  type SessionSource,
+} from "../../base/build_session.ts";
 import { goErrno } from "../../base/go_errno.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { ApiClient } from "../api_client.ts";
@@ -15,7 +20,7 @@ import { buildClassic } from "./classic.ts";
 import { type BuildSource, buildSource, type ContextSource } from "./context.ts";
 import type { BuildFlags } from "./flags.ts";
 import type { Output } from "./output.ts";
-import { packContext } from "./pack.ts";
+import { packContext, packEntries } from "./pack.ts";
 import { PlainProgress } from "./progress/plain.ts";
 import { RawJsonProgress } from "./progress/raw_json.ts";
 import { SilentProgress } from "./progress/silent.ts";
@@ -25,6 +30,7 @@ import { checkText, type DockerfileText, excerpt, failedOutput, warningsText } f
 import { namedContexts, outputOf, refuseMissing, type Settings, settingsOf } from "./request.ts";
 import { parseSecrets, readSecret } from "./secrets.ts";
 import { BuildFailure, runSession, type Upload } from "./session_client.ts";
+import { type ContextEntry, listed, walkContext } from "./walk.ts";
 
 /** Streams of contexts; 1 is the output's. */
 const FIRST_UPLOAD = 2;
@@ -99,8 +105,17 @@ async function buildHere(task: Task, signal: AbortSignal): Promise<string | unde
   const progress = check ? new SilentProgress() : progressOf(flags);
   const upload = (context: ContextSource, name: string): SessionSource => {
     const stream = FIRST_UPLOAD + uploads.length;
-    uploads.push({ stream, chunks: shown(chunksOf(context), -stream, name, progress) });
-    return { kind: "upload", stream };
+    const show = (chunks: AsyncIterable<Uint8Array>) => shown(chunks, -stream, name, progress);
+    const found = context.kind === "directory" ? listOf(context) : undefined;
+    if (context.kind !== "directory" || found === undefined) {
+      uploads.push({ stream, chunks: show(chunksOf(context)) });
+      return { kind: "upload", stream };
+    }
+    const { entries, files } = found;
+    const pack = (wanted: readonly number[]) =>
+      show(packEntries(context.path, wanted.flatMap((index) => entries[index] ?? [])));
+    uploads.push({ stream, files, pack });
+    return { kind: "directory", stream, origin: `${Deno.hostname()}:${Deno.realPathSync(context.path)}` };
   };
   const { context } = source;
   const main = check && source.dockerfile !== undefined || context.kind === "none"
@@ -195,6 +210,17 @@ async function buildElsewhere(
     terminal,
     signal,
   );
+}
+
+/** What a directory holds; undefined: too much to be listed. */
+function listOf({ path, ignored }: Extract<ContextSource, { kind: "directory" }>) {
+  const now = Date.now();
+  const entries: ContextEntry[] = [];
+  for (const entry of walkContext(path, ignored)) {
+    if (entries.length === MOST_LISTED_FILES) return undefined;
+    entries.push(entry);
+  }
+  return { entries, files: entries.map((entry) => listed(entry, now)) };
 }
 
 function chunksOf(context: ContextSource): AsyncIterable<Uint8Array> {

@@ -5,7 +5,8 @@ import { jsonValues } from "../json_lines.ts";
 import { showProgress } from "../output/progress.ts";
 import { ConfigFile } from "../registry/config_file.ts";
 import type { BuildSource } from "./context.ts";
-import { type Ignored, packContext } from "./pack.ts";
+import { packContext } from "./pack.ts";
+import type { Ignored } from "./walk.ts";
 import type { Settings } from "./request.ts";
 
 export interface ClassicOptions {

@@ -4,6 +4,8 @@ import {
   encodeFrame,
   encodeMessage,
   FRAME,
+  LISTED_AT_ONCE,
+  type ListedFile,
   OUTPUT_STREAM,
   readFrames,
   type ServerMessage,
@@ -31,10 +33,16 @@ export class BuildFailure extends CliError {
   }
 }
 
-export interface Upload {
-  readonly stream: number;
-  readonly chunks: AsyncIterable<Uint8Array>;
-}
+export type Upload =
+  & { readonly stream: number }
+  & (
+    | { readonly chunks: AsyncIterable<Uint8Array> }
+    /** A directory, of which the engine may have most. `pack`: these files alone, indices of the list. */
+    | {
+      readonly files: readonly ListedFile[];
+      pack(wanted: readonly number[]): AsyncIterable<Uint8Array>;
+    }
+  );
 
 /** What the engine wants to know, and what it tells. */
 export interface SessionHandlers {
@@ -80,6 +88,8 @@ class Session {
   readonly #handlers: SessionHandlers;
   #written: Promise<void> = Promise.resolve();
   readonly #agents = new Map<number, Promise<Deno.UnixConn>>();
+  /** Which files of a directory are to be sent, by stream. */
+  readonly #wants = new Map<number, PromiseWithResolvers<readonly number[]>>();
   #over = false;
   /** What went wrong here, which is what the user should hear. */
   #failure: { readonly error: unknown } | undefined;
@@ -98,6 +108,7 @@ class Session {
       // a build that has failed takes no more of its context
       this.#over = true;
       this.#connection.close();
+      for (const want of this.#wants.values()) want.resolve([]);
       for (const agent of this.#agents.values()) agent.then((conn) => conn.close()).catch(() => {});
       await sending;
     }
@@ -111,8 +122,12 @@ class Session {
   }
 
   async #send(uploads: readonly Upload[]): Promise<void> {
-    for (const { stream, chunks } of uploads) {
+    for (const upload of uploads) {
+      const { stream } = upload;
       try {
+        const chunks = "chunks" in upload
+          ? upload.chunks
+          : upload.pack(await this.#offer(stream, upload.files));
         for await (const chunk of chunks) {
           for (let at = 0; at < chunk.length; at += PIECE) {
             await this.#write(encodeFrame(FRAME.data, stream, chunk.subarray(at, at + PIECE)));
@@ -125,6 +140,19 @@ class Session {
       }
       await this.#write(encodeFrame(FRAME.end, stream, new Uint8Array()));
     }
+  }
+
+  /** Lists files, and answers which of them are wanted. */
+  async #offer(stream: number, files: readonly ListedFile[]): Promise<readonly number[]> {
+    const want = Promise.withResolvers<readonly number[]>();
+    this.#wants.set(stream, want);
+    let at = 0;
+    do {
+      const part = files.slice(at, at + LISTED_AT_ONCE);
+      at += part.length;
+      await this.#write(encodeMessage({ kind: "files", stream, files: part, last: at === files.length }));
+    } while (at < files.length && !this.#over);
+    return await want.promise;
   }
 
   #fail(error: unknown): void {
@@ -177,6 +205,9 @@ class Session {
         break;
       case "dockerfile":
         this.#handlers.dockerfile(message);
+        break;
+      case "want":
+        this.#wants.get(message.stream)?.resolve(message.files);
         break;
       case "ask":
         void this.#answer(message);

@@ -1,6 +1,6 @@
 import { familiarString, parseReference, withDefaultTag } from "../../base/reference.ts";
 import { EngineError, messageOf } from "../../base/errors.ts";
-import { unpackContext } from "../../fs/build_context.ts";
+import { unpackContext, updateContext } from "../../fs/build_context.ts";
 import { moveToTrash, removeTree } from "../../fs/remove_tree.ts";
 import { UnpackPool } from "../../fs/unpack.ts";
 import type { ImageStore } from "../../image/image_store.ts";
@@ -14,6 +14,7 @@ import { BuildCache } from "./cache.ts";
 import { CacheMounts } from "./cache_mounts.ts";
 import { CacheUsage } from "./cache_usage.ts";
 import { ignoredSources, readContextFile, removeContextFile } from "./context_files.ts";
+import { KeptContexts } from "./kept_contexts.ts";
 import { Planner } from "./plan.ts";
 import { Progress } from "./progress.ts";
 import { Semaphore } from "./semaphore.ts";
@@ -21,7 +22,16 @@ import { newSocketPath } from "./ssh_relay.ts";
 import { solve, type SolveTools } from "./solve.ts";
 import { SelectionDigests } from "./steps.ts";
 import { temporaryRoot } from "./sweep.ts";
-import type { Builder, BuildEvent, BuildRequest, BuildResult, CacheRecord, PruneOptions } from "./types.ts";
+import type {
+  Builder,
+  BuildEvent,
+  BuildRequest,
+  BuildResult,
+  CacheRecord,
+  ContextFile,
+  ContextUpdate,
+  PruneOptions,
+} from "./types.ts";
 
 /** What the cache may take by default: the less of this and a tenth of the disk. */
 const MOST_BYTES = 10 * 1000 ** 3;
@@ -45,6 +55,7 @@ export class EngineBuilder implements Builder {
   readonly #usage: CacheUsage;
   readonly #cache: BuildCache;
   readonly #mounts: CacheMounts;
+  readonly #contexts: KeptContexts;
   readonly #close: () => void;
   /** Builds under way, and what ends them. */
   readonly #running = new Map<AbortController, Promise<unknown>>();
@@ -68,7 +79,12 @@ export class EngineBuilder implements Builder {
     this.#cache = new BuildCache(ctx.db, store.tables, store.layers);
     this.#mounts = new CacheMounts(own, this.#cache);
     this.#mounts.sweep();
-    this.#usage = new CacheUsage(store, this.#cache, this.#mounts);
+    this.#contexts = new KeptContexts({
+      newDirectory: () => this.newContextDirectory(),
+      unpack: (directory, remove, archive, signal) =>
+        this.#withUnpackers((pool) => updateContext(pool, directory, remove, archive, { signal })),
+    });
+    this.#usage = new CacheUsage(store, this.#cache, this.#mounts, this.#contexts);
     this.#close = () => own[Symbol.dispose]();
     this.#tools = {
       ctx: own,
@@ -152,7 +168,7 @@ export class EngineBuilder implements Builder {
       await this.#mounts.measure();
       const { blocks, bsize } = kernel.statfs(dataRoot);
       const keepStorage = Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK));
-      if (this.#closed || this.#cache.size() <= keepStorage) return;
+      if (this.#closed || this.#cache.size() + this.#contexts.size() <= keepStorage) return;
       await this.prune({ all: false, keepStorage, filters: {} }, this.#ended.signal);
     } catch (error) {
       if (!this.#closed) log.warn("cannot prune the build cache", { error: messageOf(error) });
@@ -177,11 +193,19 @@ export class EngineBuilder implements Builder {
     archive: AsyncIterable<Uint8Array>,
     signal: AbortSignal,
   ): Promise<void> {
+    await this.#withUnpackers((pool) => unpackContext(pool, directory, archive, { signal }));
+  }
+
+  openContext(origin: string, files: readonly ContextFile[]): ContextUpdate {
+    return this.#contexts.open(origin, files);
+  }
+
+  async #withUnpackers<T>(work: (pool: UnpackPool) => Promise<T>): Promise<T> {
     const pool = this.#unpacking ??= new UnpackPool();
     this.#unpackers++;
     clearTimeout(this.#unpackIdle);
     try {
-      await unpackContext(pool, directory, archive, { signal });
+      return await work(pool);
     } finally {
       if (--this.#unpackers === 0) {
         this.#unpackIdle = setTimeout(() => this.#endUnpacking(), UNPACK_IDLE_MS);

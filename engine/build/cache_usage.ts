@@ -4,6 +4,7 @@ import { parseFilterTime } from "../human_time.ts";
 import type { StoreInternals } from "../../image/store_internals.ts";
 import type { BuildCache } from "./cache.ts";
 import type { CacheMounts } from "./cache_mounts.ts";
+import type { KeptContexts } from "./kept_contexts.ts";
 import type { CacheRecord, PruneOptions } from "./types.ts";
 
 /** As many characters as BuildKit's ids have. */
@@ -23,15 +24,18 @@ export class CacheUsage {
   readonly #store: Pick<StoreInternals, "tables" | "layers" | "content">;
   readonly #cache: BuildCache;
   readonly #mounts: CacheMounts;
+  readonly #contexts: KeptContexts;
 
   constructor(
     store: Pick<StoreInternals, "tables" | "layers" | "content">,
     cache: BuildCache,
     mounts: CacheMounts,
+    contexts: KeptContexts,
   ) {
     this.#store = store;
     this.#cache = cache;
     this.#mounts = mounts;
+    this.#contexts = contexts;
   }
 
   records(): CacheRecord[] {
@@ -91,7 +95,13 @@ export class CacheUsage {
       layer: `mount ${mount.id}`,
       remove: () => this.#mounts.remove(mount.id),
     }));
-    return [...entries, ...mounts];
+    const contexts = this.#contexts.records().map((record): Entry => ({
+      record: { ...record, id: shortId(record.id) },
+      depth: 0,
+      layer: `context ${record.id}`,
+      remove: () => this.#contexts.remove(record.id),
+    }));
+    return [...entries, ...mounts, ...contexts];
   }
 
   /**
@@ -137,10 +147,10 @@ export class CacheUsage {
     return { ids, space: Math.max(0, before - this.#bytes()) };
   }
 
-  /** Of all layers and cache mounts. */
+  /** Of all layers, cache mounts and contexts. */
   #bytes(): number {
     const mounts = this.#cache.mounts().reduce((sum, { size }) => sum + size, 0);
-    return this.#store.tables.layersSize() + mounts;
+    return this.#store.tables.layersSize() + mounts + this.#contexts.size();
   }
 }
 

@@ -9,7 +9,7 @@ import type { SourceTree } from "../../fs/build_copy.ts";
 
 /** Files that COPY, ADD and mounts take from: a directory of a client's, or the files of a stage or an image. */
 export type FileSource =
-  | { readonly kind: "directory"; readonly path: string }
+  | { readonly kind: "directory"; readonly path: string; readonly content?: string | undefined }
   | { readonly kind: "stack"; readonly stack: LayerStack };
 
 /** Finds what a reference in a Dockerfile means; waits for stages. */
@@ -47,7 +47,7 @@ export async function withSourceTree<T>(
   source: FileSource,
   work: (tree: SourceTree) => Promise<T>,
 ): Promise<T> {
-  if (source.kind === "directory") return await work(source);
+  if (source.kind === "directory") return await work({ kind: "directory", path: source.path });
   const tree = await openLayerTree(ctx, ctx.images.refs(source.stack.chainIds));
   try {
     const mounts = hostMounts(ctx, tree.id, tree.dir, source.stack);

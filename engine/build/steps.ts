@@ -60,7 +60,7 @@ export interface PreparedStep {
 /** Raised when keys come to mean something else. */
 const KEY_VERSION = 1;
 
-/** Digests of files in stacks of layers, which never change: a build that has nothing to do does not read them again. */
+/** Digests of files in stacks of layers, and in contexts whose content is known: a build that has nothing to do does not read them again. */
 export class SelectionDigests {
   readonly #known = new Map<string, string>();
   static readonly #MOST = 2000;
@@ -72,8 +72,9 @@ export class SelectionDigests {
     signal: AbortSignal,
   ): Promise<string> {
     const digest = (tree: SourceTree) => digestFiles(ctx.trees, { ...selection, tree }, signal);
-    if (source.kind === "directory") return await withSourceTree(ctx, source, digest);
-    const key = keyOf([source.stack, selection]);
+    const files = source.kind === "stack" ? source.stack : source.content;
+    if (files === undefined) return await withSourceTree(ctx, source, digest);
+    const key = keyOf([files, selection]);
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const found = await withSourceTree(ctx, source, digest);

@@ -8,6 +8,30 @@ export interface DirectoryContext {
   readonly kind: "directory";
   /** Absolute path. `.dockerignore` has been applied. */
   readonly path: string;
+  /** Names what the files are: equal for equal files. undefined: they are to be read to know. */
+  readonly content?: string | undefined;
+}
+
+/** A file of a client's directory, before any of it has been sent. */
+export interface ContextFile {
+  /** From the context's root, without `.`, `..` and empty parts. */
+  readonly path: string;
+  /** The client's name for the state that the file is in: whatever changes about it, this does. "": it is to be sent in any case. */
+  readonly state: string;
+}
+
+/** A context that may be there from an earlier build. Disposed of when the build has ended. */
+export interface ContextUpdate extends Disposable {
+  readonly path: string;
+  /** Which files are to be sent: indices of the list. */
+  readonly wanted: readonly number[];
+  /**
+   * Takes what is wanted, as an archive (of nothing, maybe), which is read to its end; what has gone meanwhile may be left out of it.
+   *
+   * @returns what {@link DirectoryContext.content} is.
+   * @throws {EngineError} invalid: it is no archive, or holds what is not wanted.
+   */
+  receive(archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<string>;
 }
 
 export type NamedContext = DirectoryContext | { readonly kind: "image"; readonly reference: string };
@@ -163,6 +187,14 @@ export interface Builder {
    * @throws {EngineError} invalid: it is no archive, or beyond what is taken.
    */
   unpackContext(directory: string, archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void>;
+  /**
+   * Begins to take a directory of a client's of which an earlier build may have left most.
+   *
+   * @param origin where the client has it, for whoever looks at the cache as well: `host:/path`.
+   * @param files everything in it, directories before what is in them.
+   * @throws {EngineError} invalid
+   */
+  openContext(origin: string, files: readonly ContextFile[]): ContextUpdate;
   /**
    * Puts what an address leads to into such a directory: a git repository, an archive, or a Dockerfile (which is called "Dockerfile" then).
    *

@@ -58,6 +58,19 @@ export function scriptedBuilder(
       const parts = await Array.fromAsync(archive);
       archives.push(await new Response(new Blob(parts.map((part) => Uint8Array.from(part)))).bytes());
     },
+    openContext(_origin, listed) {
+      const { path, dispose } = this.newContextDirectory();
+      return {
+        path,
+        // as an engine that has never seen the directory
+        wanted: [...listed.keys()],
+        receive: async (archive, signal) => {
+          await this.unpackContext(path, archive, signal);
+          return "content";
+        },
+        [Symbol.dispose]: dispose,
+      };
+    },
     readContextFile: (_directory, path) => Promise.resolve(present.get(path)),
     removeContextFile(_directory, path) {
       present.delete(path);

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { BuildCache, keyOf } from "../../engine/build/cache.ts";
 import type { CacheMounts } from "../../engine/build/cache_mounts.ts";
 import { CacheUsage } from "../../engine/build/cache_usage.ts";
+import { KeptContexts } from "../../engine/build/kept_contexts.ts";
 import type { ContentStore } from "../../image/content_store.ts";
 import { ImageTables } from "../../image/image_tables.ts";
 import type { LayerRecord, LayerStore } from "../../image/layer_store.ts";
@@ -15,6 +16,9 @@ describe("BuildCache", () => {
   let tables: ImageTables;
   let cache: BuildCache;
   let usage: CacheUsage;
+  let contexts: KeptContexts;
+  /** Directories of contexts that have gone. */
+  const removed: string[] = [];
   /** Layers that are in their place. */
   const present = new Map<string, LayerRecord>();
 
@@ -34,7 +38,11 @@ describe("BuildCache", () => {
     cache = new BuildCache(db, tables, layers);
     const mounts = { inUse: () => false, remove: () => {} } as unknown as CacheMounts;
     const content = { collect: () => {}, collected: () => Promise.resolve() } as unknown as ContentStore;
-    usage = new CacheUsage({ tables, layers, content }, cache, mounts);
+    contexts = new KeptContexts({
+      newDirectory: () => ({ path: "/context", dispose: () => removed.push("/context") }),
+      unpack: () => Promise.resolve([{ path: "/a", content: "file 644 7 x", size: 7 }]),
+    });
+    usage = new CacheUsage({ tables, layers, content }, cache, mounts, contexts);
   });
 
   /** A step that has made a layer on top of another one. */
@@ -121,6 +129,29 @@ describe("BuildCache", () => {
     expect(left().sort()).toEqual(["[shared]", "[used]"]);
     expect(await prune({ all: true })).toMatchObject({ space: 0 });
     expect(left()).toEqual(["[used]"]);
+  });
+
+  it("tells of contexts that are kept, and removes their files when no build reads them any more", async () => {
+    const { signal } = new AbortController();
+    const open = () => contexts.open("host:/src", [{ path: "a", state: "1" }]);
+    const update = open();
+    expect(update.wanted).toEqual([0]);
+    expect(usage.records()).toEqual([]);
+    await update.receive(new ReadableStream(), signal);
+    expect(usage.records()).toMatchObject([
+      { type: "source.local", description: "local source for context host:/src", size: 7, inUse: true },
+    ]);
+    await prune({ all: true });
+    expect(usage.records()).toHaveLength(1);
+    update[Symbol.dispose]();
+    const again = open();
+    expect(again.wanted).toEqual([]);
+    again[Symbol.dispose]();
+    expect(await prune({ filters: { type: ["regular"] } })).toEqual({ ids: [], space: 0 });
+    expect(removed).toEqual([]);
+    expect(await prune({ filters: { type: ["source.local"] } })).toMatchObject({ space: 7 });
+    expect(removed).toEqual(["/context"]);
+    expect(open().wanted).toEqual([0]);
   });
 
   it("prunes by filters", async () => {
