@@ -25,14 +25,21 @@ export function readControl(path: string): string | undefined {
   }
 }
 
-/** Flat keyed files: `usage_usec 12` in each line. Numbers only; "max" is Infinity. */
-export function flatKeyed(text: string): Record<string, number> {
+/**
+ * Flat keyed files: `usage_usec 12` in each line. Numbers only; "max" is Infinity.
+ *
+ * @param wanted the keys that count; absent: all.
+ */
+export function flatKeyed(text: string, wanted?: ReadonlySet<string>): Record<string, number> {
   const values: Record<string, number> = {};
   for (let at = 0; at < text.length;) {
     let end = text.indexOf("\n", at);
     if (end < 0) end = text.length;
     const space = text.indexOf(" ", at);
-    if (space > 0 && space < end) values[text.slice(at, space)] = controlNumber(text.slice(space + 1, end));
+    if (space > 0 && space < end) {
+      const key = text.slice(at, space);
+      if (wanted?.has(key) ?? true) values[key] = controlNumber(text.slice(space + 1, end));
+    }
     at = end + 1;
   }
   return values;

@@ -33,14 +33,6 @@ type Json = Readonly<Record<string, unknown>>;
 /** Docker's moment that never was. */
 const ZERO_TIME = "0001-01-01T00:00:00Z";
 
-/** What of memory.stat Docker passes on. */
-const MEMORY_STATS = new Set(
-  `anon file kernel_stack slab sock shmem file_mapped file_dirty file_writeback anon_thp inactive_anon active_anon
-  inactive_file active_file unevictable slab_reclaimable slab_unreclaimable pgfault pgmajfault workingset_refault
-  workingset_activate workingset_nodereclaim pgrefill pgscan pgsteal pgactivate pgdeactivate pglazyfree pglazyfreed
-  thp_fault_alloc thp_collapse_alloc`.split(/\s+/),
-);
-
 const MICRO = 1000;
 
 /**
@@ -72,7 +64,7 @@ export function dockerStats(
     precpu_stats: before === undefined ? EMPTY_CPU : cpuStats(before),
     memory_stats: memory === undefined ? {} : {
       usage: memory.usage,
-      stats: Object.fromEntries(Object.entries(memory.stat).filter(([name]) => MEMORY_STATS.has(name))),
+      stats: memory.stat,
       ...((memory.events["oom_kill"] ?? 0) > 0 ? { failcnt: memory.events["oom"] ?? 0 } : {}),
       limit: Math.min(memory.limit, now.machineMemory),
     },
@@ -167,12 +159,12 @@ export function systemCpu(stat: string): { total: number; online: number } {
 
 /** Interfaces but the loopback, from /proc/PID/net/dev. */
 export function parseNetDev(text: string): InterfaceStats[] {
-  return text.split("\n").slice(2).flatMap((line) => {
-    const [name = "", values] = line.split(":");
-    const n = (values ?? "").trim().split(/\s+/).map(Number);
-    if (values === undefined || name.trim() === "lo") return [];
-    return [{
-      name: name.trim(),
+  const interfaces: InterfaceStats[] = [];
+  for (const [, name = "", values = ""] of text.matchAll(/^ *([^\s:]+): *(.*)$/gm)) {
+    if (name === "lo") continue;
+    const n = values.split(/ +/).map(Number);
+    interfaces.push({
+      name,
       rxBytes: n[0] ?? 0,
       rxPackets: n[1] ?? 0,
       rxErrors: n[2] ?? 0,
@@ -181,6 +173,7 @@ export function parseNetDev(text: string): InterfaceStats[] {
       txPackets: n[9] ?? 0,
       txErrors: n[10] ?? 0,
       txDropped: n[11] ?? 0,
-    }];
-  });
+    });
+  }
+  return interfaces;
 }

@@ -18,7 +18,7 @@ export interface CgroupStats {
     readonly usage: number;
     /** Bytes; Infinity without a limit. */
     readonly limit: number;
-    /** memory.stat: bytes and counts. */
+    /** What of memory.stat Docker passes on: bytes and counts. */
     readonly stat: Readonly<Record<string, number>>;
     /** memory.events: counts. */
     readonly events: Readonly<Record<string, number>>;
@@ -44,6 +44,14 @@ const FILES = [
   "io.pressure",
 ] as const;
 type FileName = typeof FILES[number];
+
+/** What of memory.stat Docker passes on: half of it. */
+const MEMORY_STATS: ReadonlySet<string> = new Set(
+  `anon file kernel_stack slab sock shmem file_mapped file_dirty file_writeback anon_thp inactive_anon active_anon
+  inactive_file active_file unevictable slab_reclaimable slab_unreclaimable pgfault pgmajfault workingset_refault
+  workingset_activate workingset_nodereclaim pgrefill pgscan pgsteal pgactivate pgdeactivate pglazyfree pglazyfreed
+  thp_fault_alloc thp_collapse_alloc`.split(/\s+/),
+);
 
 /** Larger than any of the files, but io.stat of a machine with a hundred disks. */
 const BUFFER = 16 * 1024;
@@ -112,7 +120,7 @@ export function parseStats(text: (file: FileName) => string | undefined): Cgroup
     stats.memory = {
       usage: number("memory.current", 0),
       limit: number("memory.max", Infinity),
-      stat: flat("memory.stat"),
+      stat: flatKeyed(text("memory.stat") ?? "", MEMORY_STATS),
       events: flat("memory.events"),
     };
   }

@@ -20,6 +20,8 @@ export const CLONE_NEWIPC = 0x08000000;
 export const CLONE_NEWUSER = 0x10000000;
 export const CLONE_NEWPID = 0x20000000;
 export const CLONE_NEWNET = 0x40000000;
+/** For clone3 alone: its flags have 64 bits. */
+export const CLONE_INTO_CGROUP = 0x2_0000_0000;
 
 // --- mount(2)
 export const MS_RDONLY = 1;

@@ -57,6 +57,8 @@ export const SIZEOF = {
   sockaddrUn: 110,
   ifreq: 40,
   winsize: 8,
+  /** With `cgroup`, its last field: Linux 5.7. */
+  cloneArgs: 88,
   openHow: 24,
   mountAttr: 32,
   rlimit: 16,

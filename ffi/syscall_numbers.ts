@@ -25,6 +25,7 @@ const NUMBERS = {
   statfs: [137, 43],
   execve: [59, 221],
   clone: [56, 220],
+  clone3: [435, 435],
   exit_group: [231, 94],
   futex: [202, 98],
   mmap: [9, 222],

@@ -13,7 +13,7 @@ import {
 import { SysError } from "../ffi/errno.ts";
 import type { ProcessSyscalls } from "../ffi/syscalls.ts";
 import { writeProc } from "./files.ts";
-import { inStage } from "./init_failure.ts";
+import { type InitFailure, inStage } from "./init_failure.ts";
 import { prepareProcess, type ProcessSetup, type Program } from "./init_process.ts";
 import { enterRootfs, INIT_PROGRAM } from "./init_rootfs.ts";
 import type { ContainerSpec, NamespaceMode, ProcessSpec } from "./spec.ts";
@@ -44,6 +44,8 @@ export type InitOrder = ContainerOrder | ExecOrder;
 type Hooks = Pick<ProcessSetup, "stdio" | "giveTerminal" | "appear"> & {
   /** Called when the process is inside the container's root: nothing of the host may be reachable from here on. */
   readonly entered: () => void;
+  /** Goes on in a child of the process, which is born in that cgroup. @throws {SysError} */
+  readonly forkInto: (cgroup: string) => void;
   /** A detached copy of the /proc of the PID namespace at that path (init_joined_proc.ts). */
   readonly procOf: (pidNamespace: string) => number;
 };
@@ -96,7 +98,7 @@ const FLAGS = {
  */
 function enterContainer(kernel: ProcessSyscalls, order: ExecOrder, hooks: Hooks): Program {
   setOomScore(kernel, order.process.oomScoreAdj ?? order.oomScoreAdj);
-  joinCgroup(kernel, order.cgroupPath);
+  bearInCgroup(kernel, order.cgroupPath, hooks);
   const modes: Readonly<Record<keyof typeof FLAGS, NamespaceMode>> = {
     ...order.namespaces,
     mnt: { kind: "private" },
@@ -139,6 +141,19 @@ function joinCgroup(kernel: ProcessSyscalls, path: string | undefined): void {
   if (path === undefined) return;
   // "0" is the writer itself, whatever its number in its own PID namespace
   inStage("cgroup", "", () => writeProc(kernel, `${path}/cgroup.procs`, "0"));
+}
+
+/** As {@link joinCgroup}, in a fiftieth of the time, for a process that nobody knows yet: it will have another number. */
+function bearInCgroup(kernel: ProcessSyscalls, path: string | undefined, hooks: Hooks): void {
+  if (path === undefined) return;
+  try {
+    inStage("cgroup", "", () => hooks.forkInto(path));
+  } catch (error) {
+    // Linux before 5.7, or a filter around berth that does not know clone3.
+    const { cause } = error as InitFailure;
+    if (!(cause instanceof SysError && cause.is("ENOSYS", "EINVAL", "E2BIG", "EPERM"))) throw error;
+    joinCgroup(kernel, path);
+  }
 }
 
 /** Lowering it below what the engine itself was given needs rights over the host: then it stays as it is. */

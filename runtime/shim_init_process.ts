@@ -1,5 +1,5 @@
 /** A process from its start as a stub to the end of the program that it becomes. */
-import { EPOLLIN, PR_SET_DUMPABLE, PR_SET_PDEATHSIG } from "../ffi/constants.ts";
+import { EPOLLIN, O_CLOEXEC, O_DIRECTORY, PR_SET_DUMPABLE, PR_SET_PDEATHSIG } from "../ffi/constants.ts";
 import { ERRNO, errnoText, SysError } from "../ffi/errno.ts";
 import { SIGKILL } from "../ffi/signals.ts";
 import { STUB_SOCKET, StubProcess } from "../ffi/stub_process.ts";
@@ -132,6 +132,7 @@ export class InitProcess {
       stdio: this.#pass(fds),
       giveTerminal: (master) => this.#fetchTerminal(master),
       entered: () => this.#stub.closeNow(),
+      forkInto: (cgroup) => this.#forkInto(cgroup),
       procOf: (pidNamespace) => this.#procOf(pidNamespace),
       appear: () => {
         this.#awaitGate();
@@ -165,15 +166,25 @@ export class InitProcess {
     this.#stub.calls.prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
 
-  #fork(): void {
+  #fork(how = () => this.#stub.fork()): void {
     this.#unwatch();
     try {
-      this.#stub.fork();
+      how();
     } finally {
       this.#watch();
     }
     this.#protect();
     this.#stub.calls.setsid();
+  }
+
+  #forkInto(cgroup: string): void {
+    const { calls } = this.#stub;
+    const fd = calls.open(cgroup, O_DIRECTORY | O_CLOEXEC);
+    try {
+      this.#fork(() => this.#stub.forkInto(fd));
+    } finally {
+      calls.close(fd);
+    }
   }
 
   /** Hands descriptors to the stub; answers its numbers for them. */

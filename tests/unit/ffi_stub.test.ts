@@ -1,6 +1,6 @@
 /** Calls made by a stub process: the kernel's answers, what is shared, and how it ends. */
 import { describe, expect, it } from "vitest";
-import { CLONE_NEWUTS, O_RDONLY, O_RDWR } from "../../ffi/constants.ts";
+import { CLONE_NEWUTS, O_DIRECTORY, O_RDONLY, O_RDWR } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { STUB_SOCKET, StubProcess } from "../../ffi/stub_process.ts";
@@ -93,6 +93,17 @@ describe("StubProcess", () => {
       expect(stub.calls.getpid()).toBe(stub.pid);
       expect(stub.calls.getppid()).toBe(Deno.pid);
       expect(errnoOf(() => kernel.kill(before, 0))).toBe("ESRCH");
+    });
+  });
+
+  it("stays as it was when it cannot go on in a cgroup", () => {
+    withStub((stub) => {
+      const before = stub.pid;
+      const directory = stub.calls.open("/etc", O_DIRECTORY);
+      // EBADF is said of a directory that is no cgroup: all else has been understood.
+      expect(["EBADF", "ENOSYS"]).toContain(errnoOf(() => stub.forkInto(directory)));
+      expect(stub.pid).toBe(before);
+      expect(stub.calls.getpid()).toBe(before);
     });
   });
 
