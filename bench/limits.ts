@@ -5,15 +5,16 @@ import { CgroupStatsReader } from "../cgroups/stats.ts";
 import { dockerStats } from "../cgroups/docker_stats.ts";
 import { type Engine, startEngine } from "../tests/support/engine.ts";
 import type { User } from "../tests/support/users.ts";
-import { Api, apiStarts } from "./start.ts";
+import { Api, apiExecs, apiStarts } from "./start.ts";
 import { printTimes, type Row } from "./stats.ts";
 
-const LIMITS = {
-  Memory: 256 * 1024 * 1024,
-  NanoCpus: 1e9,
-  CpuShares: 512,
-  PidsLimit: 100,
-  CpusetCpus: "0",
+/** By the field of `/info` that says whether they can be had. */
+const LIMITS: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  MemoryLimit: { Memory: 256 * 1024 * 1024 },
+  CpuCfsQuota: { NanoCpus: 1e9 },
+  CPUShares: { CpuShares: 512 },
+  PidsLimit: { PidsLimit: 100 },
+  CPUSet: { CpusetCpus: "0" },
 };
 const NOTHING_DELEGATED =
   "nothing is delegated here (berth info says why); make test-vm PARTS=bench measures it in the virtual machine";
@@ -29,26 +30,40 @@ export async function printLimits(
   await using engine = await imported(user, tar, image, []);
   await using bare = await imported(user, tar, image, ["--cgroup-driver", "none"]);
   using api = new Api(engine);
-  const { CgroupDriver: driver } = await api.call("GET", "/info") as { CgroupDriver: string };
+  const info = await api.call("GET", "/info") as { CgroupDriver: string } & Record<string, unknown>;
+  const driver = info.CgroupDriver;
+  const limits = Object.entries(LIMITS).filter(([name]) => info[name] === true).map(([, limit]) => limit);
   const times = { bare: [] as number[], unlimited: [] as number[], limited: [] as number[] };
+  const execs = { bare: [] as number[], cgroup: [] as number[] };
   // In rounds, so that none has the machine's better minute for itself.
   const rounds = Math.min(4, options.runs);
   for (let round = 0; round < rounds; round++) {
     const some = Math.ceil(options.runs / rounds);
     times.bare.push(...await apiStarts(bare, image, some, true));
+    execs.bare.push(...await apiExecs(bare, image, some));
     if (driver === "none") continue;
+    execs.cgroup.push(...await apiExecs(engine, image, some));
     times.unlimited.push(...await apiStarts(engine, image, some, true));
-    times.limited.push(...await apiStarts(engine, image, some, true, LIMITS));
+    if (limits.length === 0) continue;
+    times.limited.push(...await apiStarts(engine, image, some, true, Object.assign({}, ...limits)));
   }
   const rows: Row[] = [{ name: "no cgroup", times: times.bare }];
   if (driver === "none") rows.push({ name: "with limits", times: [], missing: NOTHING_DELEGATED });
   else {
     rows.push(
       { name: `a cgroup by ${driver}`, times: times.unlimited },
-      { name: "  and five limits", times: times.limited },
+      {
+        name: `  and ${limits.length} limits`,
+        times: times.limited,
+        missing: "no controller is delegated here",
+      },
     );
   }
   printTimes("Limits: start, wait, remove by the API, a warm shim ready", "no cgroup", rows);
+  printTimes("Exec of a program that ends at once", "no cgroup", [
+    { name: "no cgroup", times: execs.bare },
+    { name: "in a cgroup", times: execs.cgroup, missing: NOTHING_DELEGATED },
+  ]);
   await printStats(engine, image, options.containers);
 }
 
