@@ -1,6 +1,7 @@
 /** Turns a container's record into the spec that its shim and init carry out. */
 import { invalid } from "../base/errors.ts";
 import { RLIMIT_NOFILE } from "../ffi/constants.ts";
+import { LOCAL_CONGESTION_CONTROL } from "../net/local_tcp.ts";
 import { capabilityHex, type ContainerCapabilities, resolveCapabilities } from "../runtime/capabilities.ts";
 import type { ContainerSpec, MountSpec, NamespaceMode, ProcessSpec, RootfsSpec } from "../runtime/spec.ts";
 import { processEnv, replaceOrAppendEnv } from "./container_config.ts";
@@ -118,9 +119,15 @@ function exists(path: string): boolean {
   }
 }
 
+/** Of a container with a network of its own. */
+const OWN_NETWORK_SYSCTLS = {
+  // as in Docker: low ports are harmless there
+  "net.ipv4.ip_unprivileged_port_start": "0",
+  "net.ipv4.tcp_congestion_control": LOCAL_CONGESTION_CONTROL,
+};
+
 function sysctls(hostConfig: HostConfig, net: NamespaceMode): Record<string, string> {
-  // As in Docker: a network of its own makes low ports harmless.
-  const defaults = net.kind === "private" ? { "net.ipv4.ip_unprivileged_port_start": "0" } : {};
+  const defaults = net.kind === "private" ? OWN_NETWORK_SYSCTLS : {};
   const own = Object.entries(hostConfig.Sysctls ?? {}).map((
     [key, value],
   ) => [key.replaceAll("/", "."), value]);

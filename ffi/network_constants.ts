@@ -83,6 +83,7 @@ export const TCP_INFO = 11;
 export const TCP_QUICKACK = 12;
 export const TCP_USER_TIMEOUT = 18;
 export const TCP_FASTOPEN = 23;
+export const TCP_NOTSENT_LOWAT = 25;
 
 // --- linux/netlink.h, socket options
 export const NETLINK_ADD_MEMBERSHIP = 1;

@@ -5,6 +5,7 @@
 import { SysError } from "../../ffi/errno.ts";
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP } from "../../ffi/network_constants.ts";
 import { addressBytes, parseAddress } from "../../base/address.ts";
+import { LOCAL_CONGESTION_CONTROL } from "../local_tcp.ts";
 import * as nl from "../netlink/mod.ts";
 import { RT_TABLE_LOCAL } from "../netlink/constants.ts";
 import { dispense, ensure, unless } from "./ensure.ts";
@@ -36,8 +37,7 @@ const TUN_MTU = 65520;
  * the host wants them.
  */
 const TCP = {
-  // one that models a path and paces (BBR, where a machine has it by default) sets a timer for each packet here: half as many bytes a second. Every kernel has this one.
-  tcp_congestion_control: "reno",
+  tcp_congestion_control: LOCAL_CONGESTION_CONTROL,
   // Least, first and most bytes of a connection. The kernel would let them grow to what a long way takes, 6 to 32 MB: what waits for a slow receiver
   // has left the processor's caches by then, and a container believes to have sent what is still here.
   tcp_rmem: "4096 131072 1048576",

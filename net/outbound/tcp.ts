@@ -28,9 +28,11 @@ import {
   TCP_KEEPIDLE,
   TCP_KEEPINTVL,
   TCP_NODELAY,
+  TCP_NOTSENT_LOWAT,
 } from "../../ffi/network_constants.ts";
 import { note } from "../../base/note.ts";
 import { addressBytes, parseAddress } from "../../base/address.ts";
+import { OUTSIDE_UNSENT } from "../local_tcp.ts";
 import { type RootlessHost, TPROXY_ADDRESS, TPROXY_ADDRESS6, TPROXY_PORT } from "../netd/rootless_host.ts";
 import type { Relay } from "../relay/relay.ts";
 import { answerWithError, errorFor, type OutboundContext } from "./context.ts";
@@ -227,6 +229,7 @@ export class TcpOutbound implements Disposable {
       fd = this.#socket(address);
       calls.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
       calls.setsockopt(fd, SOL_TCP, TCP_KEEPIDLE, OUTSIDE_IDLE);
+      calls.setsockopt(fd, SOL_TCP, TCP_NOTSENT_LOWAT, OUTSIDE_UNSENT);
       const connected = calls.connect(fd, socketAddress(address, packet.destinationPort));
       const pending = this.#add(packet, fd, now);
       if (connected) this.#hand(pending, now);

@@ -22,8 +22,10 @@ import {
   SOL_IPV6,
   SOL_TCP,
   TCP_NODELAY,
+  TCP_NOTSENT_LOWAT,
 } from "../../ffi/network_constants.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
+import { OUTSIDE_UNSENT } from "../local_tcp.ts";
 import type { HostPort } from "../network_host_ports.ts";
 
 /** The kernel shortens it to net.core.somaxconn. */
@@ -64,6 +66,7 @@ export function openHostSocket(
       calls.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       calls.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
       calls.setsockopt(fd, SOL_TCP, TCP_NODELAY, 1);
+      calls.setsockopt(fd, SOL_TCP, TCP_NOTSENT_LOWAT, OUTSIDE_UNSENT);
     } else if (v4) calls.setsockopt(fd, SOL_IP, IP_PKTINFO, 1);
     else calls.setsockopt(fd, SOL_IPV6, IPV6_RECVPKTINFO, 1);
     calls.bind(fd, socketAddress(address, port));

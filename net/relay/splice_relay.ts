@@ -209,6 +209,8 @@ export class SpliceRelay implements Relay {
     let budget = BUDGET;
     while (!direction.done) {
       if (direction.held > 0) {
+        // more has come from the sender meanwhile, as it does with each of its segments: that makes no room here
+        if (!direction.writable) return IDLE;
         if (this.#drain(direction) < 0) return FAILED;
         if (direction.held > 0) return IDLE;
       }

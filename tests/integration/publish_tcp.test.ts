@@ -230,6 +230,34 @@ describe.each(usersToTest())("published TCP ports as $name", (user) => {
     ).toEqual({ behind: 0, held: true, damaged: false });
   });
 
+  it("what a client does not read stays with the container, but for what is on its way and a little", async () => {
+    expect(
+      await inWorld(
+        user,
+        `
+        world.publish(one, ["0.0.0.0:8080:80/tcp"]);
+        const listener = world.listen(inside, 80);
+        const slow = world.connect(client, client.host, 8080);
+        world.until(() => listener.streams.length === 1);
+        slow.pause();
+        const writer = listener.last, total = 100_000_000;
+        writer.sendPattern(total);
+        let before = -1;
+        world.until(() => {
+          world.turnFor(100);
+          const stands = writer.sent === before && writer.sent > 0;
+          before = writer.sent;
+          return stands;
+        });
+        const [, unsent] = /notsent:([0-9]+)/.exec(world.run("ss -tniH state established sport = :8080")) ?? [];
+        slow.resume();
+        world.until(() => slow.received === total);
+        return { waits: Number(unsent) > 0, little: Number(unsent) <= 512 * 1024, damaged: slow.damaged };
+        `,
+      ),
+    ).toEqual({ waits: true, little: true, damaged: false });
+  });
+
   it("clients beyond the limit of descriptors wait until others have gone", async () => {
     expect(
       await inNetwork(

@@ -432,7 +432,7 @@ describe("buildContainerSpec()", () => {
       symlinks: [],
       maskedPaths: [],
       readonlyPaths: ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-      sysctls: { "net.ipv4.ip_unprivileged_port_start": "0" },
+      sysctls: { "net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.tcp_congestion_control": "reno" },
       namespaces: NAMESPACES,
       process: {
         additionalGroups: [],
@@ -611,7 +611,7 @@ describe("buildContainerSpec()", () => {
       Devices: [{ PathOnHost: "/dev/null", PathInContainer: "/dev/hole", CgroupPermissions: "rwm" }],
       GroupAdd: ["audio", "5"],
       ConsoleSize: [24, 80],
-      Sysctls: { "net/core/somaxconn": "128" },
+      Sysctls: { "net/core/somaxconn": "128", "net.ipv4.tcp_congestion_control": "cubic" },
       OomScoreAdj: 500,
       ReadonlyRootfs: true,
     }, { Tty: true });
@@ -626,7 +626,10 @@ describe("buildContainerSpec()", () => {
       oomScoreAdj: 500,
     });
     expect(made.process.env).toContain("TERM=xterm");
-    expect(made.sysctls["net.core.somaxconn"]).toBe("128");
+    expect(made.sysctls).toMatchObject({
+      "net.core.somaxconn": "128",
+      "net.ipv4.tcp_congestion_control": "cubic",
+    });
     expect(made.mounts.find((m) => m.target === "/etc/hosts")?.flags).toEqual(["rbind", "ro"]);
     expect(() => spec({ Devices: [{ PathOnHost: "/dev/nothing-here" }] })).toThrow(
       'error gathering device information while adding custom device "/dev/nothing-here": no such file or directory',
