@@ -2,37 +2,34 @@
 import { O_APPEND, O_CREAT, O_TRUNC, O_WRONLY } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
+import { note } from "../base/note.ts";
 import { timestamp } from "./clock.ts";
 import { escapeInto, jsonString, MAX_EXPANSION } from "./json_text.ts";
-import { encodeLines } from "./log_text.ts";
+import { CHUNK, type LogEncoder, logEncoder } from "./log_encoder.ts";
 import { rotate } from "./log_rotation.ts";
-import { note } from "../base/note.ts";
 import type { LogSpec } from "./spec.ts";
 
 /** Longest line in one entry: the copier of Docker's daemon reads into a buffer of this size. */
 const MAX_LINE = 16 * 1024;
 /** Room for the longest entry with every byte escaped, and for many usual ones. What is not used takes no memory. */
-const BUFFER = 512 * 1024;
-/** From this size on a piece of output is worth a string, see {@link encodeLines}. */
-const MANY = 2 * 1024;
-/** What is encoded at once; less where lines are so short that their entries would not fit. */
-const MOST_AT_ONCE = 64 * 1024;
+const BUFFER = 128 * 1024;
+/** A container that prints so much at once has an encoder made; what others print goes entry by entry. */
+const MANY = 4 * 1024;
 const NEWLINE = 0x0a;
+/** What follows an entry's text begins with it, unless the line goes on. */
+const ESCAPED_NEWLINE = "\\n";
 
 const encoder = new TextEncoder();
-const PREFIX_TEXT = '{"log":"';
-const PREFIX = encoder.encode(PREFIX_TEXT);
-const ESCAPED_NEWLINE = encoder.encode("\\n");
+const PREFIX = encoder.encode('{"log":"');
 
 /** What is left of a line whose end has not come yet. */
 interface Pending {
   readonly bytes: Uint8Array;
   length: number;
   /** Time of the first part of a line that was too long: all its parts carry it. */
-  since: Uint8Array | undefined;
-  /** After the text: stream, attributes, up to the time. */
-  readonly middle: Uint8Array;
-  readonly middleText: string;
+  since: string | undefined;
+  /** After the text and the line's end: stream, attributes, up to the time. */
+  readonly middle: string;
 }
 
 /** Writes entries; each write(2) holds whole entries, as many as one call of {@link write} has completed. */
@@ -46,7 +43,7 @@ export class LogWriter {
   #fd: number;
   #size: number;
   #failing = false;
-  #atOnce = MOST_AT_ONCE;
+  #encoder: LogEncoder | undefined;
 
   /** @throws {SysError} when the file cannot be opened. */
   constructor(kernel: Syscalls, spec: LogSpec) {
@@ -63,74 +60,91 @@ export class LogWriter {
     this.#size = kernel.fstat(this.#fd).size;
   }
 
+  /**
+   * Where to read output to that is for {@link write}, which spares it a copy.
+   *
+   * @param before the caller's own bytes before it, which `write` uses as well
+   */
+  readBuffer(before: number): Uint8Array | undefined {
+    return this.#encoder?.readBuffer(before);
+  }
+
   /** @param stream 1 stdout, 2 stderr */
   write(stream: number, data: Uint8Array): void {
     const pending = this.#pendingOf(stream);
-    const time = timestamp();
-    const now = encoder.encode(time);
+    const now = timestamp();
+    if (data.length >= MANY) this.#encoder ??= logEncoder();
+    if (this.#encoder?.setAfter(after(pending, now)) === true) this.#many(this.#encoder, pending, data, now);
+    else this.#singly(pending, data, now);
+  }
+
+  #many(entries: LogEncoder, pending: Pending, data: Uint8Array, now: string): void {
+    for (let from = 0; from < data.length; from += CHUNK) {
+      entries.take(pending.bytes.subarray(0, pending.length), data.subarray(from, from + CHUNK));
+      while (this.#encode(entries, pending, now));
+      pending.bytes.set(entries.rest);
+      pending.length = entries.rest.length;
+    }
+    this.#flushEncoded(entries);
+  }
+
+  /** Answers whether there is more to encode. */
+  #encode(entries: LogEncoder, pending: Pending, now: string): boolean {
+    const { since } = pending;
+    const { maxSize } = this.#spec;
+    entries.setAfter(after(pending, since ?? now));
+    const before = entries.rest.length;
+    // the file is full, but stays the newest one until there is another entry
+    const overdue = maxSize > 0 && this.#size >= maxSize;
+    const room = maxSize === 0 ? Infinity : overdue ? 1 : maxSize - this.#size;
+    // what comes after the end of a line that began earlier has another time
+    const full = entries.encode(room, since !== undefined);
+    if (entries.rest.length < before) pending.since = entries.atLineStart ? undefined : since ?? now;
+    if (overdue && entries.output.length > 0) this.#rotate();
+    if (full) this.#flushEncoded(entries);
+    return entries.rest.length > 0 && (full || pending.since !== since);
+  }
+
+  #flushEncoded(entries: LogEncoder): void {
+    if (entries.output.length > 0) this.#put(entries.output);
+    entries.clear();
+  }
+
+  #singly(pending: Pending, data: Uint8Array, now: string): void {
+    const ending = encoder.encode(after(pending, now));
+    // of the line that began earlier
+    let first = pending.since === undefined ? ending : encoder.encode(after(pending, pending.since));
     let start = 0;
-    let singly = 0;
     while (start < data.length) {
-      if (
-        start >= singly && pending.length === 0 && pending.since === undefined && data.length - start >= MANY
-      ) {
-        const next = this.#many(pending, data, start, time);
-        if (next > start) {
-          start = next;
-          continue;
-        }
-        singly = -next;
-      }
       const newline = data.indexOf(NEWLINE, start);
       const end = newline < 0 ? data.length : newline;
       const room = MAX_LINE - pending.length;
       // A line may fill the buffer only together with its end.
       if (end - start >= room) {
-        this.#entry(pending, data, start, start + room, false, pending.since ??= now);
+        pending.since ??= now;
+        this.#entry(pending, data, start, start + room, first.subarray(ESCAPED_NEWLINE.length));
         start += room;
       } else if (newline < 0) {
         pending.bytes.set(data.subarray(start), pending.length);
         pending.length += end - start;
         break;
       } else {
-        this.#entry(pending, data, start, end, true, pending.since ?? now);
+        this.#entry(pending, data, start, end, first);
         pending.since = undefined;
+        first = ending;
         start = end + 1;
       }
     }
     this.#flush();
   }
 
-  /** Writes the lines that come next, all at once. Answers the position after them, negated when they are to be written one by one. */
-  #many(pending: Pending, data: Uint8Array, start: number, time: string): number {
-    let end = start;
-    while (end - start < this.#atOnce && end < data.length) {
-      // The last end of a line that is near enough for all lines up to there to be short.
-      const newline = data.lastIndexOf(NEWLINE, end + MAX_LINE - 1);
-      if (newline < end) break;
-      end = newline + 1;
-    }
-    if (end - start < MANY) return -data.length;
-    const buffer = this.#buffer ??= new Uint8Array(BUFFER);
-    if (this.#filled > 0) this.#flush();
-    const after = `${pending.middleText}${time}"}\n`;
-    const filled = encodeLines(buffer, 0, data.subarray(start, end), PREFIX_TEXT, after);
-    if (filled < 0) {
-      this.#atOnce = Math.max(MANY, this.#atOnce >> 1);
-      return -end;
-    }
-    // Another file begins within these: entry by entry, then.
-    if (this.#spec.maxSize > 0 && this.#size + filled >= this.#spec.maxSize) return -end;
-    this.#atOnce = Math.min(MOST_AT_ONCE, this.#atOnce * 2);
-    this.#filled = filled;
-    return end;
-  }
-
   /** The streams have ended: a last line without its end is written as it is. */
   end(): void {
-    const now = encoder.encode(timestamp());
+    const now = timestamp();
     for (const pending of this.#pending.values()) {
-      if (pending.length > 0) this.#entry(pending, pending.bytes, 0, 0, false, pending.since ?? now);
+      if (pending.length === 0) continue;
+      const ending = encoder.encode(after(pending, pending.since ?? now));
+      this.#entry(pending, pending.bytes, 0, 0, ending.subarray(ESCAPED_NEWLINE.length));
     }
     this.#flush();
     this.#kernel.close(this.#fd);
@@ -140,30 +154,17 @@ export class LogWriter {
     let pending = this.#pending.get(stream);
     if (pending === undefined) {
       const name = stream === 2 ? "stderr" : "stdout";
-      const middleText = `","stream":"${name}"${this.#attrs},"time":"`;
-      pending = {
-        bytes: new Uint8Array(MAX_LINE),
-        length: 0,
-        since: undefined,
-        middle: encoder.encode(middleText),
-        middleText,
-      };
+      const middle = `","stream":"${name}"${this.#attrs},"time":"`;
+      pending = { bytes: new Uint8Array(MAX_LINE), length: 0, since: undefined, middle };
       this.#pending.set(stream, pending);
     }
     return pending;
   }
 
-  /** One entry: what is pending, then `data[from, to)`. */
-  #entry(
-    pending: Pending,
-    data: Uint8Array,
-    from: number,
-    to: number,
-    complete: boolean,
-    time: Uint8Array,
-  ): void {
+  /** One entry: what is pending, then `data[from, to)`, then `ending`. */
+  #entry(pending: Pending, data: Uint8Array, from: number, to: number, ending: Uint8Array): void {
     const buffer = this.#buffer ??= new Uint8Array(BUFFER);
-    const most = (pending.length + to - from) * MAX_EXPANSION + pending.middle.length + 64;
+    const most = PREFIX.length + (pending.length + to - from) * MAX_EXPANSION + ending.length;
     const full = this.#spec.maxSize > 0 && this.#size + this.#filled >= this.#spec.maxSize;
     if (full || this.#filled + most > buffer.length) this.#flush();
     if (full && this.#size >= this.#spec.maxSize) this.#rotate();
@@ -176,13 +177,7 @@ export class LogWriter {
     } else if (pending.length > 0) at = escapeInto(out, at, pending.bytes, 0, pending.length);
     else at = escapeInto(out, at, data, from, to);
     pending.length = 0;
-    if (complete) at = copy(out, at, ESCAPED_NEWLINE);
-    at = copy(out, at, pending.middle);
-    at = copy(out, at, time);
-    out[at++] = 0x22;
-    out[at++] = 0x7d;
-    out[at++] = NEWLINE;
-    this.#filled = at;
+    this.#filled = copy(out, at, ending);
   }
 
   /** Very long attributes. The buffer is empty when this is called. */
@@ -190,14 +185,16 @@ export class LogWriter {
     return this.#buffer = new Uint8Array(size);
   }
 
+  #flush(): void {
+    if (this.#filled > 0 && this.#buffer !== undefined) this.#put(this.#buffer.subarray(0, this.#filled));
+    this.#filled = 0;
+  }
+
   /**
    * A full disk must end neither the container nor its shim: what does not fit is dropped, up to a whole entry, and
    * said once in the shim's own log.
    */
-  #flush(): void {
-    if (this.#filled === 0 || this.#buffer === undefined) return;
-    const data = this.#buffer.subarray(0, this.#filled);
-    this.#filled = 0;
+  #put(data: Uint8Array): void {
     try {
       const written = this.#kernel.write(this.#fd, data);
       if (written === data.length) {
@@ -237,6 +234,11 @@ export class LogWriter {
   #open(flags: number): number {
     return this.#kernel.open(this.#spec.path, O_WRONLY | O_APPEND | O_CREAT | flags, 0o640);
   }
+}
+
+/** What follows an entry's text when its line is complete. */
+function after({ middle }: Pending, time: string): string {
+  return `${ESCAPED_NEWLINE}${middle}${time}"}\n`;
 }
 
 function copy(output: Uint8Array, at: number, bytes: Uint8Array): number {

@@ -143,7 +143,7 @@ export class ProcessStreams {
 
   /** Reads once. Answers "more" when there may be more, "empty", or "ended". */
   #readOutput(output: Output): "more" | "empty" | "ended" {
-    const chunk = readBuffer();
+    const chunk = this.#log?.readBuffer(HEADER) ?? readBuffer();
     let count: number;
     try {
       count = this.#kernel.read(output.fd, chunk.subarray(HEADER));
@@ -167,9 +167,10 @@ export class ProcessStreams {
     if (this.#clients.size === 0) return;
     let message = data;
     if (!this.#terminal) {
-      new DataView(chunk.buffer).setUint32(4, count);
-      chunk[0] = stream;
       message = chunk.subarray(0, HEADER + count);
+      const header = new DataView(message.buffer, message.byteOffset);
+      header.setUint32(0, stream << 24);
+      header.setUint32(4, count);
     }
     for (const client of this.#clients) {
       if (client.wants(stream)) client.send(message);
