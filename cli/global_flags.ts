@@ -10,7 +10,7 @@ export const GLOBAL_FLAGS = {
     completes: "dir",
   }),
   context: text(
-    "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var)",
+    `Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with "berth context use")`,
     { short: "c" },
   ),
   debug: bool("Enable debug mode", { short: "D" }),

@@ -100,8 +100,10 @@ async function renderer(
   asGo: ((object: unknown) => unknown) | undefined,
 ): Promise<(object: unknown) => unknown> {
   if (format === "") return (object) => object;
-  const { goJson } = await import("./template/values.ts");
-  if (format === "json") return (object) => goJson(object);
+  if (format === "json") {
+    const { goJson, plainJson } = await import("./template/values.ts");
+    return asGo === undefined ? plainJson : goJson;
+  }
   const { Template } = await import("./template/execute.ts");
   const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
     "./output/template_text.ts"

@@ -1,6 +1,7 @@
 /** How a container's configuration comes from the request and from the image's defaults (moby: container merge, postProcess). */
 import { invalid } from "../base/errors.ts";
 import type { ContainerDefaults } from "../image/types.ts";
+import { orderedConfig } from "./field_order.ts";
 import type { ContainerConfig, EmptyObjects, HealthConfig } from "./types.ts";
 
 /** PATH of a container whose image has none (moby: oci.DefaultPathEnv). */
@@ -93,7 +94,7 @@ export function mergeImageConfig(
   const stopSignal = own.StopSignal || defaults.StopSignal;
   const shell = own.Shell && own.Shell.length > 0 ? own.Shell : defaults.Shell;
   const { Healthcheck: _health, StopSignal: _signal, Shell: _shell, ...rest } = own;
-  return {
+  return orderedConfig({
     ...rest,
     Hostname: own.Hostname || (hostname ? id.slice(0, 12) : ""),
     Domainname: own.Domainname ?? "",
@@ -116,7 +117,7 @@ export function mergeImageConfig(
     ...(health ? { Healthcheck: health } : {}),
     ...(stopSignal ? { StopSignal: stopSignal } : {}),
     ...(shell && shell.length > 0 ? { Shell: shell } : {}),
-  };
+  });
 }
 
 /** The final command line: entry point and command, split as Docker's inspect shows it (`Path`, `Args`). */

@@ -11,6 +11,7 @@ import { logFile } from "./log_options.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
 import { resolveLinks } from "./links.ts";
+import { orderedHostConfig } from "./field_order.ts";
 import { createNetworkFiles } from "./network_files.ts";
 import { attachmentsOf } from "./network_join.ts";
 import type { CreateRequest, HostConfig } from "./types.ts";
@@ -38,7 +39,7 @@ export async function createContainer(
     ctx.facts,
     (name) => ctx.networks.table.tryFind(name),
   );
-  const hostConfig = withContainerIds(ctx, checked);
+  const hostConfig = orderedHostConfig(withContainerIds(ctx, checked));
   const id = newContainerId();
   const config = mergeImageConfig(
     withHostname(request, hostConfig),

@@ -2,6 +2,7 @@
 import { invalid } from "../base/errors.ts";
 import type { Image } from "../image/types.ts";
 import { matchesLabels } from "./container_filters.ts";
+import { orderedConfig } from "./field_order.ts";
 import { parseFilterTime } from "./human_time.ts";
 import type { Filters } from "./types.ts";
 
@@ -35,7 +36,7 @@ export function imageInspectView(
 }
 
 function imageConfigView(image: Image): Record<string, unknown> {
-  return {
+  return orderedConfig({
     Hostname: "",
     Domainname: "",
     User: "",
@@ -54,7 +55,7 @@ function imageConfigView(image: Image): Record<string, unknown> {
     OnBuild: null,
     Labels: null,
     ...image.config.config,
-  };
+  });
 }
 
 /** One entry of Docker's image list. */

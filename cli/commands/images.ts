@@ -4,34 +4,12 @@ import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { filter, filterQuery, type Filters } from "../flags/filter.ts";
 import { bool, text } from "../flags/spec.ts";
-import { goTimeString, humanDuration } from "../output/durations.ts";
 import { LIST_FORMAT_HELP } from "../output/help_texts.ts";
-import { formatList, type Row } from "../output/list_format.ts";
-import { familiarName, shortId, splitReference } from "../output/names.ts";
-import { humanSize, humanSizeShort } from "../output/units.ts";
+import { IMAGE_HEADERS, IMAGE_TYPE, type ImageLine, imageRow } from "../output/images.ts";
+import { formatList } from "../output/list_format.ts";
+import { familiarName, splitReference } from "../output/names.ts";
+import { rawImage } from "../output/raw_formats.ts";
 import { print } from "../stdio.ts";
-
-const HEADERS = {
-  ID: "IMAGE ID",
-  Repository: "REPOSITORY",
-  Tag: "TAG",
-  Digest: "DIGEST",
-  CreatedSince: "CREATED",
-  CreatedAt: "CREATED AT",
-  Size: "SIZE",
-  Containers: "CONTAINERS",
-  VirtualSize: "SIZE",
-  SharedSize: "SHARED SIZE",
-  UniqueSize: "UNIQUE SIZE",
-};
-
-/** One line: an image under one of its names. */
-interface Line {
-  readonly image: ImageSummary;
-  readonly repository: string;
-  readonly tag: string;
-  readonly digest: string;
-}
 
 const NONE = "<none>";
 
@@ -60,13 +38,13 @@ export const command = defineCommand({
     print(
       await formatList({
         items: (images ?? []).flatMap((image) => lines(image, digests)),
-        row: (line) => row(line, !flags["no-trunc"]),
-        type: "*formatter.imageContext",
-        headers: HEADERS,
+        row: (line) => imageRow(line, !flags["no-trunc"]),
+        type: IMAGE_TYPE,
+        headers: IMAGE_HEADERS,
         columns: flags.digests
           ? ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"]
           : ["Repository", "Tag", "ID", "CreatedSince", "Size"],
-        format: flags.format,
+        format: flags.format === "raw" ? rawImage(flags.quiet, flags.digests) : flags.format,
         quiet: flags.quiet ? "ID" : undefined,
       }),
     );
@@ -99,14 +77,14 @@ async function printTree(client: ApiClient, flags: TreeFlags, filters: Filters):
 }
 
 /** An image has a line for each of its tags, and one for each repository that knows it by digest only. */
-function lines(image: ImageSummary, showDigests: boolean): Line[] {
+function lines(image: ImageSummary, showDigests: boolean): ImageLine[] {
   const tags = byRepository((image.RepoTags ?? []).filter((tag) => tag !== `${NONE}:${NONE}`), "tag");
   const digests = byRepository(
     (image.RepoDigests ?? []).filter((name) => name !== `${NONE}@${NONE}`),
     "digest",
   );
   if (tags.size === 0 && digests.size === 0) return [{ image, repository: NONE, tag: NONE, digest: NONE }];
-  const result: Line[] = [];
+  const result: ImageLine[] = [];
   for (const [repository, names] of tags) {
     const known = showDigests ? digests.get(repository) ?? [NONE] : [NONE];
     for (const tag of names) for (const digest of known) result.push({ image, repository, tag, digest });
@@ -127,26 +105,4 @@ function byRepository(references: readonly string[], part: "tag" | "digest"): Ma
     result.set(name, [...result.get(name) ?? [], split[part]]);
   }
   return result;
-}
-
-function row({ image, repository, tag, digest }: Line, short: boolean): Row {
-  return {
-    Containers: () =>
-      image.Containers === undefined || image.Containers < 0 ? "N/A" : String(image.Containers),
-    CreatedAt: () => goTimeString(image.Created),
-    CreatedSince: () =>
-      image.Created === 0 ? "N/A" : `${humanDuration(Date.now() / 1000 - image.Created)} ago`,
-    Digest: () => digest,
-    ID: () => short ? shortId(image.Id) : image.Id,
-    Repository: () => repository,
-    SharedSize: () =>
-      image.SharedSize === undefined || image.SharedSize < 0 ? "N/A" : humanSize(image.SharedSize),
-    Size: () => humanSizeShort(image.Size),
-    Tag: () => tag,
-    UniqueSize: () =>
-      image.SharedSize === undefined || image.SharedSize < 0
-        ? "N/A"
-        : humanSize(image.Size - image.SharedSize),
-    VirtualSize: () => humanSize(image.Size),
-  };
 }

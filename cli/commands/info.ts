@@ -47,8 +47,8 @@ export const command = defineCommand({
 });
 
 async function formatted(fetched: Promise<Info>, client: object, format: string): Promise<void> {
-  const { asStruct, goJson } = await import("../template/values.ts");
-  if (format === "json") return print(`${goJson({ ...await fetched, ClientInfo: client })}\n`);
+  const { asStruct, plainJson } = await import("../template/values.ts");
+  if (format === "json") return print(`${plainJson({ ...await fetched, ClientInfo: client })}\n`);
   const { Template } = await import("../template/execute.ts");
   const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
     "../output/template_text.ts"

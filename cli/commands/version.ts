@@ -73,8 +73,8 @@ async function printer(format: string): Promise<(versions: Versions, apiVersion:
   if (format === "") {
     return (versions, apiVersion) => print(alignTabs(describeVersions(versions, apiVersion), 20, 1) + "\n");
   }
-  const { asStruct, goJson } = await import("../template/values.ts");
-  if (format === "json") return (versions) => print(`${goJson(versions)}\n`);
+  const { asStruct, plainJson } = await import("../template/values.ts");
+  if (format === "json") return (versions) => print(`${plainJson(versions)}\n`);
   const { Template } = await import("../template/execute.ts");
   const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
     "../output/template_text.ts"

@@ -57,7 +57,7 @@ async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   const template = orTemplateError(TEMPLATE_ERROR, () => new Template(source));
   const render = (data: object): string => orTemplateError(TEMPLATE_ERROR, () => template.render(data));
   const lines = options.items.map((item) =>
-    render(asStruct(lazyFields(options.row(item), options.methods?.(item) ?? {}), options.type))
+    render(asStruct(templateFields(options.row(item), options.methods?.(item) ?? {}), options.type))
   );
   // A method has its first argument as header: {{.Label "com.example"}}.
   const headers = { ...options.headers, Label: (name: string) => labelHeader(name) };
@@ -72,8 +72,8 @@ function labelHeader(name: string): string {
   return name.split(/[._-]/).at(-1) ?? name;
 }
 
-/** Fields that are computed at their first use; enumerable, so that `{{json .}}` shows them. */
-function lazyFields(row: Row, methods: object): Record<string, unknown> {
+/** A row as templates see it: fields are computed at their first use; enumerable, so that `{{json .}}` shows them. */
+export function templateFields(row: Row, methods: object = {}): Record<string, unknown> {
   const fields: Record<string, unknown> = {};
   for (const name of Object.keys(row).sort()) {
     Object.defineProperty(fields, name, { enumerable: true, get: () => row[name]?.() ?? null });

@@ -8,6 +8,8 @@ export interface VolumeSummary {
   readonly Scope: string;
   readonly Mountpoint: string;
   readonly Labels?: Readonly<Record<string, string>> | null;
+  /** Only of volumes that a swarm has, which only a real Docker may have. */
+  readonly ClusterVolume?: unknown;
   /** Only in `system df`. */
   readonly UsageData?: { readonly RefCount: number; readonly Size: number } | null;
 }

@@ -1,7 +1,18 @@
 /** Functions of templates: text/template's own, and those docker adds. */
 
 import { TemplateError } from "./syntax.ts";
-import { goJson, GoNil, goQuote, goString, isMap, isObject, isTrue, type Value } from "./values.ts";
+import {
+  goJson,
+  GoNil,
+  goQuote,
+  goString,
+  isMap,
+  isObject,
+  isTrue,
+  plainJson,
+  structType,
+  type Value,
+} from "./values.ts";
 
 export type TemplateFunction = (...args: Value[]) => Value;
 
@@ -171,6 +182,12 @@ const HTML: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
+/** Rows of docker's lists marshal themselves, which escapes <, > and &; everything else is written as it is. */
+function json(value: Value): string {
+  const isRow = isObject(value) && structType(value)?.startsWith("*formatter.") === true;
+  return isRow ? goJson(value) : plainJson(value ?? null);
+}
+
 /** `and` and `or` are not here: they evaluate their arguments only as far as needed. */
 export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   not: (value) => !isTrue(value),
@@ -188,7 +205,7 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   println: (...args) => args.map((arg) => goString(arg)).join(" ") + "\n",
   html: (...args) => sprint(args).replace(/[&<>"']/g, (char) => HTML[char] ?? char),
   urlquery: (...args) => encodeURIComponent(sprint(args)).replaceAll("%20", "+"),
-  json: (value) => goJson(value ?? null),
+  json,
   join,
   split: (value, separator) => text(value).split(text(separator)),
   title: (value) =>

@@ -90,7 +90,7 @@ function goNumber(value: number): string {
   return String(value).replace(/e([+-])(\d)$/, "e$10$2");
 }
 
-/** Strings as Go's encoding/json writes them: <, > and & are escaped for HTML. */
+/** Strings as json.Marshal writes them: <, > and & are escaped for HTML. */
 function escapeHtml(json: string): string {
   return json.replace(
     /[<>&\u2028\u2029]/g,
@@ -100,11 +100,16 @@ function escapeHtml(json: string): string {
 
 /** json.Marshal. Objects keep the order of their keys, unless they are maps in Go, which are sorted. */
 export function goJson(value: Value, indent?: number | string): string {
+  return escapeHtml(plainJson(value, indent));
+}
+
+/** As {@link goJson}, with <, > and & as they are: an encoder with SetEscapeHTML(false), which docker's templates use. */
+export function plainJson(value: Value, indent?: number | string): string {
   const sorted = (_key: string, item: Value): Value =>
     isObject(item) && isMap(item)
       ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => a < b ? -1 : 1))
       : item;
-  return escapeHtml(JSON.stringify(value, sorted, indent) ?? "null");
+  return JSON.stringify(value, sorted, indent) ?? "null";
 }
 
 /** %q: a Go string literal. */

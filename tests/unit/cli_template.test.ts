@@ -63,7 +63,7 @@ describe("Template.render()", () => {
     ['{{"tab\\there"}}', "tab\there"],
     ["{{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{ge 1 2}}", "true true true false"],
     ["{{html `<a&b>`}}", "&lt;a&amp;b&gt;"],
-    ["{{json `<a>`}}", '"\\u003ca\\u003e"'],
+    ["{{json `<a>`}}", '"<a>"'],
     ["{{.HostConfig.Init}} {{.State.Health}}", "<nil> <nil>"],
   ])("%s", (template, expected) => {
     expect(render(template, CONTAINER)).toBe(expected);
