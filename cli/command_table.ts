@@ -25,6 +25,7 @@ export const GROUPS: Readonly<Record<string, string>> = {
   container: "Manage containers",
   context: "Manage contexts",
   image: "Manage images",
+  manifest: "Manage Docker image manifests and manifest lists",
   network: "Manage networks",
   system: "Manage berth",
   volume: "Manage volumes",
@@ -55,7 +56,27 @@ export const COMMANDS: readonly Entry[] = [
     () => import("./commands/build.ts"),
     true,
   ),
+  entry(
+    "Download an image from a registry",
+    ["image pull", "pull"],
+    () => import("./commands/pull.ts"),
+    true,
+  ),
+  entry(
+    "Upload an image to a registry",
+    ["image push", "push"],
+    () => import("./commands/push.ts"),
+    true,
+  ),
   entry("List images", ["image ls", "image list", "images"], () => import("./commands/images.ts"), true),
+  entry(
+    "Authenticate to a registry",
+    ["login"],
+    () => import("./commands/login.ts"),
+    true,
+  ),
+  entry("Log out from a registry", ["logout"], () => import("./commands/logout.ts"), true),
+  entry("Search Docker Hub for images", ["search"], () => import("./commands/search.ts"), true),
   entry("Show the berth version information", ["version"], () => import("./commands/version.ts"), true),
   entry("Display system-wide information", ["system info", "info"], () => import("./commands/info.ts"), true),
   entry(
@@ -192,13 +213,6 @@ export const COMMANDS: readonly Entry[] = [
   ),
   entry("Fetch the logs of a container", ["container logs", "logs"], () => import("./commands/logs.ts")),
   entry(
-    "Authenticate to a registry",
-    ["login"],
-    () => import("./commands/login.ts"),
-    true,
-  ),
-  entry("Log out from a registry", ["logout"], () => import("./commands/logout.ts"), true),
-  entry(
     "Connect a container to a network",
     ["network connect"],
     () => import("./commands/network_connect.ts"),
@@ -213,6 +227,31 @@ export const COMMANDS: readonly Entry[] = [
     "Show which paths of the network work here, and how to switch on the rest",
     ["network doctor"],
     () => import("./commands/network_doctor.ts"),
+  ),
+  entry(
+    "Add additional information to a local image manifest",
+    ["manifest annotate"],
+    () => import("./commands/manifest_annotate.ts"),
+  ),
+  entry(
+    "Create a local manifest list for annotating and pushing to a registry",
+    ["manifest create"],
+    () => import("./commands/manifest_create.ts"),
+  ),
+  entry(
+    "Display an image manifest, or manifest list",
+    ["manifest inspect"],
+    () => import("./commands/manifest_inspect.ts"),
+  ),
+  entry(
+    "Push a manifest list to a repository",
+    ["manifest push"],
+    () => import("./commands/manifest_push.ts"),
+  ),
+  entry(
+    "Delete one or more manifest lists from local storage",
+    ["manifest rm"],
+    () => import("./commands/manifest_rm.ts"),
   ),
   entry(
     "Run a command in the network that the containers' bridges are in",
@@ -249,19 +288,6 @@ export const COMMANDS: readonly Entry[] = [
     ["container port", "port"],
     () => import("./commands/port.ts"),
   ),
-  entry(
-    "Download an image from a registry",
-    ["image pull", "pull"],
-    () => import("./commands/pull.ts"),
-    true,
-  ),
-  entry(
-    "Upload an image to a registry",
-    ["image push", "push"],
-    () => import("./commands/push.ts"),
-    true,
-  ),
-  entry("Search Docker Hub for images", ["search"], () => import("./commands/search.ts"), true),
   entry(
     "Pause all processes within one or more containers",
     ["container pause", "pause"],

@@ -1,8 +1,6 @@
-/** `sha256:…` of some bytes. */
-export async function digestOf(bytes: Uint8Array<ArrayBuffer> | string): Promise<string> {
-  const data = typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes;
-  return `sha256:${new Uint8Array(await crypto.subtle.digest("SHA-256", data)).toHex()}`;
-}
+import { digestOf } from "../base/digest.ts";
+
+export { digestOf };
 
 /** Whether the text is a digest of the kind used throughout. */
 export function isDigest(text: string): boolean {

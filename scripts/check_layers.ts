@@ -9,17 +9,19 @@
 const ROOMS: Record<string, readonly string[]> = {
   base: [],
   ffi: ["base"],
-  image: ["fs", "net", "runtime", "cgroups", "ffi", "base"],
+  image: ["image/registry", "fs", "net", "runtime", "cgroups", "ffi", "base"],
+  // How registries are spoken to: for the engine's pulls and pushes, and for what the command line asks them itself.
+  "image/registry": ["base"],
   fs: ["image", "net", "runtime", "cgroups", "ffi", "base"],
   net: ["image", "fs", "runtime", "cgroups", "ffi", "base"],
   runtime: ["image", "fs", "net", "cgroups", "ffi", "base"],
   cgroups: ["image", "fs", "net", "runtime", "ffi", "base"],
-  engine: ["image", "fs", "net", "runtime", "cgroups", "ffi", "base"],
-  api: ["engine", "image", "fs", "net", "runtime", "cgroups", "ffi", "base"],
+  engine: ["image", "image/registry", "fs", "net", "runtime", "cgroups", "ffi", "base"],
+  api: ["engine", "image", "image/registry", "fs", "net", "runtime", "cgroups", "ffi", "base"],
   // Starts the engine inside its namespaces, and is gone.
   bootstrap: ["ffi", "base"],
-  // The command line knows the engine by HTTP alone; ffi is for the terminal.
-  cli: ["ffi", "base"],
+  // The command line knows the engine by HTTP alone; ffi is for the terminal, registries are for `manifest`.
+  cli: ["image/registry", "ffi", "base"],
   // What other people's programs load: it starts the executable, and knows nothing of what is inside.
   lib: [],
 };
@@ -234,8 +236,10 @@ function* sourceFiles(root: string, below = ""): Generator<string> {
 
 /** The room a file is in; undefined for main.ts and everything that is no part of the program. */
 function roomOf(file: string): string | undefined {
-  const room = file.slice(0, Math.max(0, file.indexOf("/")));
-  return room in ROOMS ? room : undefined;
+  const parts = file.split("/").slice(0, -1);
+  // The innermost: a room may have a room of its own.
+  for (; parts.length > 0; parts.pop()) if (parts.join("/") in ROOMS) return parts.join("/");
+  return undefined;
 }
 
 function lineAt(text: string, index: number): number {

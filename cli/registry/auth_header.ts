@@ -25,14 +25,18 @@ export function encodeAuth(server: string, credentials: Credentials | undefined)
 
 /** The headers that tell the engine who the user is to the registry of an image. */
 export async function registryAuthHeaders(image: string): Promise<Record<string, string>> {
+  return { "X-Registry-Auth": encodeAuth(serverOf(image), await registryCredentials(image)) };
+}
+
+/** Who the user is to the registry of an image; undefined when nobody is logged in. */
+export async function registryCredentials(image: string): Promise<Credentials | undefined> {
   const server = serverOf(image);
   const config = ConfigFile.load();
-  let credentials: Credentials | undefined;
   try {
-    credentials = await config.credentials(server);
+    return await config.credentials(server);
   } catch (error) {
     // as docker: most images need no credentials, and a helper is often named by a file from another machine
     printError(`WARNING: going on without credentials for ${server}: ${messageOf(error)}`);
+    return undefined;
   }
-  return { "X-Registry-Auth": encodeAuth(server, credentials) };
 }

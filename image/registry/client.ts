@@ -1,5 +1,5 @@
+import { digestOf } from "../../base/digest.ts";
 import { EngineError, invalid } from "../../base/errors.ts";
-import { digestOf } from "../digest.ts";
 import { Authorization } from "./authorization.ts";
 import type { Endpoint } from "./endpoints.ts";
 import { ConnectionError, errorOf, RegistryError } from "./errors.ts";
