@@ -192,6 +192,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     pool.close();
     await networks.close();
     ctx.cgroups?.close();
+    images.close();
     for (const container of ctx.containers.all()) container.cancelRestart();
     removePidfile(settings.pidfile);
   }

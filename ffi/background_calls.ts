@@ -1,6 +1,6 @@
 /**
- * Calls that may take long, made by another thread of the process. Nobody waits for their results here: a thread that sits in an
- * {@link EventLoop} would never hear of a promise. What has come of a call must be seen on a descriptor.
+ * Calls that may take long, made by another thread of the process. A thread that sits in an {@link EventLoop} never hears of a promise:
+ * there, what has come of a call must be seen on a descriptor.
  */
 import { addressOf } from "./memory.ts";
 import { NR } from "./syscall_numbers.ts";
@@ -25,9 +25,21 @@ function open(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
 
 /** send(2). `data` must stay as it is, and be kept alive, until the other end has answered. */
 export function sendInBackground(fd: number, data: Uint8Array): void {
-  library ??= open();
-  const args = [NR.sendto, fd, addressOf(data), data.length, 0, 0, 0].map(BigInt);
-  const [nr = 0n, a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = args;
   // the answer is the other end's
-  void library.syscall(nr, a, b, c, d, e, f);
+  void call(NR.sendto, fd, addressOf(data), data.length);
+}
+
+/**
+ * syncfs(2): resolves when everything that was written to the descriptor's file system so far is on the disk. May take seconds.
+ *
+ * @throws {Error} the disk refuses; the kernel's number cannot be had from another thread.
+ */
+export async function syncfsInBackground(fd: number): Promise<void> {
+  if (await call(NR.syncfs, fd) < 0) throw new Error("syncfs: the file system could not write everything");
+}
+
+function call(nr: number, ...args: (number | bigint)[]): Promise<number> {
+  library ??= open();
+  const [a = 0n, b = 0n, c = 0n, d = 0n, e = 0n, f = 0n] = args.map(BigInt);
+  return library.syscall(BigInt(nr), a, b, c, d, e, f);
 }

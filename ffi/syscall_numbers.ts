@@ -67,6 +67,7 @@ const NUMBERS = {
   pipe2: [293, 59],
   splice: [275, 76],
   fsync: [74, 82],
+  syncfs: [306, 267],
   ftruncate: [77, 46],
   newfstatat: [262, 79],
   fstat: [5, 80],

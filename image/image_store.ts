@@ -12,6 +12,7 @@ import { ImageRemoval, type RemovedItem, type RemoveOptions } from "./image_remo
 import { ImageTables } from "./image_tables.ts";
 import { type ImportOptions, importTar } from "./import.ts";
 import { type LayerRecord, LayerStore } from "./layer_store.ts";
+import { LayerDurability } from "./layer_durability.ts";
 import { layerUsage } from "./layer_usage.ts";
 import { type StoreUsage, storeUsage } from "./store_usage.ts";
 import { loadArchive, type LoadProgress } from "./load.ts";
@@ -49,6 +50,7 @@ export class ImageStore {
   /** Layers and manifests as they came, for whoever gives images away. */
   readonly content: ContentStore;
   readonly #trash: Trash;
+  readonly #durability: LayerDurability;
   readonly #log: (line: string) => void;
   #buildingHost: Promise<Image> | undefined;
 
@@ -57,12 +59,14 @@ export class ImageStore {
     this.#tables = new ImageTables(options.db);
     this.#lookup = new ImageLookup(this.#tables);
     this.#trash = new Trash(options.root, this.#log);
+    this.#durability = new LayerDurability({ root: options.root, tables: this.#tables, log: this.#log });
     this.#layers = new LayerStore({
       root: options.root,
       tables: this.#tables,
       whiteouts: options.driver.whiteouts,
       singleId: options.singleId,
       trash: this.#trash,
+      durability: this.#durability,
       log: this.#log,
     });
     this.content = new ContentStore(options.root, options.db, this.#log, this.#trash);
@@ -76,6 +80,11 @@ export class ImageStore {
   async sweep(): Promise<void> {
     await this.#layers.sweep();
     this.content.sweep();
+  }
+
+  /** Before the database is closed. */
+  close(): void {
+    this.#durability[Symbol.dispose]();
   }
 
   // --- looking up

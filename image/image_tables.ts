@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS image_layer_uses (
   user TEXT PRIMARY KEY, chain_id TEXT NOT NULL REFERENCES image_layers(chain_id)
 ) STRICT;
 CREATE INDEX IF NOT EXISTS image_layer_uses_chain ON image_layer_uses (chain_id);
+CREATE TABLE IF NOT EXISTS image_layer_marks (
+  chain_id TEXT PRIMARY KEY REFERENCES image_layers(chain_id) ON DELETE CASCADE, boot TEXT NOT NULL
+) STRICT;
 `;
 
 /** Tables of the content store as well. A part counts once for each image. */
@@ -206,6 +209,19 @@ export class ImageTables {
 
   deleteLayer(chainId: string): void {
     this.#run("DELETE FROM image_layers WHERE chain_id = ?", chainId);
+  }
+
+  /** The layer's files may not be on the disk yet; `boot` is the machine's that has written them. */
+  markLayer(chainId: string, boot: string): void {
+    this.#run("INSERT OR REPLACE INTO image_layer_marks VALUES (?, ?)", chainId, boot);
+  }
+
+  unmarkLayer(chainId: string): void {
+    this.#run("DELETE FROM image_layer_marks WHERE chain_id = ?", chainId);
+  }
+
+  markedLayers(): { readonly chainId: string; readonly boot: string }[] {
+    return this.#all("SELECT chain_id AS chainId, boot FROM image_layer_marks");
   }
 
   /** Keeps a layer, and those below it, for somebody who is no image; in the place of what that one has kept before. */

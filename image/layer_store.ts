@@ -7,6 +7,7 @@ import type { UnpackOptions, UnpackPool } from "../fs/unpack.ts";
 import type { UnpackResult } from "../fs/unpack_job.ts";
 import type { ArchivePart } from "./archive_spool.ts";
 import type { ImageTables } from "./image_tables.ts";
+import type { LayerDurability } from "./layer_durability.ts";
 import { Slices } from "./slices.ts";
 import type { Trash } from "./trash.ts";
 
@@ -49,6 +50,7 @@ export interface LayerStoreOptions {
   /** Owners outside of the user namespace are left out: it has one id only. */
   readonly singleId: boolean;
   readonly trash: Trash;
+  readonly durability: LayerDurability;
   readonly log: (line: string) => void;
 }
 
@@ -263,12 +265,16 @@ export class LayerStore {
     this.#options.trash.take(target);
     Deno.renameSync(dir, target);
     this.#published.set(ids.chainId, layer);
+    this.#options.durability.made(ids.chainId);
     return layer;
   }
 
   /** Writes layers to the database: to be called in the transaction that inserts the image. */
   record(layers: readonly LayerRecord[]): void {
-    for (const layer of layers) this.#options.tables.insertLayer(layer);
+    for (const layer of layers) {
+      this.#options.tables.insertLayer(layer);
+      this.#options.durability.recorded(layer.chainId);
+    }
   }
 
   /**
@@ -348,7 +354,11 @@ export class LayerStore {
 
   /** At start, before anything else: throws away what a crash has left half-made. */
   async sweep(): Promise<void> {
-    const { root, tables, trash, log } = this.#options;
+    const { root, tables, trash, log, durability } = this.#options;
+    for (const chainId of durability.lost()) {
+      log(`layer ${chainId} may be incomplete: the machine went down before it was on the disk`);
+      trash.take(this.#layerDir(chainId));
+    }
     const named = new Set(tables.layerIds().map((id) => id.replace(/^sha256:/, "")));
     for (const name of namesIn(`${root}/layers`)) {
       if (!named.delete(name)) trash.take(`${root}/layers/${name}`);
