@@ -2,6 +2,7 @@
 
 import { userConfig } from "./user_config.ts";
 import { ApiError, CliError, ConnectError } from "./errors.ts";
+import type { EngineConnection } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
 import {
   type HijackedConnection,
@@ -45,7 +46,7 @@ export class ApiClient implements Disposable {
 
   constructor(endpoint: Endpoint) {
     this.endpoint = endpoint;
-    this.#http = new HttpClient(() => this.#dial(), endpoint.httpHost);
+    this.#http = new HttpClient(() => this.dial(), endpoint.httpHost);
     // Our own engine is as new as we are: no need to ask.
     this.#version = endpoint.isDefault ? API_VERSION : Deno.env.get("DOCKER_API_VERSION") || undefined;
   }
@@ -150,7 +151,8 @@ export class ApiClient implements Disposable {
     return { ...headers, ...request.headers };
   }
 
-  async #dial(): Promise<Deno.Conn> {
+  /** A connection of its own for whoever speaks HTTP himself; starts the user's own engine when it does not run. */
+  async dial(): Promise<EngineConnection> {
     try {
       return await this.endpoint.dial();
     } catch (error) {

@@ -8,6 +8,8 @@ export interface Entry {
   readonly spellings: readonly string[];
   /** Shown in the first list of `berth --help`. */
   readonly common?: boolean;
+  /** For programs, not people: neither shown nor completed. */
+  readonly hidden?: boolean;
   load(): Promise<Command>;
 }
 
@@ -160,6 +162,14 @@ export const COMMANDS: readonly Entry[] = [
     ["doctor"],
     () => import("./commands/doctor.ts"),
   ),
+  {
+    ...entry(
+      "Proxy the stdio stream to the daemon connection. Should not be invoked manually.",
+      ["system dial-stdio"],
+      () => import("./commands/system_dial_stdio.ts"),
+    ),
+    hidden: true,
+  },
   entry(
     "Show disk usage",
     ["system df"],
@@ -293,7 +303,7 @@ export const COMMANDS: readonly Entry[] = [
     ["container pause", "pause"],
     () => import("./commands/pause.ts"),
   ),
-  entry("Remove build cache", ["builder prune"], () => import("./commands/builder_prune.ts")),
+  entry("Remove build cache", ["builder prune", "buildx prune"], () => import("./commands/builder_prune.ts")),
   entry("Rename a container", ["container rename", "rename"], () => import("./commands/rename.ts")),
   entry(
     "Restart one or more containers",

@@ -28,15 +28,20 @@ export async function runCli(args: string[]): Promise<number> {
     if (parsed.help || first === undefined) return await printRootHelp();
     if (first === "help") return await printHelp(rest);
     using session = openSession(parsed, debug);
-    return await runCommand(parsed.args, session);
+    return await runCommand(parsed.args, session, args);
   } catch (error) {
     return report(error, debug);
   }
 }
 
-async function runCommand(words: readonly string[], session: Session): Promise<number> {
+/** @param argv the whole command line. */
+async function runCommand(
+  words: readonly string[],
+  session: Session,
+  argv: readonly string[],
+): Promise<number> {
   const found = findCommand(words);
-  if (found === undefined) return await unknownCommand(words);
+  if (found === undefined) return await otherCommand(words, session, argv);
   const command = await found.entry.load();
   const result = await command.invoke(found.path, words.slice(found.words), session);
   if (result !== "help") return result;
@@ -45,9 +50,20 @@ async function runCommand(words: readonly string[], session: Session): Promise<n
   return 0;
 }
 
-async function unknownCommand(words: readonly string[]): Promise<number> {
+/** A group alone, a command of a plugin, or none. */
+async function otherCommand(
+  words: readonly string[],
+  session: Session,
+  argv: readonly string[],
+): Promise<number> {
   const [first = "", second] = words;
   if (!Object.hasOwn(GROUPS, first)) {
+    const { findCliPlugin, runCliPlugin } = await import("./cli_plugins.ts");
+    const plugin = findCliPlugin(first);
+    if (plugin !== undefined) return await runCliPlugin(plugin, argv, words.slice(1), session);
+    const { refusalOf } = await import("./refused_commands.ts");
+    const refusal = refusalOf(first);
+    if (refusal !== undefined) throw new CliError(refusal);
     throw new CliError(`berth: unknown command: berth ${first}\n\nRun 'berth --help' for more information`);
   }
   if (second === "--help" || second === "-h") return await printGroupHelp(first);

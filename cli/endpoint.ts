@@ -2,6 +2,7 @@
 
 import { defaultPaths } from "../base/paths.ts";
 import { chosenContext, type ContextEndpoint, contextEndpoint } from "./contexts.ts";
+import type { EngineConnection } from "./connection.ts";
 import { CliError } from "./errors.ts";
 import { type ClientTls, clientTls } from "./client_tls.ts";
 import type { TlsFlagValues } from "./tls_flags.ts";
@@ -13,7 +14,7 @@ export interface Endpoint {
   readonly httpHost: string;
   /** The user's own engine, which the command line starts when nothing answers. */
   readonly isDefault: boolean;
-  dial(): Promise<Deno.Conn>;
+  dial(): Promise<EngineConnection>;
 }
 
 /** Endpoint of a Unix socket. */
@@ -32,7 +33,7 @@ const unresolved = (reason: string) =>
   new CliError(`Failed to initialize: unable to resolve docker endpoint: ${reason}`);
 
 /**
- * Reads `unix:///path`, `/path`, `tcp://host:port`, `http://host:port`, `host:port` or `host`. What an address leaves out is the user's own
+ * Reads `unix:///path`, `/path`, `ssh://[user@]host[:port][/path]`, `tcp://host:port`, `http://host:port`, `host:port` or `host`. What an address leaves out is the user's own
  * socket, localhost, and port 2375, with TLS 2376.
  *
  * @param tls how to speak TLS with an address of TCP; absent: without.
@@ -53,12 +54,25 @@ export function parseHost(host: string, tls?: ClientTls): Endpoint {
     case "https":
       return tcpEndpoint(scheme, rest, tls ?? {});
     case "ssh":
+      return sshEndpoint(text);
     case "npipe":
     case "fd":
-      throw new CliError(`Failed to initialize: protocol not available: ${scheme} (use unix:// or tcp://)`);
+      throw new CliError(
+        `Failed to initialize: protocol not available: ${scheme} (use unix://, tcp:// or ssh://)`,
+      );
     default:
       throw unresolved(`invalid bind address format: ${text}`);
   }
+}
+
+/** An engine of another machine, reached through ssh as docker does: no port of it need be open. */
+function sshEndpoint(url: string): Endpoint {
+  return {
+    url,
+    httpHost: "docker.example.com",
+    isDefault: false,
+    dial: async () => (await import("./ssh_dial.ts")).dialSsh(url),
+  };
 }
 
 function tcpEndpoint(scheme: string, rest: string, tls: ClientTls | undefined): Endpoint {

@@ -1,5 +1,6 @@
 /** Starts the user's own engine in the background when a command finds none. */
 
+import type { EngineConnection } from "./connection.ts";
 import { ConnectError } from "./errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { spawnBackground } from "../base/background.ts";
@@ -17,7 +18,7 @@ const LOG_LINES_SHOWN = 10;
  *
  * @throws ConnectError with the last lines of the log when the engine ends or does not answer in time.
  */
-export async function startEngine(endpoint: Endpoint): Promise<Deno.Conn> {
+export async function startEngine(endpoint: Endpoint): Promise<EngineConnection> {
   const { execRoot } = defaultPaths(Deno.uid() ?? 0);
   const log = `${execRoot}/engine.log`;
   try {

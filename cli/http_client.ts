@@ -3,6 +3,7 @@
  * for attach and exec. Deno's fetch would do for the rest, but cannot half-close or take a connection over.
  */
 
+import type { EngineConnection } from "./connection.ts";
 import {
   BufferedReader,
   hasFraming,
@@ -38,7 +39,7 @@ export interface HijackedConnection extends Disposable {
 }
 
 interface Connection {
-  readonly conn: Deno.Conn;
+  readonly conn: EngineConnection;
   readonly reader: BufferedReader;
   /** Has been idle, so that the peer may have closed it meanwhile. */
   used: boolean;
@@ -84,7 +85,7 @@ export class HttpResponse {
 }
 
 export class HttpClient implements Disposable {
-  readonly #dial: () => Promise<Deno.Conn>;
+  readonly #dial: () => Promise<EngineConnection>;
   readonly #host: string;
   readonly #idle: Connection[] = [];
   readonly #busy = new Set<Connection>();
@@ -93,7 +94,7 @@ export class HttpClient implements Disposable {
    * @param dial makes a new connection to the server.
    * @param host value of the Host header.
    */
-  constructor(dial: () => Promise<Deno.Conn>, host: string) {
+  constructor(dial: () => Promise<EngineConnection>, host: string) {
     this.#dial = dial;
     this.#host = host;
   }

@@ -1,5 +1,7 @@
 /** Reading HTTP/1.1 responses off a connection: head, and bodies with a length, chunked, or up to the end. */
 
+import type { EngineConnection } from "./connection.ts";
+
 /** Largest head that is accepted, and largest line of a chunked body. */
 const MAX_HEAD = 256 * 1024;
 const READ_SIZE = 64 * 1024;
@@ -21,11 +23,11 @@ export interface ResponseHead {
 
 /** A connection with the bytes that were read but not yet used. */
 export class BufferedReader {
-  readonly #conn: Deno.Conn;
+  readonly #conn: Pick<EngineConnection, "read">;
   #pending: Uint8Array = new Uint8Array(0);
   readonly #space = new Uint8Array(READ_SIZE);
 
-  constructor(conn: Deno.Conn) {
+  constructor(conn: Pick<EngineConnection, "read">) {
     this.#conn = conn;
   }
 

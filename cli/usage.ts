@@ -6,6 +6,8 @@ import { COMMANDS, type Entry, GROUPS } from "./command_table.ts";
 import { flagUsages, helpWidth, nameTable } from "./flags/help.ts";
 import { GLOBAL_FLAGS } from "./global_flags.ts";
 
+const SHOWN = COMMANDS.filter(({ hidden }) => hidden !== true);
+
 const byName = (a: readonly [string, string], b: readonly [string, string]): number => a[0] < b[0] ? -1 : 1;
 
 const endpointConfig = (summary: string, verb: string): string =>
@@ -43,7 +45,7 @@ container source to stdout.`,
 /** `berth --help`. */
 export function rootHelp(): string {
   const top = (common: boolean) =>
-    COMMANDS.filter((entry) => (entry.common ?? false) === common)
+    SHOWN.filter((entry) => (entry.common ?? false) === common)
       .flatMap((entry): [string, string][] => {
         const name = entry.spellings.find((spelling) => !spelling.includes(" "));
         return name === undefined ? [] : [[name, entry.summary]];
@@ -61,7 +63,7 @@ export function rootHelp(): string {
 
 /** `berth container --help`. */
 export function groupHelp(group: string): string {
-  const members = COMMANDS.flatMap(({ spellings, summary }): [string, string][] => {
+  const members = SHOWN.flatMap(({ spellings, summary }): [string, string][] => {
     const spelling = spellings.find((one) => one.startsWith(`${group} `));
     return spelling === undefined ? [] : [[spelling.slice(group.length + 1), summary]];
   });

@@ -14,6 +14,8 @@ interface ProxyConfig {
 }
 
 export type UserConfig = Readonly<Partial<Record<FormatKey | "detachKeys", string>>> & {
+  /** More places of plugins. */
+  readonly cliPluginsExtraDirs?: readonly string[];
   readonly HttpHeaders?: Readonly<Record<string, string>>;
   /** By the engine's address, or "default". */
   readonly proxies?: Readonly<Record<string, ProxyConfig>>;

@@ -2,10 +2,10 @@ import { hints } from "../../base/hints.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { networkPaths } from "../network/paths.ts";
+import { runInFront } from "../terminal/run_in_front.ts";
 
-/** A shell's exit codes for a command that is not found, or was ended by a signal. */
+/** A shell's exit code for a command that is not found. */
 const NOT_FOUND_EXIT = 127;
-const SIGNAL_EXIT = 128;
 
 /** Another mount namespace starts at its root directory: goes where the user is, and becomes the command. */
 const HERE = ["sh", "-c", 'cd "$1"; shift; exec "$@"', "berth"];
@@ -45,26 +45,13 @@ async function runInside(pid: number, words: readonly string[]): Promise<number>
     Deno.cwd(),
     ...words,
   ];
-  // The terminal sends these to the command as well; it decides.
-  const signals = ["SIGINT", "SIGQUIT"] as const;
-  const ignore = () => {};
-  for (const signal of signals) Deno.addSignalListener(signal, ignore);
   try {
-    const child = new Deno.Command("nsenter", {
-      args,
-      stdin: "inherit",
-      stdout: "inherit",
-      stderr: "inherit",
-    });
-    const { code, signal } = await child.spawn().status;
-    return signal === null ? code : code > SIGNAL_EXIT ? code : SIGNAL_EXIT;
+    return await runInFront("nsenter", args);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
     throw new CliError(
       `cannot enter the network: nsenter is missing\n\n${hints.utilLinuxMissing}`,
       NOT_FOUND_EXIT,
     );
-  } finally {
-    for (const signal of signals) Deno.removeSignalListener(signal, ignore);
   }
 }

@@ -2,13 +2,14 @@ import { parseReference } from "../../base/reference.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { bool, text } from "../flags/spec.ts";
+import { contentTrustFlag, refuseContentTrust } from "../registry/content_trust.ts";
 import { canonical, pullImage } from "../registry/pull_image.ts";
 import { print, printLine } from "../stdio.ts";
 
 export const command = defineCommand({
   flags: {
     "all-tags": bool("Download all tagged images in the repository", { short: "a" }),
-    "disable-content-trust": bool("Skip image verification", { default: true }),
+    "disable-content-trust": contentTrustFlag("Skip image verification"),
     platform: text("Set platform if server is multi-platform capable"),
     quiet: bool("Suppress verbose output", { short: "q" }),
   },
@@ -17,6 +18,7 @@ export const command = defineCommand({
   completes: "image",
   async run({ flags, args: [image = ""], client }) {
     const { tag, digest } = parseReference(image);
+    refuseContentTrust(flags["disable-content-trust"], image);
     const allTags = flags["all-tags"];
     const named = tag !== undefined || digest !== undefined;
     if (allTags && named) throw new CliError("tag can't be used with --all-tags/-a");

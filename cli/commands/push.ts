@@ -2,6 +2,7 @@ import { canonicalName, parseReference } from "../../base/reference.ts";
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
 import { bool, text } from "../flags/spec.ts";
+import { contentTrustFlag, refuseContentTrust } from "../registry/content_trust.ts";
 import { canonical } from "../registry/pull_image.ts";
 import { pushImage } from "../registry/push_image.ts";
 import { print, printLine } from "../stdio.ts";
@@ -9,7 +10,7 @@ import { print, printLine } from "../stdio.ts";
 export const command = defineCommand({
   flags: {
     "all-tags": bool("Push all tags of an image to the repository", { short: "a" }),
-    "disable-content-trust": bool("Skip image signing", { default: true }),
+    "disable-content-trust": contentTrustFlag("Skip image signing"),
     platform: text(
       `Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)`,
     ),
@@ -21,6 +22,7 @@ export const command = defineCommand({
   async run({ flags, args: [image = ""], client }) {
     const reference = parseReference(image);
     const { tag, digest } = reference;
+    refuseContentTrust(flags["disable-content-trust"], image);
     const repository = canonicalName(reference);
     const allTags = flags["all-tags"];
     if (allTags && (tag !== undefined || digest !== undefined)) {

@@ -9,6 +9,8 @@ import { parseDetachKeys } from "../terminal/detach_keys.ts";
 import { watchExit } from "../wait.ts";
 
 const FLAGS = {
+  "checkpoint": text("Restore from this checkpoint", { hidden: true }),
+  "checkpoint-dir": text("Use a custom checkpoint storage directory", { hidden: true }),
   "attach": bool("Attach STDOUT/STDERR and forward signals", { short: "a" }),
   "detach-keys": text("Override the key sequence for detaching a container"),
   "interactive": bool("Attach container's STDIN", { short: "i" }),
@@ -20,7 +22,13 @@ export const command = defineCommand({
   count: { min: 1 },
   completes: "container",
   async run(invocation) {
-    const { flags, args, client } = invocation;
+    const { flags, args, changed, client } = invocation;
+    for (const name of ["checkpoint", "checkpoint-dir"]) {
+      if (!changed.has(name)) continue;
+      throw new CliError(
+        `"--${name}" is only supported on a Docker daemon with experimental features enabled`,
+      );
+    }
     parseDetachKeys(flags["detach-keys"]);
     if (flags.attach || flags.interactive) {
       if (args.length > 1) throw new CliError("you cannot start and attach multiple containers at once");

@@ -10,10 +10,12 @@ export const SHELLS = ["bash", "fish", "zsh"] as const;
 
 /** Loads every command; only `berth completion` does. */
 export async function completionScript(shell: (typeof SHELLS)[number]): Promise<string> {
-  const commands = await Promise.all(COMMANDS.map(async (entry) => {
-    const { flags, completes } = await entry.load();
-    return entry.spellings.map((path) => ({ path, summary: entry.summary, flags, completes }));
-  }));
+  const commands = await Promise.all(
+    COMMANDS.filter(({ hidden }) => hidden !== true).map(async (entry) => {
+      const { flags, completes } = await entry.load();
+      return entry.spellings.map((path) => ({ path, summary: entry.summary, flags, completes }));
+    }),
+  );
   const tables = {
     commands: commands.flat().sort((a, b) => a.path < b.path ? -1 : 1),
     groups: GROUPS,

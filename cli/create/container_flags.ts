@@ -11,6 +11,7 @@ import {
   link,
   sysctl,
 } from "../flags/checks.ts";
+import { contentTrustFlag } from "../registry/content_trust.ts";
 import { bool, custom, type Flag, type FlagValues, list, map, spelledAs, text } from "../flags/spec.ts";
 import { bytes, decimal, duration, int, uint } from "../flags/values.ts";
 import {
@@ -111,7 +112,7 @@ export const CONTAINER_FLAGS = {
     parseOperationsRate,
     EMPTY_LIST,
   ),
-  "disable-content-trust": bool("Skip image verification", { default: true, hidden: true }),
+  "disable-content-trust": contentTrustFlag("Skip image verification", true),
   "dns": list("Set custom DNS servers", { check: ipAddress }),
   "dns-opt": spelledAs("dns-option", DNS_OPTION),
   "dns-option": DNS_OPTION,

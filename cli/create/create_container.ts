@@ -1,5 +1,6 @@
 /** Creates a container, and pulls its image first when that is needed. */
 
+import { refuseContentTrust } from "../registry/content_trust.ts";
 import { parseReference } from "../../base/reference.ts";
 import type { ApiClient } from "../api_client.ts";
 import type { CreateAnswer } from "../api_types.ts";
@@ -30,7 +31,10 @@ export async function createContainer(
 ): Promise<string> {
   using idFile = openIdFile(flags.cidfile);
   // what no engine can have is not asked for
-  if (!isImageId(body.Image)) parseReference(body.Image);
+  if (!isImageId(body.Image)) {
+    parseReference(body.Image);
+    refuseContentTrust(flags["disable-content-trust"], body.Image);
+  }
   const platform = flags.platform || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined;
   if (flags.pull === "always") await pull(client, body.Image, platform, flags.quiet);
   body.HostConfig.ConsoleSize = consoleSize();
