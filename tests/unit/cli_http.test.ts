@@ -342,7 +342,7 @@ describe("parseHost()", () => {
     expect([endpoint.url, endpoint.httpHost, endpoint.isDefault]).toEqual([url, httpHost, false]);
   });
 
-  test.each(["ftp://x", "bogus://x", "tcp://a:b:c", "ssh://x"])("refuses %s", (host) => {
+  test.each(["ftp://x", "bogus://x", "tcp://a:b:c", "npipe://x"])("refuses %s", (host) => {
     expect(() => parseHost(host)).toThrow();
   });
 });
