@@ -48,19 +48,25 @@ async function pack(
   const file = content.temporary();
   using _blob = content.hold([diffId]);
   try {
-    const source = {
-      kind: "union" as const,
-      parts: [{ at: "/", upper, lower }],
-      whiteoutFiles: false,
-      stubs: [],
-    };
-    const packed = await trees.run({ op: "layer", source, file });
-    if (packed.diffId !== diffId) {
-      log.warn("a layer is not what it is named by", { layer: diffId, found: packed.diffId });
-      return;
+    let found = "";
+    // a layer of COPY --link was made on nothing: directories that are as they are below belong to it as well
+    for (const below of lower.length === 0 ? [lower] : [lower, []]) {
+      const source = {
+        kind: "union" as const,
+        parts: [{ at: "/", upper, lower: below }],
+        whiteoutFiles: false,
+        stubs: [],
+      };
+      const packed = await trees.run({ op: "layer", source, file });
+      if (packed.diffId === diffId) {
+        content.adopt(file, { digest: diffId, size: packed.length });
+        content.setLayerBlob(diffId, diffId, LAYER_TAR);
+        return;
+      }
+      found = packed.diffId;
+      await Deno.remove(file);
     }
-    content.adopt(file, { digest: diffId, size: packed.length });
-    content.setLayerBlob(diffId, diffId, LAYER_TAR);
+    log.warn("a layer is not what it is named by", { layer: diffId, found });
   } catch (error) {
     throw new EngineError("system", `cannot pack layer ${diffId}: ${messageOf(error)}`, { cause: error });
   } finally {

@@ -91,6 +91,8 @@ export type TreeOrder =
     readonly source: Extract<DiffSource, { kind: "union" }>;
     readonly latest: number | undefined;
   }
+  /** See `linkLayer`. */
+  | { readonly op: "link"; readonly from: string; readonly to: string }
   | BuildOrder;
 
 export interface LayerFile {
@@ -115,6 +117,7 @@ export interface TreeResults extends BuildResults {
   readonly layer: LayerFile;
   readonly seal: LayerFile;
   readonly mount: null;
+  readonly link: null;
 }
 
 export type ToTreeWorker =

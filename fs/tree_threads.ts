@@ -101,7 +101,7 @@ export class TreeThreads implements Disposable {
    *
    * @throws {EngineError} not-found, invalid or system.
    */
-  async run<O extends "stat" | "changes" | "layer" | "seal" | "mount" | BuildOrder["op"]>(
+  async run<O extends "stat" | "changes" | "layer" | "seal" | "mount" | "link" | BuildOrder["op"]>(
     order: Extract<TreeOrder, { op: O }>,
     signal?: AbortSignal,
   ): Promise<TreeResults[O]> {

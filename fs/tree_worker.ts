@@ -12,6 +12,7 @@ import { lookupUser } from "../runtime/init_user.ts";
 import { isBuildOrder, readText, runBuildOrder } from "./build_orders.ts";
 import { changesOf, diffEntries } from "./diff.ts";
 import { writeLayer } from "./layer_tar.ts";
+import { linkLayer } from "./link_layer.ts";
 import { LayerWriter } from "./layer_writer.ts";
 import { notLater, sealLayer } from "./seal_layer.ts";
 import { TarError, TarReader } from "./tar/mod.ts";
@@ -150,6 +151,8 @@ function run(order: TreeOrder, flow: Int32Array<SharedArrayBuffer>): Parameters<
       return mountOverlay(kernel, openOverlay(kernel, order.overlay), order.target, 0) ?? null;
     case "seal":
       return sealLayer(kernel, order.source, { latest: order.latest, check: () => heed(flow) });
+    case "link":
+      return linkLayer(kernel, order.from, order.to, () => heed(flow)) ?? null;
     case "extract":
       throw new TypeError("extracting takes its time");
   }

@@ -1,6 +1,7 @@
 import type { LayerFile } from "../../fs/tree_job.ts";
+import { removeTree } from "../../fs/remove_tree.ts";
 import { UnpackPool } from "../../fs/unpack.ts";
-import { invalid } from "../../base/errors.ts";
+import { EngineError, invalid } from "../../base/errors.ts";
 import { chainIds } from "../../image/digest.ts";
 import { LAYER_TAR } from "../../image/layer_media.ts";
 import type { LayerRecord } from "../../image/layer_store.ts";
@@ -90,6 +91,38 @@ export async function squashLayers(
   }
 }
 
+/**
+ * Puts a layer that was made on its own on top of a stack. Its files are not written again: those of layers never change, so both have
+ * them by hard links.
+ *
+ * @param alone its chain id, as a bottom layer; the caller holds it.
+ * @throws {EngineError} invalid: too many layers.
+ */
+export async function restackLayer(
+  ctx: BuildContext,
+  store: StoreInternals,
+  alone: string,
+  below: LayerStack,
+  signal: AbortSignal,
+): Promise<CommittedLayer> {
+  const layer = store.layers.known(alone);
+  if (layer === undefined) throw new EngineError("system", `layer ${alone} has vanished during the build`);
+  const { diffId, size } = layer;
+  return await onTop(store, below, { diffId, entries: 1 }, async (ids) => {
+    const known = store.layers.known(ids.chainId);
+    if (known !== undefined) return known;
+    store.layers.makeTmp();
+    const path = `${store.layers.tmp}/layer-${crypto.randomUUID()}`;
+    try {
+      await ctx.trees.run({ op: "link", from: store.layers.ref(alone).dir, to: path }, signal);
+      return store.layers.adopt(ids, path, { size });
+    } finally {
+      // it is not there any more, unless something went wrong or another build was quicker
+      await removeTree(path);
+    }
+  });
+}
+
 function diffSource(
   ctx: BuildContext,
   { id, below }: CommitRequest,
@@ -118,7 +151,7 @@ type LayerIds = Pick<LayerRecord, "chainId" | "diffId" | "parent">;
 async function onTop(
   { layers, content }: StoreInternals,
   { chainIds: below }: LayerStack,
-  { diffId, entries }: LayerFile,
+  { diffId, entries }: Pick<LayerFile, "diffId" | "entries">,
   take: (ids: LayerIds) => LayerRecord | Promise<LayerRecord>,
 ): Promise<CommittedLayer> {
   const parent = below.at(-1) ?? "";

@@ -8,6 +8,7 @@ import type { Image, ImageHistory } from "../../image/types.ts";
 import type { BaseImages } from "./base_image.ts";
 import type { LayerStack } from "./build_context.ts";
 import { type BuildCache, keyOf } from "./cache.ts";
+import { restackLayer } from "./commit_layer.ts";
 import { ignoredSources } from "./context_files.ts";
 import { exportResult } from "./export_result.ts";
 import type { BuildHistory } from "./image_result.ts";
@@ -237,7 +238,9 @@ class Solve {
           : prepareWorkdir(this.#tools, scope, below.stack, op);
         const isPlain = op.kind === "run" && op.mounts.every(({ type }) => type !== "bind");
         const createdBy = isPlain || op.kind === "workdir" ? op.createdBy : undefined;
-        const outcome = await this.#carryOut(stage, below, prepared, vertex.name, progress, createdBy);
+        const outcome = prepared.isLinked
+          ? await this.#link(stage, below, prepared, vertex.name, progress)
+          : await this.#carryOut(stage, below, prepared, vertex.name, progress, createdBy);
         return this.#withLayer(below, outcome, op.createdBy);
       } catch (error) {
         return locate(op.range, () => {
@@ -308,6 +311,39 @@ class Solve {
     } finally {
       if (underWay.get(key) === making) underWay.delete(key);
     }
+  }
+
+  /** Carries an operation out on nothing, and puts its layer on what is below. */
+  async #link(
+    stage: StagePlan,
+    below: StageFiles,
+    prepared: PreparedStep,
+    description: string,
+    progress: StepProgress,
+  ): Promise<Outcome> {
+    const alone = await this.#carryOut(stage, NOTHING, prepared, description, progress, undefined);
+    const { ctx, store, cache } = this.#tools;
+    const parent = below.stack.chainIds.at(-1) ?? "";
+    if (alone.chainId === "") return { ...alone, chainId: parent };
+    if (parent === "") return alone;
+    const { chainId, hold } = await restackLayer(ctx, store, alone.chainId, below.stack, this.#signal);
+    this.#held.use(hold);
+    // the layers of later steps have this one below: it must be known to the store as they are
+    const id = keyOf(["link", prepared.key, parent]);
+    this.#held.use(cache.hold(id));
+    if (cache.find(id, this.#started)?.chainId !== chainId) {
+      const { type } = prepared;
+      cache.put({
+        id,
+        chainId,
+        parent,
+        type,
+        description,
+        createdAt: alone.createdAt,
+        usedAt: this.#started,
+      });
+    }
+    return { ...alone, chainId };
   }
 
   /** `--no-cache-filter` */

@@ -54,11 +54,13 @@ export interface StepScope {
 export interface PreparedStep {
   readonly key: string;
   readonly type: CachedStep["type"];
+  /** Nothing below matters (`COPY --link`): the layer is made, and looked up, on nothing, and put on top of what there is. */
+  readonly isLinked?: boolean;
   make(progress: StepProgress): Promise<CommittedLayer>;
 }
 
 /** Raised when keys come to mean something else. */
-const KEY_VERSION = 1;
+const KEY_VERSION = 2;
 
 /** Digests of files in stacks of layers, and in contexts whose content is known: a build that has nothing to do does not read them again. */
 export class SelectionDigests {
@@ -188,12 +190,26 @@ function hostConfigOf(request: BuildRequest, op: RunOp): HostConfig {
   };
 }
 
+/** Where `COPY --link` copies to. */
+const NOTHING: LayerStack = { chainIds: [], hostDirs: [] };
+
+/**
+ * Whether `--link` means what it says. As in BuildKit it does not together with `--chmod`; and names of users are looked up in the files
+ * below, which are then not nothing.
+ */
+function isLinked({ link, chmod, chown }: CopyOp): boolean {
+  return link && chmod === undefined &&
+    (chown === undefined || /^(?:\d+|root)(?::(?:\d+|root))?$/.test(chown));
+}
+
 export async function prepareCopy(
   tools: StepTools,
   scope: StepScope,
-  below: LayerStack,
+  given: LayerStack,
   op: CopyOp,
 ): Promise<PreparedStep> {
+  const linked = isLinked(op);
+  const below = linked ? NOTHING : given;
   const source = await scope.find(op.from);
   const parts: CopyPart[] = [];
   for (const part of copyParts(op)) {
@@ -209,7 +225,10 @@ export async function prepareCopy(
       contents.push([await tools.digests.of(tools.ctx, source, selection, scope.signal), unpack]);
     }
   }
-  const { dest, chown, chmod, link, parents } = op;
+  const { dest, parents } = op;
+  // the only name that is known without any files
+  const chown = linked ? op.chown?.replaceAll("root", "0") : op.chown;
+  const { chmod } = op;
   const key = keyOf([
     ...common("copy", below, scope),
     contents,
@@ -220,7 +239,6 @@ export async function prepareCopy(
     dest,
     chown ?? null,
     chmod ?? null,
-    link,
     parents,
   ]);
   const make = async () => {
@@ -234,7 +252,7 @@ export async function prepareCopy(
         return copyFiles(tools.ctx.trees, view, dest, whole, options, scope.signal);
       }));
   };
-  return { key, type: "regular", make };
+  return { key, type: "regular", isLinked: linked, make };
 }
 
 /** The name that a source may have in the destination. */

@@ -65,7 +65,7 @@ describeWith(BUSYBOX, program("docker", "docker.io"))("kill -9 of the engine in 
       const run = await engine.docker(["run", "--rm", "nfirst", "cat", "/seven", "/n", "/o/200"]);
       expect(run).toMatchObject({ code: 0, stdout: "7\nfirst\n200\n" });
     }
-  });
+  }, 60_000 + CRASHES * 20_000);
 
   it("relies on no layer that was not on the disk when the machine went down", async () => {
     expect(await build("first")).toMatchObject({ code: 0 });

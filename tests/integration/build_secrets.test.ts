@@ -1,7 +1,6 @@
 /** What commands of a build are given and what must not be in the image: secrets, agents, mount points; and builds that are called off. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive } from "../support/busybox_image.ts";
-import { type Engine, startEngine } from "../support/engine.ts";
+import { describe, expect, it } from "vitest";
+import { buildEngine } from "../support/build_engine.ts";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 import { waitFor } from "../support/processes.ts";
 import { spawnAs, testDir, usersToTest } from "../support/users.ts";
@@ -12,38 +11,12 @@ describe.each(usersToTest())("berth build, $name", (user) => {
   describeWith(BUSYBOX, program("docker", "docker.io"), program("curl", "curl"))(
     "what commands are given",
     () => {
-      let engine: Engine;
-      let dir: string;
-      let contexts = 0;
-
-      const berth = async (args: string[], env: Record<string, string> = {}) => {
-        const result = await engine.berth(args, { env });
-        if (result.code !== 0) throw new Error(`berth ${args.join(" ")}: ${result.stderr}\n${result.stdout}`);
-        return `${result.stdout}${result.stderr}`;
-      };
-      const context = (lines: readonly string[], files: Readonly<Record<string, string>> = {}) => {
-        const path = `${dir}/context-${contexts++}`;
-        Deno.mkdirSync(path);
-        for (const [name, content] of Object.entries({ ...files, Dockerfile: `${lines.join("\n")}\n` })) {
-          Deno.writeTextFileSync(`${path}/${name}`, content);
-        }
-        return path;
-      };
+      const fixture = buildEngine(user, "build-secrets");
+      const { berth, dockerfile: context } = fixture;
       const build = (path: string, ...args: string[]) => berth(["build", "--progress=plain", ...args, path]);
 
-      beforeAll(async () => {
-        dir = Deno.makeTempDirSync({ dir: testDir(), prefix: "build-secrets-" });
-        Deno.chmodSync(dir, 0o755);
-        engine = await startEngine({ user });
-        expect((await engine.berth(["load", "-i", await busyboxArchive(testDir())])).code).toBe(0);
-      });
-      afterAll(async () => {
-        await engine?.[Symbol.asyncDispose]();
-        Deno.removeSync(dir, { recursive: true });
-      });
-
       it("keeps secrets out of layers, history and the data root", async () => {
-        Deno.writeTextFileSync(`${dir}/secret.txt`, SECRET);
+        Deno.writeTextFileSync(`${fixture.dir}/secret.txt`, SECRET);
         const path = context([
           "FROM busybox",
           "RUN --mount=type=secret,id=file stat -c '%a %u' /run/secrets/file && wc -c < /run/secrets/file > /length",
@@ -51,7 +24,12 @@ describe.each(usersToTest())("berth build, $name", (user) => {
           'RUN --mount=type=secret,id=variable,env=TOKEN test -n "$TOKEN" && ! test -e /run/secrets',
           "RUN --mount=type=secret,id=none ! test -e /run/secrets/none",
         ]);
-        const args = ["--secret", `id=file,src=${dir}/secret.txt`, "--secret", "id=variable,env=TOKEN"];
+        const args = [
+          "--secret",
+          `id=file,src=${fixture.dir}/secret.txt`,
+          "--secret",
+          "id=variable,env=TOKEN",
+        ];
         const output = await berth(["build", "--progress=plain", ...args, "-t", "secrets", path], {
           TOKEN: SECRET,
         });
@@ -63,7 +41,7 @@ describe.each(usersToTest())("berth build, $name", (user) => {
         );
         expect(await berth(["history", "--no-trunc", "secrets"])).not.toContain(SECRET);
         const found = await new Deno.Command("grep", {
-          args: ["-rl", SECRET, engine.dataRoot],
+          args: ["-rl", SECRET, fixture.engine.dataRoot],
           stdin: "null",
         }).output();
         expect(new TextDecoder().decode(found.stdout)).toBe("");
@@ -71,7 +49,7 @@ describe.each(usersToTest())("berth build, $name", (user) => {
 
       it("refuses a command whose secret is missing though it needs it", async () => {
         const path = context(["FROM busybox", "RUN --mount=type=secret,id=gone,required=true true"]);
-        const refused = await engine.berth(["build", path]);
+        const refused = await fixture.engine.berth(["build", path]);
         expect(refused.code).not.toBe(0);
         expect(refused.stderr).toContain("secret gone: not found");
       });
@@ -89,7 +67,7 @@ describe.each(usersToTest())("berth build, $name", (user) => {
       it("does not let sources of mounts lead out of their trees", async () => {
         const path = context(["FROM busybox", "RUN --mount=type=bind,source=out,target=/m cat /m"]);
         Deno.symlinkSync("/etc/passwd", `${path}/out`);
-        const refused = await engine.berth(["build", path]);
+        const refused = await fixture.engine.berth(["build", path]);
         expect(refused.code).not.toBe(0);
         expect(refused.stderr).toMatch(/"\/?out": not found|\/etc\/passwd.*not found/);
       });
@@ -123,7 +101,7 @@ describe.each(usersToTest())("berth build, $name", (user) => {
           "COPY --from=broken /etc/passwd /a",
           "COPY --from=slow /etc/passwd /b",
         ]);
-        const failed = await engine.berth(["build", "--progress=plain", path]);
+        const failed = await fixture.engine.berth(["build", "--progress=plain", path]);
         expect(failed.code).not.toBe(0);
         expect(failed.stderr.match(/^#\d+ ERROR: .*exit code: 4$/gm)).toHaveLength(1);
         expect(failed.stderr).toContain("Dockerfile:2");
@@ -131,9 +109,9 @@ describe.each(usersToTest())("berth build, $name", (user) => {
 
       it("ends a command at once when its client goes, and leaves nothing of it", async () => {
         const path = context(["FROM busybox", "RUN echo begun; sleep 1000"]);
-        const env = { DOCKER_BUILDKIT: "0", DOCKER_HOST: engine.host };
+        const env = { DOCKER_BUILDKIT: "0", DOCKER_HOST: fixture.engine.host };
         const child = spawnAs(user, ["docker", "build", path], { env });
-        const containers = () => [...Deno.readDirSync(`${engine.dataRoot}/containers`)].length;
+        const containers = () => [...Deno.readDirSync(`${fixture.engine.dataRoot}/containers`)].length;
         await waitFor(() => containers() > 0, 20_000);
         child.kill("SIGTERM");
         await child.status;
@@ -169,7 +147,7 @@ describe.each(usersToTest())("berth build, $name", (user) => {
         ]);
         // the command line asks for it only where the daemon calls itself experimental
         const post =
-          `curl -sf --unix-socket ${engine.socket} --data-binary @- -H 'Content-Type: application/x-tar'`;
+          `curl -sf --unix-socket ${fixture.engine.socket} --data-binary @- -H 'Content-Type: application/x-tar'`;
         const url = "http://d/v1.47/build?squash=1&t=squashed";
         const squashed = await new Deno.Command("sh", {
           args: ["-c", `tar -C ${path} -c . | ${post} '${url}'`],

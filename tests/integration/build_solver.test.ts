@@ -1,52 +1,21 @@
 /** Builds on a real engine: stages, commands and their mounts, the cache, results. The client is docker's command line with its classic builder. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { busyboxArchive } from "../support/busybox_image.ts";
-import { type Engine, startEngine } from "../support/engine.ts";
+import { describe, expect, it } from "vitest";
+import { buildEngine } from "../support/build_engine.ts";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
-import { testDir, usersToTest } from "../support/users.ts";
+import { usersToTest } from "../support/users.ts";
 
 const CLASSIC = { env: { DOCKER_BUILDKIT: "0" } };
 
 describe.each(usersToTest())("builds, $name", (user) => {
   describeWith(BUSYBOX, program("docker", "docker.io"))("with docker", () => {
-    let engine: Engine;
-    let dir: string;
-    let contexts = 0;
-
-    const docker = async (...args: string[]) => {
-      const result = await engine.docker(args, CLASSIC);
-      if (result.code !== 0) throw new Error(`docker ${args.join(" ")}: ${result.stderr}\n${result.stdout}`);
-      return result.stdout.trim();
-    };
-    /** A context with these files, all of one old time. */
-    const context = (files: Readonly<Record<string, string>>) => {
-      const path = `${dir}/context-${contexts++}`;
-      for (const [name, content] of Object.entries(files)) {
-        Deno.mkdirSync(`${path}/${name}`.replace(/\/[^/]*$/, ""), { recursive: true });
-        Deno.writeTextFileSync(`${path}/${name}`, content);
-        Deno.utimeSync(`${path}/${name}`, 1_600_000_000, 1_600_000_000);
-      }
-      return path;
-    };
-    const dockerfile = (lines: readonly string[], files: Readonly<Record<string, string>> = {}) =>
-      context({ Dockerfile: `${lines.join("\n")}\n`, ...files });
+    const fixture = buildEngine(user, "build");
+    const { dockerfile, docker } = fixture;
     const build = (path: string, ...args: string[]) => docker("build", ...args, path);
     /** Steps of a build that were not in the cache. */
     const made = (output: string) =>
       [...output.matchAll(/^Step \d+\/\d+ : (.*)\n(?! ---> Using cache)/gm)]
         .map(([, step = ""]) => step.split(" ", 1)[0]).filter((word) => word !== "FROM");
     const run = (image: string, ...command: string[]) => docker("run", "--rm", image, ...command);
-
-    beforeAll(async () => {
-      dir = Deno.makeTempDirSync({ dir: testDir(), prefix: "build-" });
-      Deno.chmodSync(dir, 0o755);
-      engine = await startEngine({ user });
-      expect((await engine.berth(["load", "-i", await busyboxArchive(testDir())])).code).toBe(0);
-    });
-    afterAll(async () => {
-      await engine?.[Symbol.asyncDispose]();
-      Deno.removeSync(dir, { recursive: true });
-    });
 
     it("builds stages, of which only those that are needed, and finds all of it again", async () => {
       const path = dockerfile([
@@ -102,7 +71,7 @@ describe.each(usersToTest())("builds, $name", (user) => {
     });
 
     it("tells how a command failed, and leaves nothing of it", async () => {
-      const failed = await engine.docker(
+      const failed = await fixture.engine.docker(
         ["build", dockerfile(["FROM busybox", "RUN echo out; echo err >&2; exit 7"])],
         CLASSIC,
       );
@@ -112,10 +81,13 @@ describe.each(usersToTest())("builds, $name", (user) => {
       expect(failed.stdout + failed.stderr).toContain("err");
       expect(failed.stderr).toContain("returned a non-zero code: 7");
       expect(await docker("ps", "-aq")).toBe("");
-      const missing = await engine.docker(["build", dockerfile(["FROM busybox", 'RUN ["/nope"]'])], CLASSIC);
+      const missing = await fixture.engine.docker(
+        ["build", dockerfile(["FROM busybox", 'RUN ["/nope"]'])],
+        CLASSIC,
+      );
       expect(missing.stderr).toContain("/nope");
       expect(missing.code).toBe(127);
-      expect([...Deno.readDirSync(`${engine.dataRoot}/containers`)]).toEqual([]);
+      expect([...Deno.readDirSync(`${fixture.engine.dataRoot}/containers`)]).toEqual([]);
     });
 
     it("gives commands mounts that are in no layer, nor are the places they are mounted at", async () => {
