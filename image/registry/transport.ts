@@ -1,5 +1,6 @@
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
+import { abortableResponse } from "./abortable_response.ts";
 import { isInsecure } from "./endpoints.ts";
 import { ConnectionError } from "./errors.ts";
 import type { RegistrySettings } from "./settings.ts";
@@ -85,7 +86,7 @@ export class Transport implements Disposable {
       if (this.#selfSigned.has(url.host)) return await this.#pinned(url, request);
       if (this.#badPort.has(url.host)) return await this.#atBadPort(url, request);
       const { body, headers, method, signal } = request;
-      return await fetch(url, {
+      const response = await fetch(url, {
         method,
         redirect: "manual",
         client: this.#client(url.host),
@@ -93,6 +94,7 @@ export class Transport implements Disposable {
         ...(body === undefined ? {} : { body }),
         ...(signal === undefined ? {} : { signal }),
       });
+      return abortableResponse(response, signal);
     } catch (error) {
       request.signal?.throwIfAborted();
       if (error instanceof EngineError) throw error;

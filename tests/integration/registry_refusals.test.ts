@@ -183,29 +183,27 @@ describeWith(REGISTRY, BUSYBOX, DOCKER).each(usersToTest())(
         `sha256:${createHash("sha256").update(bytes).digest("hex")}`
       );
       fake.add("zeros", "1", zeros);
-      // The client leaves when one layer is whole and the other one has been asked for: what is counted later is the second pull's.
       const asked = Promise.withResolvers<void>();
-      const hanging: ReadableStreamDefaultController[] = [];
-      fake.intercept = (_request, path) => {
+      let closed = false;
+      fake.intercept = (request, path) => {
         if (!path.endsWith(cut)) return undefined;
+        request.signal.addEventListener("abort", () => closed = true);
         asked.resolve();
-        return new Response(new ReadableStream({ start: (controller) => void hanging.push(controller) }));
+        return new Response(new ReadableStream());
       };
-      const give = new AbortController();
       const response = await fetch(`http://engine/v1.46/images/create?fromImage=${fake.host}/zeros&tag=1`, {
         method: "POST",
         client: http,
-        signal: give.signal,
       });
       let text = "";
       const decoder = new TextDecoder();
-      const reading = (async () => {
-        for await (const chunk of response.body ?? []) {
-          text += decoder.decode(chunk, { stream: true });
-          if (/"(Extracting|Pull complete)"/.test(text)) void asked.promise.then(() => give.abort());
-        }
-      })();
-      await expect(reading).rejects.toThrow();
+      for await (const chunk of response.body ?? []) {
+        text += decoder.decode(chunk, { stream: true });
+        if (/"(Extracting|Pull complete)"/.test(text)) break;
+      }
+      // The client has left when one layer was whole, the other one had been asked for: that download ends with it.
+      await asked.promise;
+      await waitFor(() => closed, 10_000, () => "the download that nobody wants is still open");
       // As a whole part of a download, or where it belongs, when unpacking was quicker than the client's leaving.
       const places = [`tmp/blob-${whole.slice(7)}.part`, `blobs/sha256/${whole.slice(7)}`];
       const kept = () =>
@@ -219,11 +217,9 @@ describeWith(REGISTRY, BUSYBOX, DOCKER).each(usersToTest())(
       await waitFor(kept, 10_000, () => "the blob is not kept");
       fake.intercept = () => undefined;
       fake.requests.length = 0;
-      // A second pull that comes before the engine has noticed that the first one's client is gone waits for the same download.
-      for (const controller of hanging) controller.error(new Error("gone"));
       expect((await engine.docker(["pull", `${fake.host}/zeros:1`])).code).toBe(0);
       expect(fake.paths("GET").filter((path) => path.endsWith(whole))).toEqual([]);
-      expect(fake.paths("GET").filter((path) => path.endsWith(cut))).not.toEqual([]);
+      expect(fake.paths("GET").filter((path) => path.endsWith(cut))).toHaveLength(1);
     });
   },
 );
