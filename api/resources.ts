@@ -19,11 +19,8 @@ export function resourceRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/containers/:name/update", async (c) => {
-    const { Warnings: warnings } = await engine.update(
-      pathName(c),
-      await readJson(c, updateBody, "UpdateConfig", true),
-    );
-    return json({ Warnings: warnings.length === 0 ? null : warnings });
+    const body = await readJson(c, updateBody, "UpdateConfig", false);
+    return json(await engine.update(pathName(c), body));
   });
 
   app.get("/containers/:name/stats", async (c) => {

@@ -108,16 +108,11 @@ export class EventLog {
   }
 }
 
-/** moby: daemon/events/filter.go; "node", "service", "secret" and "config" are a swarm's. */
-const EVENT_FILTERS = new Set(
-  "config container daemon event image label network node plugin scope secret service type volume".split(" "),
-);
-
-/** Docker's filters of GET /events; values of one key are alternatives, keys must all match. Unknown keys are passed over. */
+/** Docker's filters of GET /events; values of one key are alternatives, keys must all match. Unknown keys match nothing. */
 export function eventFilter(filters: Filters): (event: EngineEvent) => boolean {
   const tests: ((event: EngineEvent) => boolean)[] = [];
   for (const [key, values] of filters) {
-    if (values.length === 0 || !EVENT_FILTERS.has(key)) continue;
+    if (values.length === 0) continue;
     tests.push((event) => values.some((value) => matches(event, key, value)));
   }
   return (event) => tests.every((test) => test(event));

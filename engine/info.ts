@@ -115,12 +115,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     Labels: [],
     ExperimentalBuild: false,
     ServerVersion: VERSION,
-    // Docker's names are taken as well, and mean the same.
-    Runtimes: {
-      "berth": { path: "berth" },
-      "io.containerd.runc.v2": { path: "berth" },
-      "runc": { path: "berth" },
-    },
+    Runtimes: { berth: { path: "berth" } },
     DefaultRuntime: "berth",
     Swarm: {
       NodeID: "",
@@ -142,8 +137,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       ...(facts.isRootless ? ["name=rootless"] : ["name=userns"]),
       "name=cgroupns",
     ],
-    FirewallBackend: { Driver: "nftables" },
-    CDISpecDirs: [],
+    CDISpecDirs: null,
     Warnings: [
       ...limitWarnings(facts),
       ...networkWarnings(input.networks),

@@ -9,6 +9,7 @@
         .set    ARGUMENTS, 24
         .set    RESULT, 72
         .set    KIND, 80
+        .set    SCRATCH, 88
 
 _start: mov     x8, #222                // mmap
         mov     x0, #0x10000000         // MEMORY
@@ -21,6 +22,20 @@ _start: mov     x8, #222                // mmap
         mov     x19, #0x10000000
         cmp     x0, x19
         b.ne    end
+
+        mov     x8, #167                // prctl: whoever has started it takes it along,
+        mov     x0, #1                  // PR_SET_PDEATHSIG
+        mov     x1, #9                  // SIGKILL
+        svc     #0
+        mov     x8, #207                // recvfrom: and has not ended before, which would have closed the socket's other end
+        mov     x0, #4
+        add     x1, x19, #SCRATCH
+        mov     x2, #1
+        mov     x3, #0x42               // MSG_PEEK | MSG_DONTWAIT
+        mov     x4, #0
+        mov     x5, #0
+        svc     #0
+        cbz     x0, end
 
 sleep:  mov     w0, #1
         str     w0, [x19, #ASLEEP]

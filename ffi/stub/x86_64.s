@@ -12,6 +12,7 @@
         .set    ARGUMENTS, 24
         .set    RESULT, 72
         .set    KIND, 80                #   0 = plain, 1 = fork, 2 = execve
+        .set    SCRATCH, 88
         .set    SIZE, 0x800000
 
 _start: mov     eax, 9                  # mmap
@@ -25,6 +26,21 @@ _start: mov     eax, 9                  # mmap
         mov     ebx, MEMORY
         cmp     rax, rbx
         jne     end
+
+        mov     eax, 157                # prctl: whoever has started it takes it along,
+        mov     edi, 1                  # PR_SET_PDEATHSIG
+        mov     esi, 9                  # SIGKILL
+        syscall
+        mov     eax, 45                 # recvfrom: and has not ended before, which would have closed the socket's other end
+        mov     edi, 4
+        lea     rsi, [rbx + SCRATCH]
+        mov     edx, 1
+        mov     r10d, 0x42              # MSG_PEEK | MSG_DONTWAIT
+        xor     r8d, r8d
+        xor     r9d, r9d
+        syscall
+        test    rax, rax
+        jz      end
 
 sleep:  mov     eax, 1
         xchg    [rbx + ASLEEP], eax     # xchg is a full barrier: told before looking once more

@@ -5,6 +5,7 @@
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { bareEnvironment, firstLine } from "../../base/role_process.ts";
 import { selfCommand } from "../../base/self.ts";
+import type { NetdMainOptions } from "./main.ts";
 import { NETD_PROTOCOL, type NetdAnswer, type NetdHello, type NetdRequest, REFUSED } from "./protocol.ts";
 
 /** A request without its number, which the client adds. */
@@ -350,7 +351,8 @@ async function end(pid: number): Promise<void> {
 
 /** Starts netd as a process of its own: own session, no stdio but a pipe for the word "ready", a bare environment, so that it outlives the engine. */
 async function spawnNetd(dir: string, version: string): Promise<void> {
-  const self = selfCommand("netd", JSON.stringify({ dir, version }));
+  const options: NetdMainOptions = { dir, version, starter: Deno.pid };
+  const self = selfCommand("netd", JSON.stringify(options));
   const child = new Deno.Command(self.command, {
     args: self.args,
     clearEnv: true,

@@ -1,7 +1,7 @@
 /** Role `@netd`: argument is NetdMainOptions as JSON. Writes "ready" to stdout once it can be spoken to. */
 import { messageOf } from "../../base/errors.ts";
 import { note } from "../../base/note.ts";
-import { O_APPEND, O_CREAT, O_RDWR, O_WRONLY, RLIMIT_NOFILE } from "../../ffi/constants.ts";
+import { EPOLLIN, O_APPEND, O_CREAT, O_RDWR, O_WRONLY, RLIMIT_NOFILE } from "../../ffi/constants.ts";
 import { SysError } from "../../ffi/errno.ts";
 import { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
@@ -19,9 +19,11 @@ export interface NetdMainOptions {
   readonly dir: string;
   /** Of berth. */
   readonly version: string;
+  /** Pid of the engine that starts it. */
+  readonly starter: number;
 }
 
-/** An engine that starts netd connects at once, and one that starts over is back by then. */
+/** An engine that starts over is back by then. */
 const LONELY_MS = 5_000;
 
 /** What the kernel answers when it has not got something, or does not let its users have it. */
@@ -48,13 +50,17 @@ function main(options: NetdMainOptions): void {
   const host = new RootlessNamespace({ kernel, mountPoint: `${options.dir}/netns` });
   const removal = new BackgroundRemoval(loop, host.route, host.connect());
   let lonely: number | undefined;
+  /** No engine is there, and none comes. */
+  let abandoned = false;
+  const abandon = (): void => {
+    abandoned = !control.connected;
+    if (!abandoned) return;
+    netd.forgetEnded();
+    if (netd.sandboxes === 0) loop.stop();
+  };
   const expectEngine = (): void => {
     loop.cancel(lonely);
-    lonely = loop.after(LONELY_MS, () => {
-      if (control.connected) return;
-      netd.forgetEnded();
-      if (netd.sandboxes === 0) loop.stop();
-    });
+    lonely = loop.after(LONELY_MS, abandon);
   };
   const netd = new Netd({
     kernel,
@@ -65,7 +71,7 @@ function main(options: NetdMainOptions): void {
     version: options.version,
     parts,
     onEnded: () => {
-      if (!control.connected) expectEngine();
+      if (abandoned) abandon();
     },
   });
   try {
@@ -74,7 +80,11 @@ function main(options: NetdMainOptions): void {
     if (!(error instanceof SysError && error.is("ENOENT"))) throw error;
   }
   const control = new ControlSocket(kernel, loop, `${options.dir}/ctl.sock`, {
-    onConnect: () => loop.cancel(lonely),
+    onConnect: () => {
+      abandoned = false;
+      starter.forget();
+      loop.cancel(lonely);
+    },
     onDisconnect: expectEngine,
     onRequest: (request, answer) => {
       const { begun } = removal;
@@ -87,15 +97,54 @@ function main(options: NetdMainOptions): void {
     },
   });
   expectEngine();
-  kernel.write(1, new TextEncoder().encode("ready\n"));
+  // Killed, or stopped, before it could connect: nobody else knows of this process.
+  const starter = watch(loop, options.starter, abandon);
+  tell("ready");
   const nothing = kernel.open("/dev/null", O_RDWR);
   kernel.dup2(nothing, 0);
   kernel.dup2(nothing, 1);
   kernel.close(nothing);
   loop.run();
-  host.unmount();
+  // Containers that no engine has told of may be in one that was there before.
+  if (netd.told || !host.found) host.unmount();
   control[Symbol.dispose]();
   kernel.unlink(`${options.dir}/ctl.sock`);
+}
+
+/** Calls `onEnd` when a process ends, or has ended: at the loop's next turn. */
+function watch(
+  loop: EventLoop,
+  pid: number,
+  onEnd: () => void,
+): { readonly forget: () => void } {
+  let fd: number | undefined;
+  const forget = () => {
+    if (fd === undefined) return;
+    loop.remove(fd);
+    kernel.close(fd);
+    fd = undefined;
+  };
+  try {
+    fd = kernel.pidfdOpen(pid, 0);
+  } catch (error) {
+    if (!(error instanceof SysError && error.is("ESRCH"))) throw error;
+    loop.after(0, onEnd);
+    return { forget };
+  }
+  loop.add(fd, EPOLLIN, () => {
+    forget();
+    onEnd();
+  });
+  return { forget };
+}
+
+/** A line for whoever has started it, if that is still there. */
+function tell(line: string): void {
+  try {
+    kernel.write(1, new TextEncoder().encode(`${line}\n`));
+  } catch (error) {
+    if (!(error instanceof SysError && error.is("EPIPE"))) throw error;
+  }
 }
 
 /** stderr is netd's own log. */
@@ -116,7 +165,7 @@ try {
 } catch (error) {
   note(error instanceof Error ? error.stack ?? error.message : `${error}`);
   const refused = error instanceof SysError && error.is(...FOR_GOOD);
-  kernel.write(1, new TextEncoder().encode(`${refused ? REFUSED : ""}${messageOf(error)}\n`));
+  tell(`${refused ? REFUSED : ""}${messageOf(error)}`);
   Deno.exit(1);
 }
 Deno.exit(0);

@@ -115,6 +115,11 @@ export class Netd {
     return this.#sandboxes.size;
   }
 
+  /** An engine has said what there is to be. */
+  get told(): boolean {
+    return this.#settings !== undefined;
+  }
+
   /** Never throws: what goes wrong is the answer. */
   handle(request: NetdRequest): NetdAnswer {
     const { seq } = request;

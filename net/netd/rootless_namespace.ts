@@ -11,7 +11,6 @@ import {
   O_RDONLY,
   O_WRONLY,
   PR_SET_DUMPABLE,
-  PR_SET_PDEATHSIG,
   SO_REUSEADDR,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
@@ -219,10 +218,8 @@ export class RootlessNamespace implements RootlessHost, Disposable {
     try {
       const files = process.calls;
       const calls = networkCalls(process.machine, files);
-      // with netd it is of no use; and nothing of it is anybody's business
-      files.prctl(PR_SET_PDEATHSIG, SIGKILL);
+      // nothing of it is anybody's business; with netd it ends by itself
       files.prctl(PR_SET_DUMPABLE, 0);
-      if (files.getppid() !== this.#kernel.getpid()) throw new SysError("stub", ERRNO.ESRCH);
       if (namespace === undefined) {
         files.unshare(CLONE_NEWNET);
       } else {

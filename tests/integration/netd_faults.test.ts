@@ -2,7 +2,6 @@
 import { expect, it } from "vitest";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 import { inNetd } from "../support/netd_child.ts";
-import { SLOWNESS } from "../support/processes.ts";
 import { usersToTest } from "../support/users.ts";
 
 describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of netd as $name", (user) => {
@@ -19,9 +18,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       await join(sandbox(c, endpoint(y, 3)));
       const picture = () => [links(), JSON.parse(host("ip", "-j", "rule")).map((r: any) => [r.priority, r.iif, r.table, r.ipproto].join(" ")), host("ip", "route", "show", "table", "all").split("\\n").map((l: string) => l.trim()).sort(), links(a.pid), a.run("ip", "addr"), a.run("ip", "route")];
       // the kernel tells of a carrier a moment after both ends are up
-      for (const end = Date.now() + ${
-          10_000 * SLOWNESS
-        }; a.run("ip", "addr").includes("NO-CARRIER") && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const end = Date.now() + 10_000; a.run("ip", "addr").includes("NO-CARRIER") && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 20));
       const before = picture();
       const rounds = [];
       for (let round = 0; round < 3; round++) {
@@ -97,7 +94,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       ),
     ).toEqual({ wrong: [], kills: true, problems: [] });
     // two dozen of netd's starts
-  }, 300_000 * SLOWNESS);
+  }, 300_000);
 
   it("makes what is missing, takes away what is too much, and reports containers that have gone", async () => {
     expect(
@@ -272,7 +269,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       const found = client.hello.pid === pid;
       const second = new Deno.Command(Deno.execPath(), { args: ["run", "-A", "--no-config", "--no-lock", new URL("main.ts", ${
           JSON.stringify("ROOT")
-        }).href, "@netd", JSON.stringify({ dir, version: "other" })], stdout: "piped", stderr: "null" }).outputSync();
+        }).href, "@netd", JSON.stringify({ dir, version: "other", starter: Deno.pid })], stdout: "piped", stderr: "null" }).outputSync();
       const refused = new TextDecoder().decode(second.stdout).replace(dir, "DIR").trim();
       const left = (await client.request({ op: "shutdown" })).left;
       client.close();
@@ -296,6 +293,67 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       fresh: ["berth0", "br-n17", "lo"],
       ended: 0,
     });
+  });
+
+  it("ends at once with an engine that has never connected, and soon when none comes", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      const main = new URL("main.ts", ROOT).href;
+      const ended: string[] = [];
+      const netd = (name: string, starter: number) => {
+        const options = JSON.stringify({ dir: Deno.makeTempDirSync({ dir }), version: "test", starter });
+        const args = ["run", "-A", "--no-config", "--no-lock", main, "@netd", options];
+        const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
+        return { ready: child.stdout.getReader().read(), end: child.status.then(({ code }) => ended.push(name + " " + code)) };
+      };
+      const engine = () => new Deno.Command("sleep", { args: ["600"] }).spawn();
+      const [killed, silent, before] = [engine(), engine(), engine()];
+      before.kill("SIGKILL");
+      await before.status;
+      const all = [netd("its engine was killed", killed.pid), netd("its engine says nothing", silent.pid)];
+      await Promise.all(all.map(({ ready }) => ready));
+      killed.kill("SIGKILL");
+      await Promise.all(all.map(({ end }) => end));
+      silent.kill("SIGKILL");
+      await netd("its engine was killed before it began", before.pid).end;
+      return { ended, mounts: Deno.readTextFileSync("/proc/self/mounts").includes(dir) };
+    `.replace("ROOT", JSON.stringify(new URL("../../", import.meta.url).href)),
+      ),
+    ).toEqual({
+      ended: [
+        "its engine was killed 0",
+        "its engine says nothing 0",
+        "its engine was killed before it began 0",
+      ],
+      mounts: false,
+    });
+  });
+
+  it("leaves the network of containers alone that no engine has told it of", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const x = await add(bridge(17));
+      const [a, b] = [container(), container()];
+      await join(sandbox(a, endpoint(x, 2)));
+      await join(sandbox(b, endpoint(x, 3)));
+      // killed; and the engine with the one after it, before that is told of anything
+      const { pid } = client.hello;
+      client.close();
+      Deno.kill(pid, "SIGKILL");
+      await until(() => { try { Deno.statSync("/proc/" + pid + "/fd"); return false; } catch { return true; } });
+      const main = new URL("main.ts", ROOT).href;
+      const args = ["run", "-A", "--no-config", "--no-lock", main, "@netd", JSON.stringify({ dir, version: "test", starter: 999_999_999 })];
+      const { code } = new Deno.Command(Deno.execPath(), { args, stdout: "null", stderr: "null" }).outputSync();
+      await start();
+      return { code, ping: a.pings("172.17.0.3") };
+    `.replace("ROOT", JSON.stringify(new URL("../../", import.meta.url).href)),
+      ),
+    ).toEqual({ code: 0, ping: true });
   });
 
   it("goes on when the process in the rootless host's network is killed", async () => {

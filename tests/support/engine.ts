@@ -237,8 +237,8 @@ class TestEngine implements Engine {
     } catch (error) {
       problems.push(error instanceof Error ? error.message : String(error));
     }
-    // Warm shims end by themselves when their engine is gone; give them the time.
-    await waitFor(() => leftovers(this.dir).length === 0, 5_000, () => "").catch(() => {});
+    // Warm shims and netd end by themselves when their engine has been gone for five seconds.
+    await waitFor(() => leftovers(this.dir).length === 0, 20_000, () => "").catch(() => {});
     const left = leftovers(this.dir);
     for (const { pid, what } of left) {
       problems.push(`left behind: process ${pid}, ${what}`);

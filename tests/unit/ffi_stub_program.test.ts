@@ -6,6 +6,7 @@ import {
   MAP_SHARED,
   O_CREAT,
   O_RDWR,
+  PR_GET_PDEATHSIG,
   PR_SET_CHILD_SUBREAPER,
   PROT_READ,
   PROT_WRITE,
@@ -14,7 +15,7 @@ import {
 import { ERRNO } from "../../ffi/errno.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { check, rawLong } from "../../ffi/libc.ts";
-import { SIGCHLD } from "../../ffi/signals.ts";
+import { SIGCHLD, SIGKILL } from "../../ffi/signals.ts";
 import { STUB_CODE, STUB_MEMORY, STUB_MEMORY_SIZE, stubProgram } from "../../ffi/stub_program.ts";
 import { NR, numbersOf } from "../../ffi/syscall_numbers.ts";
 import { itWith, program } from "../support/needs.ts";
@@ -34,13 +35,15 @@ class Driven implements Disposable {
   readonly #address: number;
   readonly #directory = Deno.makeTempDirSync();
 
-  constructor(arch: Arch) {
+  /** @param orphan the other side has ended before it begins. */
+  constructor(arch: Arch, orphan = false) {
     this.#nr = numbersOf(arch);
     const path = `${this.#directory}/stub`;
     Deno.writeFileSync(path, stubProgram(arch), { mode: 0o755 });
     const memory = kernel.open(`${this.#directory}/memory`, O_CREAT | O_RDWR, 0o600);
     kernel.ftruncate(memory, STUB_MEMORY_SIZE);
     const [ours, theirs] = kernel.socketpair(SOCK_SEQPACKET);
+    if (orphan) kernel.close(ours);
     const command = arch === ARCH ? [path] : [QEMU, path];
     this.pid = kernel.spawn({
       path: arch === ARCH ? path : `/usr/bin/${QEMU}`,
@@ -49,7 +52,7 @@ class Driven implements Disposable {
       fds: { 3: memory, 4: theirs },
     });
     kernel.close(theirs);
-    this.socket = ours;
+    this.socket = orphan ? -1 : ours;
     const address = check(
       rawLong(NR.mmap, 0, STUB_MEMORY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memory),
       "mmap",
@@ -98,7 +101,7 @@ class Driven implements Disposable {
     } catch {
       // It has ended.
     }
-    kernel.close(this.socket);
+    if (this.socket >= 0) kernel.close(this.socket);
     rawLong(NR.munmap, this.#address, STUB_MEMORY_SIZE);
     Deno.removeSync(this.#directory, { recursive: true });
   }
@@ -145,4 +148,16 @@ describe.each<Arch>(["x86_64", "aarch64"])("the stub for %s", (arch) => {
     stub.post(PLAIN, "exit_group", 9);
     expect(kernel.wait(stub.pid, false)?.code).toBe(9);
   });
+
+  itWith(...runs)(
+    "ends with whoever has started it, also if that has been before its first instruction",
+    async () => {
+      using stub = new Driven(arch);
+      expect(await stub.call(PLAIN, "prctl", PR_GET_PDEATHSIG, STUB_MEMORY + 8192)).toBe(0);
+      expect(stub.bytes.subarray(8192, 8196)).toEqual(new Uint8Array([SIGKILL, 0, 0, 0]));
+
+      using orphan = new Driven(arch, true);
+      expect(kernel.wait(orphan.pid, false)?.code).toBe(0);
+    },
+  );
 });
