@@ -2,6 +2,7 @@ import { MNT_DETACH, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../../ffi/constants.
 import { SysError } from "../../ffi/errno.ts";
 import type { Syscalls } from "../../ffi/syscalls.ts";
 import type { LayerRef } from "../../fs/graph_driver.ts";
+import { mountTable } from "../../fs/mount_table.ts";
 import type { RootfsSpec } from "../../runtime/spec.ts";
 import { containerDir, type EngineContext } from "../context.ts";
 import { newContainerId } from "../names.ts";
@@ -46,13 +47,28 @@ export interface MountedTree {
   remove(): Promise<void>;
 }
 
+/** One of layers. */
+export interface MountedLayers extends MountedTree, Pick<LayerTree, "id" | "dir"> {}
+
 /**
  * {@link openLayerTree}, mounted where the driver leaves that to the container. What an engine that was killed leaves mounted, the next one's
  * sweep unmounts.
  */
-export async function mountLayerTree(ctx: Ctx, layers: readonly LayerRef[]): Promise<MountedTree> {
+export async function mountLayerTree(ctx: Ctx, layers: readonly LayerRef[]): Promise<MountedLayers> {
   const tree = await openLayerTree(ctx, layers);
-  if (tree.rootfs.kind === "directory") return { path: tree.rootfs.path, remove: tree.remove };
+  const { id, dir } = tree;
+  if (tree.rootfs.kind === "directory") {
+    const { path } = tree.rootfs;
+    return {
+      id,
+      dir,
+      path,
+      remove: async () => {
+        unmountBelow(ctx.kernel, path);
+        await tree.remove();
+      },
+    };
+  }
   const path = `${tree.dir}/merged`;
   try {
     await ctx.trees.run({ op: "mount", overlay: tree.rootfs.overlay, target: path });
@@ -61,6 +77,8 @@ export async function mountLayerTree(ctx: Ctx, layers: readonly LayerRef[]): Pro
     throw error;
   }
   return {
+    id,
+    dir,
     path,
     remove: async () => {
       unmount(ctx.kernel, path);
@@ -75,6 +93,13 @@ export function unmount(kernel: Pick<Syscalls, "umount2">, path: string): void {
     kernel.umount2(path, MNT_DETACH);
   } catch (error) {
     if (!(error instanceof SysError && error.is("EINVAL", "ENOENT"))) throw error;
+  }
+}
+
+/** Unmounts everything in a directory that is no mount itself. */
+function unmountBelow(kernel: Pick<Syscalls, "umount2">, path: string): void {
+  for (const { target } of mountTable().filter(({ target }) => target.startsWith(`${path}/`)).reverse()) {
+    unmount(kernel, target);
   }
 }
 

@@ -1,9 +1,10 @@
-import { EngineError } from "../../base/errors.ts";
-import type { LayerRef } from "../../fs/graph_driver.ts";
+import { AT_EMPTY_PATH, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE } from "../../ffi/constants.ts";
 import type { ViewMount } from "../../fs/tree_job.ts";
 import type { SourceRef } from "../../image/build/types.ts";
 import type { LayerStack } from "./build_context.ts";
-import { type MountedTree, mountLayerTree, openLayerTree } from "./layer_tree.ts";
+import { attachTree } from "../../runtime/init_mounts.ts";
+import { findInRoot } from "../../runtime/rootfs_path.ts";
+import { type MountedTree, mountLayerTree, openLayerTree, openRoot } from "./layer_tree.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { SourceTree } from "../../fs/build_copy.ts";
 
@@ -17,17 +18,6 @@ export type FindSource = (source: SourceRef) => Promise<FileSource>;
 
 /** The same for `from` of a mount; undefined: the build context. */
 export type FindNamed = (from: string | undefined) => Promise<FileSource>;
-
-/** The layers of a stack that are to be mounted, topmost first. */
-function mountable(ctx: BuildContext, { chainIds, hostDirs }: LayerStack): LayerRef[] {
-  if (hostDirs.length > 0) {
-    throw new EngineError(
-      "invalid",
-      "a stage that is made of this machine's own directories (berth/host) cannot be mounted. Copy what is needed:  COPY --from=…",
-    );
-  }
-  return ctx.images.refs(chainIds);
-}
 
 /** This machine's directories, where the image is made of them. */
 export function hostMounts(ctx: BuildContext, id: string, dir: string, below: LayerStack): ViewMount[] {
@@ -71,9 +61,53 @@ export async function mountSource(
   source: FileSource,
   readWrite: boolean,
 ): Promise<MountedTree> {
-  if (source.kind === "stack") return await mountLayerTree(ctx, mountable(ctx, source.stack));
+  if (source.kind === "stack") {
+    const tree = await mountLayerTree(ctx, ctx.images.refs(source.stack.chainIds));
+    try {
+      for (const mount of hostMounts(ctx, tree.id, tree.dir, source.stack)) {
+        await mountInTree(ctx, tree.path, mount);
+      }
+      return tree;
+    } catch (error) {
+      await tree.remove();
+      throw error;
+    }
+  }
   if (!readWrite) return { path: source.path, remove: () => Promise.resolve() };
   // a layer under a name that no layer has
   const chainId = `sha256:${crypto.getRandomValues(new Uint8Array(32)).toHex()}`;
   return await mountLayerTree(ctx, [{ chainId, dir: source.path }]);
+}
+
+/** Mounts one of this machine's directories in a tree; with the tree it goes. Nothing that is written reaches the machine. */
+async function mountInTree(ctx: BuildContext, tree: string, { target, source }: ViewMount): Promise<void> {
+  const { kernel } = ctx;
+  const root = openRoot(kernel, tree);
+  try {
+    const place = findInRoot(kernel, root, target);
+    if (place === undefined) return;
+    try {
+      if (typeof source !== "string") {
+        await ctx.trees.run({ op: "mount", overlay: source, target: `/proc/self/fd/${place}` });
+        return;
+      }
+      const from = openRoot(kernel, source);
+      try {
+        // with what is mounted below it, which is locked to it in a user namespace
+        const copy = kernel.openTree(from, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+        try {
+          kernel.mountSetattr(copy, "", AT_EMPTY_PATH | AT_RECURSIVE, { set: MOUNT_ATTR_RDONLY });
+          attachTree(kernel, copy, place);
+        } finally {
+          kernel.close(copy);
+        }
+      } finally {
+        kernel.close(from);
+      }
+    } finally {
+      kernel.close(place);
+    }
+  } finally {
+    kernel.close(root);
+  }
 }

@@ -130,14 +130,19 @@ export async function prepareRun(
   return { key, type: "regular", make: (progress) => run(tools, scope, below, op, progress) };
 }
 
-/** The content of a bind mount; without its source there is nothing to bind. */
+/**
+ * The content of a bind mount; without its source there is nothing to bind. This machine's own directories are not read for it: they go by
+ * their names, as below a command.
+ */
 async function bindDigest(
   { ctx, digests }: StepTools,
   { findNamed, signal }: StepScope,
   { from, source }: { readonly from: string | undefined; readonly source: string },
 ): Promise<string> {
+  const tree = await findNamed(from);
+  if (tree.kind === "stack" && tree.stack.hostDirs.length > 0) return keyOf([tree.stack, source]);
   const selection = { patterns: [source], wildcards: false, parents: false, exclude: [] };
-  return await digests.of(ctx, await findNamed(from), selection, signal);
+  return await digests.of(ctx, tree, selection, signal);
 }
 
 async function run(

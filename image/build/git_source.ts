@@ -134,8 +134,16 @@ const SUBMODULES = ["submodule", "--quiet", "foreach", "--recursive", 'printf "%
 
 /** Fetches one reference alone. False for a commit that the server does not give away by itself. */
 async function fetchRef(git: Git, directory: string, ref: string): Promise<boolean> {
+  const fetch = (...depth: string[]) =>
+    git.run(directory, ["fetch", "--quiet", ...depth, "--no-tags", "--force", "origin", ref]);
   try {
-    await git.run(directory, ["fetch", "--quiet", "--depth=1", "--no-tags", "--force", "origin", ref]);
+    try {
+      await fetch("--depth=1");
+    } catch (error) {
+      // a web server that has files alone, and no program of git's
+      if (!(error instanceof EngineError) || !error.message.includes("dumb http transport")) throw error;
+      await fetch();
+    }
     return true;
   } catch (error) {
     if (SHORT_COMMIT.test(ref) && error instanceof EngineError) return false;

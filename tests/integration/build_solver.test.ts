@@ -57,6 +57,24 @@ describe.each(usersToTest())("builds, $name", (user) => {
       expect(made(await build(path, "-t", "taken"))).toEqual([]);
     });
 
+    it("shows commands this machine's own directories, and lets none of them be changed", async () => {
+      const mark = `berth-build-${crypto.randomUUID()}`;
+      const path = dockerfile([
+        "FROM berth/host AS tools",
+        "RUN mkdir /made && echo made > /made/file",
+        "FROM busybox",
+        "RUN --mount=type=bind,from=berth/host,source=/usr/bin,target=/tools test -x /tools/env && " +
+        `! touch /tools/${mark}`,
+        `RUN --mount=type=bind,from=tools,target=/t,rw touch /t/usr/${mark}; cat /t/made/file && ls /t/usr/bin/env > /seen`,
+      ]);
+      expect(await build(path, "-t", "shown")).toContain("made\n");
+      expect(await run("shown", "sh", "-c", "cat /seen; ls -d /tools /t 2>/dev/null || true")).toBe(
+        "/t/usr/bin/env",
+      );
+      expect(() => Deno.statSync(`/usr/${mark}`)).toThrow(Deno.errors.NotFound);
+      expect(made(await build(path, "-t", "shown"))).toEqual([]);
+    });
+
     it("runs commands as Dockerfiles say: user, directory, environment, network", async () => {
       const output = await build(dockerfile([
         "FROM busybox",
