@@ -6,7 +6,7 @@ import { masked, parsePrefix } from "../../base/address_prefix.ts";
 import type { BridgeOptions } from "../network_options.ts";
 import * as nl from "../netlink/mod.ts";
 import type { DriverDeps, NetworkDriver, OutsideRoute, Plugged, Target } from "./driver.ts";
-import { dispense, ensure, type Undo } from "./ensure.ts";
+import { dispense, ensure, type Undo, unless } from "./ensure.ts";
 import { anywhere, RULE_BRIDGE, RULE_STRANGER, RULE_TRANSPORT } from "./ground.ts";
 import type { EndpointState, NetworkState } from "./protocol.ts";
 import { TUN_NAME } from "./rootless_host.ts";
@@ -15,8 +15,9 @@ import { sameBytes } from "./topology.ts";
 /** Of Ethernet, and of Docker's bridges. */
 const MTU = 1500;
 /**
- * A container's TCP hands pieces of this size to its bridge instead of 64 KiB: a third of the packets, acknowledgements and wake-ups on the way to netd or
- * to another container (BIG TCP). They never leave the machine: the kernel cuts them for whatever cannot take them.
+ * TCP hands pieces of this size to a bridge and its ports instead of 64 KiB: a third of the packets, acknowledgements and wake-ups between containers, and between
+ * them and netd (BIG TCP). Every link that such a piece goes out by must have it: for one that has less the kernel cuts it to packets of the MTU's size, and
+ * that costs more than was won. They never leave the machine.
  */
 const GSO_MAX = 192 * 1024;
 
@@ -26,6 +27,8 @@ const FIRST_TABLE = 1000;
 interface Bridge {
   readonly index: number;
   readonly table: number;
+  /** It hands on pieces of {@link GSO_MAX}. */
+  enlarged: boolean;
 }
 
 interface BridgeSubnet {
@@ -70,7 +73,7 @@ export class BridgeDriver implements NetworkDriver {
       });
     }
     const index = found?.index ?? nl.linkIndex(route, name);
-    const bridge = { index, table: FIRST_TABLE + index };
+    const bridge = { index, table: FIRST_TABLE + index, enlarged: false };
     nl.setLink(route, index, { mtu: options.mtu || MTU, up: true });
     this.#deps.host.sysctls({
       // nobody sends with another network's addresses: IPv4 has no route back for those
@@ -114,6 +117,7 @@ export class BridgeDriver implements NetworkDriver {
         master: bridge.index,
         up: true,
         mtu,
+        gsoMax4: GSO_MAX,
         peer: {
           name: endpoint.interface,
           mac: endpoint.mac,
@@ -127,6 +131,7 @@ export class BridgeDriver implements NetworkDriver {
       dispense(() => nl.deleteLink(route, link));
       add();
     }
+    this.#enlarge(bridge);
     if (!options.enableIcc) {
       try {
         nl.setBridgePort(route, link, { isolated: true });
@@ -136,6 +141,13 @@ export class BridgeDriver implements NetworkDriver {
       }
     }
     return { link };
+  }
+
+  /** A bridge may have what all its ports have, and nothing while it has none. */
+  #enlarge(bridge: Bridge): void {
+    if (bridge.enlarged) return;
+    bridge.enlarged = true;
+    unless(["EINVAL"], () => nl.setLink(this.#deps.host.route, bridge.index, { gsoMax4: GSO_MAX }));
   }
 
   adopt(
@@ -156,9 +168,9 @@ export class BridgeDriver implements NetworkDriver {
       if (inner?.kind === "veth") dispense(() => nl.deleteLink(inside, inner.index));
       return undefined;
     }
-    if (outer.master !== bridge.index || !outer.up) {
-      nl.setLink(route, link, { master: bridge.index, up: true });
-    }
+    const lost = outer.master !== bridge.index || !outer.up;
+    nl.setLink(route, link, { gsoMax4: GSO_MAX, ...(lost ? { master: bridge.index, up: true } : {}) });
+    this.#enlarge(bridge);
     const isolated = !optionsOf(network).enableIcc;
     if ((outer.port?.isolated ?? false) !== isolated) nl.setBridgePort(route, link, { isolated });
     return { link };

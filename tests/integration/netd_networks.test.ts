@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 import { inNetd } from "../support/netd_child.ts";
+import { inNetwork } from "../support/network_child.ts";
 import { usersToTest } from "../support/users.ts";
 
 describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks of netd as $name", (user) => {
@@ -137,6 +138,28 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
     ) as string[];
     expect(theirs).toBe(Deno.readTextFileSync("/proc/sys/net/ipv4/tcp_congestion_control").trim());
     expect(own).toEqual(["reno", "1048576", "1048576"]);
+  });
+
+  it("hands on what containers send each other in the pieces that TCP has made, uncut", async () => {
+    const world = JSON.stringify(new URL("../support/publish_world.ts", import.meta.url).href);
+    const { bytes, packets } = await inNetwork(
+      user,
+      `
+      const { PublishWorld } = await import(${world});
+      using world = new PublishWorld();
+      const network = world.network();
+      const [one, two] = [world.container(network), world.container(network)];
+      const listener = world.listen(world.placeOf(two), 80);
+      const stream = world.connect(world.placeOf(one), two.address, 80);
+      world.until(() => listener.streams.length === 1);
+      const total = 100_000_000;
+      stream.sendPattern(total);
+      world.until(() => listener.last.received === total);
+      return JSON.parse(world.run("ip -j -s link show eth0", two))[0].stats64.rx;
+    `,
+    ) as { bytes: number; packets: number };
+    // cut pieces are 1,500 bytes
+    expect(bytes / packets).toBeGreaterThan(6000);
   });
 
   it("lets nobody in who is not let in: not by a gateway, not by a forged address, not around enable_icc=false", async () => {
