@@ -52,7 +52,8 @@ export class NetworkStore {
 
   #durably(work: () => void): void {
     const before = Number(this.#db.prepare("PRAGMA synchronous").get()?.["synchronous"] ?? 1);
-    this.#db.exec("PRAGMA synchronous = FULL");
+    // OFF: nobody reads this database after the engine, see Store
+    if (before !== 0) this.#db.exec("PRAGMA synchronous = FULL");
     try {
       work();
     } finally {

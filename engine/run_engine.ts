@@ -88,13 +88,12 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   using _lock = lockDataRoot(kernel, settings.dataRoot);
   useProxies(settings.proxies);
   for (const warning of [...options.warnings, ...settings.warnings]) log.warn(warning);
+  // It tries in a thread, which boots while this one opens the store.
+  const probing = probeGraphDriver({ root: settings.dataRoot, forced: settings.storageDriver, kernel });
+  probing.catch(() => {});
   const cgroups = takeUpCgroups(settings.cgroupDriver, options.uid, (line) => log.warn(line));
-  using store = new Store(`${settings.dataRoot}/berth.db`);
-  const { driver } = await probeGraphDriver({
-    root: settings.dataRoot,
-    forced: settings.storageDriver,
-    kernel,
-  });
+  using store = new Store(`${settings.dataRoot}/berth.db`, options.ephemeral !== undefined);
+  const { driver } = await probing;
   log.info("graph driver", { name: driver.name, reason: driver.reason });
   const images = ImageStore.open({
     db: store.db,

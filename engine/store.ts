@@ -24,18 +24,26 @@ export class Store implements Disposable {
   readonly #insert: StatementSync;
   readonly #update: StatementSync;
   readonly #delete: StatementSync;
+  readonly #disposable: boolean;
   #synchronous: Durability = "process";
 
   /**
    * @param path of the database file, or ":memory:".
+   * @param disposable nobody reads the file after this process: nothing waits for the disk.
    * @throws {EngineError} system: written by a newer berth, or damaged.
    */
-  constructor(path: string) {
+  constructor(path: string, disposable = false) {
+    this.#disposable = disposable;
     this.db = new DatabaseSync(path);
     try {
       // Environments of containers hold passwords. SQLite gives its other files the same mode.
       if (path !== ":memory:") Deno.chmodSync(path, 0o600);
-      this.db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA busy_timeout = 5000;");
+      // synchronous first: WAL itself begins with waiting for the disk
+      this.db.exec(
+        `PRAGMA synchronous = ${
+          disposable ? "OFF" : "NORMAL"
+        }; PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 5000;`,
+      );
       migratePart(
         this.db,
         "containers",
@@ -66,7 +74,7 @@ export class Store implements Disposable {
   }
 
   #use(durability: Durability): void {
-    if (durability === this.#synchronous) return;
+    if (this.#disposable || durability === this.#synchronous) return;
     this.db.exec(durability === "durable" ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
     this.#synchronous = durability;
   }

@@ -58,8 +58,35 @@ export function hostLayout(): HostLayout {
   return { dirs, links };
 }
 
-/** The layer as a tar archive. */
+/** How much of the archive is handed on at once: each piece is a write(2) by another thread. */
+const PIECE = 256 * 1024;
+
+/** The layer as a tar archive, in pieces of {@link PIECE} or little more. */
 export async function* hostLayer(layout: HostLayout): AsyncGenerator<Uint8Array, void, undefined> {
+  let parts: Uint8Array[] = [];
+  let length = 0;
+  for (const part of layerParts(layout)) {
+    parts.push(part);
+    length += part.length;
+    if (length < PIECE) continue;
+    yield concat(parts, length);
+    parts = [];
+    length = 0;
+  }
+  yield concat(parts, length);
+}
+
+function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const all = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+function* layerParts(layout: HostLayout): Generator<Uint8Array, void, undefined> {
   const now = [Math.floor(Date.now() / 1000), 0] as const;
   const header = (entry: TarEntryInput) => tarHeader({ mtime: now, ...entry });
   for (const [name, mode] of FRESH_DIRS) yield header({ name, type: "directory", mode });
@@ -67,7 +94,7 @@ export async function* hostLayer(layout: HostLayout): AsyncGenerator<Uint8Array,
   for (const [name, linkName] of layout.links) yield header({ name, type: "symlink", linkName, mode: 0o777 });
   yield header({ name: "var/run", type: "symlink", linkName: "/run", mode: 0o777 });
   yield header({ name: "var/lock", type: "symlink", linkName: "/run/lock", mode: 0o777 });
-  for await (const { entry, data } of hostEtc()) {
+  for (const { entry, data } of hostEtc()) {
     yield header(entry);
     if (data) {
       yield data;

@@ -129,14 +129,16 @@ function ustarBlock(flag: string, fields: Fields): Uint8Array<ArrayBuffer> {
   block.set(encodePath("ustar\0" + "00"), 257);
   octal(fields.deviceMajor, 329, 8);
   octal(fields.deviceMinor, 337, 8);
+  // by index: iterators are slow as long as V8 has not optimized this, and an engine's first image is made before that
   let sum = 0;
-  for (const byte of block) sum += byte;
+  for (let at = 0; at < BLOCK; at++) sum += block[at] as number;
   block.set(encodePath(`${sum.toString(8).padStart(6, "0")}\0 `), 148);
   return block;
 }
 
 function isAscii(bytes: Uint8Array): boolean {
-  return bytes.every((byte) => byte < 128);
+  for (let at = 0; at < bytes.length; at++) if ((bytes[at] as number) >= 128) return false;
+  return true;
 }
 
 function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {

@@ -37,6 +37,21 @@ describe("Store", () => {
     expect(again.all()).toEqual([createdRecord(2, { restartCount: 7 }), createdRecord(1)]);
   });
 
+  it("waits for the disk where somebody may read it after a power failure, and nowhere else", () => {
+    const synchronous = (store: Store) =>
+      Number(store.db.prepare("PRAGMA synchronous").get()?.["synchronous"]);
+    for (const disposable of [false, true]) {
+      using store = new Store(`${dir}/${disposable}.db`, disposable);
+      const seen = [synchronous(store)];
+      store.insert(createdRecord(1));
+      seen.push(synchronous(store));
+      store.update(createdRecord(1));
+      seen.push(synchronous(store));
+      // OFF is 0, NORMAL 1, FULL 2
+      expect(seen).toEqual(disposable ? [0, 0, 0] : [1, 2, 1]);
+    }
+  });
+
   it("sees what another connection has committed, also when that one was never closed", () => {
     const crashed = new Store(`${dir}/berth.db`);
     crashed.insert(createdRecord(1));
