@@ -1,6 +1,6 @@
 /** The Docker Engine API as the commands use it: versioned paths, JSON bodies, errors with the engine's text. */
 
-import { userConfig } from "./user_config.ts";
+import { userHeaders } from "./user_config.ts";
 import { ApiError, CliError, ConnectError } from "./errors.ts";
 import type { EngineConnection } from "./connection.ts";
 import type { Endpoint } from "./endpoint.ts";
@@ -144,7 +144,7 @@ export class ApiClient implements Disposable {
 
   #headers(request: ApiRequest): Record<string, string> {
     const headers: Record<string, string> = {
-      ...userConfig().HttpHeaders,
+      ...userHeaders(),
       "User-Agent": `berth-client/${VERSION} (linux)`,
     };
     if (request.json !== undefined) headers["Content-Type"] = "application/json";

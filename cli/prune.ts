@@ -4,6 +4,7 @@ import { filterQuery, type Filters } from "./flags/filter.ts";
 import { humanSize } from "./output/units.ts";
 import { ApiError } from "./errors.ts";
 import { print } from "./stdio.ts";
+import { pruneFilters } from "./user_config.ts";
 
 /** Asks on the terminal; only "y" is a yes. */
 export async function confirmed(warning: string, separator: "" | " " | "\n" = "\n"): Promise<boolean> {
@@ -16,6 +17,19 @@ export async function confirmed(warning: string, separator: "" | " " | "\n" = "\
   return answer.trim().toLowerCase() === "y";
 }
 
+/** With `pruneFilters` of docker's config.json, which keep for every prune what the user never wants to lose (docker/cli: PruneFilters). */
+export function withUserFilters(filters: Filters): Filters {
+  const merged: Record<string, Record<string, true>> = {};
+  for (const [name, values] of Object.entries(filters)) merged[name] = { ...values };
+  for (const [name, value] of pruneFilters()) {
+    // What was asked for on the command line beats its opposite.
+    const opposite = name === "label" ? "label!" : name === "label!" ? "label" : undefined;
+    if (opposite !== undefined && merged[opposite]?.[value]) continue;
+    merged[name] = { ...merged[name], [value]: true };
+  }
+  return merged;
+}
+
 export interface Pruned {
   /** Text about what went, "" when nothing did. */
   readonly text: string;
@@ -26,7 +40,7 @@ export async function pruneContainers(client: ApiClient, filters: Filters): Prom
   const answer = await client.json<{ ContainersDeleted?: string[] | null; SpaceReclaimed?: number }>(
     "POST",
     "/containers/prune",
-    { query: { filters: filterQuery(filters) } },
+    { query: { filters: filterQuery(withUserFilters(filters)) } },
   );
   const ids = answer.ContainersDeleted ?? [];
   return {
@@ -37,7 +51,7 @@ export async function pruneContainers(client: ApiClient, filters: Filters): Prom
 
 export async function pruneNetworks(client: ApiClient, filters: Filters): Promise<Pruned> {
   const answer = await client.json<{ NetworksDeleted?: string[] | null }>("POST", "/networks/prune", {
-    query: { filters: filterQuery(filters) },
+    query: { filters: filterQuery(withUserFilters(filters)) },
   });
   const names = answer.NetworksDeleted ?? [];
   return {
@@ -48,7 +62,8 @@ export async function pruneNetworks(client: ApiClient, filters: Filters): Promis
 
 /** @param all those with a name as well; engines before version 1.42 of the API always take all. */
 export async function pruneVolumes(client: ApiClient, all: boolean, filters: Filters): Promise<Pruned> {
-  const wanted = all ? { ...filters, all: { true: true as const } } : filters;
+  const own = withUserFilters(filters);
+  const wanted = all ? { ...own, all: { true: true as const } } : own;
   const answer = await client.json<{ VolumesDeleted?: string[] | null; SpaceReclaimed?: number }>(
     "POST",
     "/volumes/prune",
@@ -62,7 +77,7 @@ export async function pruneVolumes(client: ApiClient, all: boolean, filters: Fil
 }
 
 export async function pruneImages(client: ApiClient, all: boolean, filters: Filters): Promise<Pruned> {
-  const wanted = { ...filters, dangling: { [String(!all)]: true as const } };
+  const wanted = { ...withUserFilters(filters), dangling: { [String(!all)]: true as const } };
   const answer = await client.json<
     { ImagesDeleted?: { Untagged?: string; Deleted?: string }[] | null; SpaceReclaimed?: number }
   >("POST", "/images/prune", { query: { filters: filterQuery(wanted) } });
@@ -88,7 +103,7 @@ export async function pruneBuildCache(
     {
       query: {
         all: all || undefined,
-        filters: filterQuery(filters) ?? "",
+        filters: filterQuery(withUserFilters(filters)) ?? "",
         "keep-storage": keep === 0 ? undefined : keep,
       },
     },

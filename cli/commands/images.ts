@@ -73,7 +73,7 @@ async function printTree(client: ApiClient, flags: TreeFlags, filters: Filters):
   const images = await client.json<ImageSummary[] | null>("GET", "/images/json", {
     query: { all: flags.all || undefined, filters: filterQuery(filters), manifests: true },
   });
-  print(imageTree(images ?? [], flags.all, Deno.stdout.isTerminal()));
+  print(imageTree(images ?? [], flags.all, Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR")));
 }
 
 /** An image has a line for each of its tags, and one for each repository that knows it by digest only. */

@@ -57,12 +57,12 @@ async function login(
   given: Credentials,
 ): Promise<void> {
   const { Status = "", IdentityToken = "" } = await attempt(client, server, given);
-  await config.store(server, {
+  const changed = await config.store(server, {
     username: given.username,
     password: IdentityToken === "" ? given.password : "",
     identityToken: IdentityToken,
   });
-  if (config.helperOf(server) === "") {
+  if (changed && config.helperOf(server) === "") {
     printError(
       `\nWARNING! Your credentials are stored unencrypted in '${config.path}'.\n` +
         "Configure a credential helper to remove this warning. See\n" +

@@ -1,7 +1,8 @@
 import { defineCommand } from "../command.ts";
 import { CliError } from "../errors.ts";
-import { filter } from "../flags/filter.ts";
+import { filter, type Filters } from "../flags/filter.ts";
 import { bool } from "../flags/spec.ts";
+import { compareNaturally } from "../output/natural_order.ts";
 import {
   confirmed,
   printPruned,
@@ -10,6 +11,7 @@ import {
   pruneImages,
   pruneNetworks,
   pruneVolumes,
+  withUserFilters,
 } from "../prune.ts";
 
 export const command = defineCommand({
@@ -32,7 +34,9 @@ export const command = defineCommand({
       flags.all ? "all images without at least one container associated to them" : "all dangling images",
       flags.all ? "all build cache" : "unused build cache",
     ];
-    const warning = `WARNING! This will remove:\n${what.map((line) => `  - ${line}\n`).join("")}`;
+    const filters = filterLines(withUserFilters(flags.filter));
+    const warning = `WARNING! This will remove:\n${list(what)}` +
+      (filters.length === 0 ? "" : `\n  Items to be pruned will be filtered with:\n${list(filters)}`);
     if (!flags.force && !await confirmed(warning)) return;
     const containers = await pruneContainers(client, flags.filter);
     const networks = await pruneNetworks(client, flags.filter);
@@ -42,3 +46,12 @@ export const command = defineCommand({
     printPruned([containers, networks, ...volumes, images, ...cache]);
   },
 });
+
+const list = (lines: readonly string[]): string => lines.map((line) => `  - ${line}\n`).join("");
+
+/** Those that the warning tells of, as docker's does. */
+function filterLines(filters: Filters): string[] {
+  return ["label", "label!", "until"]
+    .flatMap((name) => Object.keys(filters[name] ?? {}).map((value) => `${name}=${value}`))
+    .sort(compareNaturally);
+}

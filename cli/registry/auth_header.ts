@@ -31,9 +31,8 @@ export async function registryAuthHeaders(image: string): Promise<Record<string,
 /** Who the user is to the registry of an image; undefined when nobody is logged in. */
 export async function registryCredentials(image: string): Promise<Credentials | undefined> {
   const server = serverOf(image);
-  const config = ConfigFile.load();
   try {
-    return await config.credentials(server);
+    return await ConfigFile.load().credentials(server);
   } catch (error) {
     // as docker: most images need no credentials, and a helper is often named by a file from another machine
     printError(`WARNING: going on without credentials for ${server}: ${messageOf(error)}`);

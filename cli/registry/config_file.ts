@@ -74,6 +74,8 @@ export class ConfigFile {
 
   /** Undefined when nobody is logged in. */
   async credentials(server: string): Promise<Credentials | undefined> {
+    const given = environmentCredentials();
+    if (given[server] !== undefined) return given[server];
     const helper = this.helperOf(server);
     if (helper !== "") return await getCredentials(helper, server);
     const auths = this.#json.auths ?? {};
@@ -95,11 +97,11 @@ export class ConfigFile {
       const credentials = await this.credentials(server);
       if (credentials) found[server] = credentials;
     }
-    return found;
+    return { ...found, ...environmentCredentials() };
   }
 
-  /** Remembers credentials, with the helper where one is set up. */
-  async store(server: string, credentials: Credentials): Promise<void> {
+  /** Remembers credentials, with the helper where one is set up. False: they were known, and the file stays as it is. */
+  async store(server: string, credentials: Credentials): Promise<boolean> {
     const helper = this.helperOf(server);
     if (helper !== "") {
       await storeCredentials(helper, server, credentials);
@@ -107,15 +109,16 @@ export class ConfigFile {
       this.#json.auths = { ...this.#json.auths, [server]: {} };
     } else {
       const { username, password, identityToken } = credentials;
-      this.#json.auths = {
-        ...this.#json.auths,
-        [server]: {
-          auth: new TextEncoder().encode(`${username}:${identityToken === "" ? password : ""}`).toBase64(),
-          ...(identityToken === "" ? {} : { identitytoken: identityToken }),
-        },
+      const entry: AuthEntry = {
+        auth: new TextEncoder().encode(`${username}:${identityToken === "" ? password : ""}`).toBase64(),
+        ...(identityToken === "" ? {} : { identitytoken: identityToken }),
       };
+      const old = this.#json.auths?.[server];
+      if (old?.auth === entry.auth && old?.identitytoken === entry.identitytoken) return false;
+      this.#json.auths = { ...this.#json.auths, [server]: entry };
     }
     this.#save();
+    return true;
   }
 
   async erase(server: string): Promise<void> {
@@ -171,6 +174,29 @@ export class ConfigFile {
       throw new CliError(`Error saving ${target}: ${messageOf(error)}`);
     }
   }
+}
+
+const AUTH_VARIABLE = "DOCKER_AUTH_CONFIG";
+
+/** What `DOCKER_AUTH_CONFIG` holds for continuous integration: `{"auths":{SERVER:{"auth":…}}}`; it comes before the file. */
+function environmentCredentials(): Record<string, Credentials> {
+  const text = Deno.env.get(AUTH_VARIABLE) ?? "";
+  if (text === "") return {};
+  const found: Record<string, Credentials> = {};
+  try {
+    const { auths } = JSON.parse(text) as { auths?: Record<string, AuthEntry> };
+    for (const [server, { auth }] of Object.entries(auths ?? {})) {
+      if (!auth) {
+        throw new Error(`${AUTH_VARIABLE} environment variable is missing key \`auth\` for ${server}`);
+      }
+      const credentials = credentialsOf({ auth });
+      if (credentials !== undefined) found[server] = credentials;
+    }
+  } catch (error) {
+    printError(`Failed to create credential store from ${AUTH_VARIABLE}: ${messageOf(error)}`);
+    return {};
+  }
+  return found;
 }
 
 /** `example.com` of `https://example.com/v1/`: how old files name servers. */

@@ -9,7 +9,8 @@ const OUTPUT_LINES = 6;
 /** On a terminal that is lower, nothing but the steps is shown. */
 const MIN_ROWS_FOR_OUTPUT = 12;
 const WIDEST = 160;
-const BLUE = "\x1b[34m", RED = "\x1b[31m", RESET = "\x1b[0m";
+/** https://no-color.org */
+const [BLUE, RED, RESET] = Deno.env.get("NO_COLOR") ? ["", "", ""] : ["\x1b[34m", "\x1b[31m", "\x1b[0m"];
 
 export interface Screen {
   size(): { readonly rows: number; readonly columns: number };
