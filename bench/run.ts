@@ -231,7 +231,7 @@ if (import.meta.main) {
     console.error("bench: needs a static busybox: sudo apt-get install busybox-static");
     Deno.exit(1);
   }
-  const cleanUp = setup();
+  const cleanUp = await setup();
   try {
     await bench(parseOptions(Deno.args));
   } catch (error) {

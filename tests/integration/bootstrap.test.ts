@@ -4,6 +4,7 @@ import { busyboxArchive, hasBusybox } from "../support/busybox_image.ts";
 import { berthExecutable, startEngine } from "../support/engine.ts";
 import { currentUser, runAs, testDir, type User, usersToTest } from "../support/users.ts";
 import { BUSYBOX, describeWith, ROOT } from "../support/needs.ts";
+import { makeShortDirectory } from "../support/run_directory.ts";
 
 /** No login, no entry in /etc/subuid: an id that nobody has. */
 const STRANGER: User = { name: "54321", uid: 54321, gid: 54321 };
@@ -41,7 +42,7 @@ describe.each(usersToTest())("refusals as $name", (user) => {
     // The limit is the calling user namespace's own: the machine's stays as it is.
     const script =
       'echo 0 >/proc/sys/user/max_user_namespaces && exec "$0" serve -H "unix://$1/s" --data-root "$1/d" --exec-root "$1/e"';
-    const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "b" });
+    const dir = makeShortDirectory("b");
     Deno.chownSync(dir, user.uid, user.gid);
     const refused = await runAs(user, [
       "unshare",
@@ -110,7 +111,7 @@ describe("the engine that the command line starts", () => {
   const user = usersToTest()[0] ?? currentUser();
   it("berth run on a fresh account starts one engine, and four at once start one", async ({ skip }) => {
     if (user.uid === 0) skip("root's default engine is the machine's: tests leave it alone");
-    const home = Deno.makeTempDirSync({ dir: "/tmp", prefix: "b" });
+    const home = makeShortDirectory("b");
     Deno.mkdirSync(`${home}/run`, { mode: 0o700 });
     for (const dir of [home, `${home}/run`]) Deno.chownSync(dir, user.uid, user.gid);
     const env = { HOME: home, XDG_RUNTIME_DIR: `${home}/run`, XDG_CACHE_HOME: `${home}/.cache` };

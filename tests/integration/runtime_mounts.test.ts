@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MountSpec } from "../../runtime/spec.ts";
 import { busyboxRootfs } from "../support/busybox_image.ts";
-import { removeTree } from "../support/engine.ts";
+import { removeTree } from "../support/run_directory.ts";
 import { containerSpec, DEFAULT_MOUNTS } from "../support/container_spec.ts";
 import { ShimClient } from "../support/shim_client.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { berthExecutable, startEngine } from "../support/engine.ts";
 import { describeWith } from "../support/needs.ts";
 import { waitFor } from "../support/processes.ts";
+import { makeShortDirectory } from "../support/run_directory.ts";
 import { currentUser, runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
 
 const certificates = () => `${testDir()}/tls`;
@@ -115,7 +116,7 @@ describeWith().each(usersToTest())("an engine of $name", (user) => {
   });
 
   it("tells a service manager when it is ready, reloads and stops", async () => {
-    const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "n" });
+    const dir = makeShortDirectory("n");
     Deno.chownSync(dir, user.uid, user.gid);
     const [path, file] = [`${dir}/notify`, `${dir}/said`];
     const listener = spawnAs(user, ["socat", "-u", `UNIX-RECV:${path}`, `OPEN:${file},creat,append`], {
@@ -149,7 +150,7 @@ describeWith().each(usersToTest())("an engine of $name", (user) => {
   });
 
   it("refuses TCP that lets in whoever reaches it, in words that say what to do", async () => {
-    const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "r" });
+    const dir = makeShortDirectory("r");
     Deno.chownSync(dir, user.uid, user.gid);
     try {
       const serve = (...args: string[]) =>
@@ -184,7 +185,7 @@ describeWith().each(usersToTest())("an engine of $name", (user) => {
 describe("the socket that Docker's clients probe", () => {
   const user = usersToTest()[0] ?? currentUser();
   it.skipIf(user.uid === 0)("is there beside the default one, and goes with the engine", async () => {
-    const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "p" });
+    const dir = makeShortDirectory("p");
     Deno.chownSync(dir, user.uid, user.gid);
     const env = { XDG_RUNTIME_DIR: dir, HOME: dir, XDG_DATA_HOME: `${dir}/data` };
     const child = spawnAs(user, [berthExecutable(), "serve", "--shim-pool", "0"], {

@@ -18,6 +18,7 @@ import {
   type User,
 } from "./users.ts";
 import { leftovers, waitFor } from "./processes.ts";
+import { makeShortDirectory, removeTree } from "./run_directory.ts";
 
 export interface StartOptions {
   /** Default: who runs the tests. */
@@ -95,7 +96,7 @@ class TestEngine implements Engine {
     this.user = options.user ?? currentUser();
     environmentOf(this.user);
     // A shim's socket is <exec root>/shims/<64 hex digits>/attach.sock, and 107 bytes is the most a socket may have.
-    this.dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "b" });
+    this.dir = makeShortDirectory("b");
     Deno.chownSync(this.dir, this.user.uid, this.user.gid);
     this.dataRoot = `${this.dir}/data`;
     this.execRoot = `${this.dir}/e`;
@@ -253,17 +254,5 @@ class TestEngine implements Engine {
     ) => problems.push(error.message));
     await removeTree(this.dir);
     if (problems.length > 0) throw new Error(problems.join("\n"));
-  }
-}
-
-/** Files of subordinate ids can be removed by root, or in a user namespace that maps them. */
-export async function removeTree(dir: string): Promise<void> {
-  try {
-    await Deno.remove(dir, { recursive: true });
-  } catch (error) {
-    if (Deno.uid() === 0) throw error;
-    const inside = ["unshare", "--user", "--map-root-user", "--map-auto", "--", "rm", "-rf", dir];
-    const { code, stderr } = await runAs(currentUser(), inside, { cwd: "/" });
-    if (code !== 0) throw new Error(`cannot remove ${dir}: ${stderr}`);
   }
 }

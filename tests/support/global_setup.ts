@@ -1,4 +1,4 @@
-import { removeTree } from "./engine.ts";
+import { makeRunDirectory, removeRunDirectory, temporaryIn } from "./run_directory.ts";
 
 /** Where Debian has nft, tc, rsyslogd and more of what tests compare with; the PATH of `su -` leaves them out. */
 const SYSTEM_PROGRAMS = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -10,14 +10,12 @@ function completePath(): void {
 
 /**
  * Before all tests: a directory that every test user can enter, with a copy of dist/berth (the checkout itself may be
- * closed to others). It is handed to the tests in BERTH_TEST_DIR and removed at the end.
+ * closed to others). It is handed to the tests in BERTH_TEST_DIR and removed at the end. Temporary files are in it as well, so that none stay.
  */
-export default function setup(): (() => Promise<void>) | undefined {
+export default async function setup(): Promise<(() => Promise<void>) | undefined> {
   completePath();
   if (Deno.env.get("BERTH_TEST_DIR")) return undefined;
-  // Short, because paths of unix sockets below it must stay below 100 bytes.
-  const dir = Deno.makeTempDirSync({ dir: "/tmp", prefix: "bt-" });
-  Deno.chmodSync(dir, 0o755);
+  const dir = await makeRunDirectory();
   const built = new URL("../../dist/berth", import.meta.url);
   try {
     Deno.copyFileSync(built, `${dir}/berth`);
@@ -27,5 +25,6 @@ export default function setup(): (() => Promise<void>) | undefined {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   Deno.env.set("BERTH_TEST_DIR", dir);
-  return () => removeTree(dir);
+  Deno.env.set("TMPDIR", temporaryIn(dir));
+  return () => removeRunDirectory(dir);
 }

@@ -11,6 +11,9 @@ export async function inNetd(user: User, body: string): Promise<unknown> {
   const directory = await Deno.makeTempDir();
   try {
     const file = `${directory}/child.ts`;
+    const own = `${directory}/d`;
+    await Deno.mkdir(own, { mode: 0o700 });
+    await Deno.chown(own, user.uid, user.gid);
     await Deno.writeTextFile(
       file,
       `import { NetdClient } from ${url("net/netd/client.ts")};
@@ -25,7 +28,7 @@ import { ERRNO, SysError } from ${url("ffi/errno.ts")};
 import { kernel } from ${url("ffi/kernel.ts")};
 import { network as calls } from ${url("ffi/kernel_network.ts")};
 import * as nl from ${url("net/netlink/mod.ts")};
-const dir = Deno.makeTempDirSync();
+const dir = ${JSON.stringify(own)};
 const settings = { hostLoopback: false, outbound: "none" } as const;
 /** What the engine has on record. */
 const state = { networks: [] as any[], sandboxes: [] as any[], settings: settings as any, syncs: [] as any[] };

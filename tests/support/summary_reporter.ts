@@ -1,5 +1,7 @@
+import process from "node:process";
 import type { Reporter, SerializedError, TestCase, TestModule } from "vitest/node";
 import "./needs.ts";
+import { leftBehind } from "./run_directory.ts";
 
 /** A test that did not run. */
 export interface Skipped {
@@ -30,12 +32,12 @@ interface Results {
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     const before = readBefore();
-    const left = before && new Set(before.waiting.map(idOf));
+    const awaited = before && new Set(before.waiting.map(idOf));
     const [checksPassed = 0, checksFailed = 0] = (Deno.env.get("BERTH_CHECKS") ?? "").split(" ").map(Number);
     let passed = before?.passed ?? checksPassed;
     // An error outside of any test (a file that does not load, a rejection nobody awaits) must not go unseen.
     let failed = (before?.failed ?? checksFailed) + errors.length;
-    const skipped: Skipped[] = before?.skipped.filter((each) => !left?.has(idOf(each))) ?? [];
+    const skipped: Skipped[] = before?.skipped.filter((each) => !awaited?.has(idOf(each))) ?? [];
     const waiting: Skipped[] = [];
     const unsteady = [...before?.unsteady ?? []];
     for (const module of modules) {
@@ -43,7 +45,7 @@ export default class SummaryReporter implements Reporter {
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         const entry = { file: module.relativeModuleId, name: test.fullName, reason: reasonOf(test) };
-        if (left !== undefined && !left.has(idOf(entry))) continue;
+        if (awaited !== undefined && !awaited.has(idOf(entry))) continue;
         if (test.diagnostic()?.flaky) unsteady.push(`${entry.file}: ${entry.name}`);
         if (state === "passed") passed += 1;
         else if (state === "failed") failed += 1;
@@ -52,6 +54,13 @@ export default class SummaryReporter implements Reporter {
           if (test.tags.includes("root")) waiting.push(entry);
         }
       }
+    }
+    const dir = Deno.env.get("BERTH_TEST_DIR");
+    const left = dir === undefined ? [] : leftBehind(dir);
+    if (left.length > 0) {
+      console.log(`\nLeft behind by tests:\n${left.map((path) => `  ${path}`).join("\n")}`);
+      failed += 1;
+      process.exitCode = 1;
     }
     const results = Deno.env.get("BERTH_TEST_RESULTS");
     if (results && waiting.length > 0) {

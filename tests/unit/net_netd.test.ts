@@ -1,5 +1,5 @@
 /** The parts of netd's core that ask no kernel. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { NetdClient, NetdRefused } from "../../net/netd/client.ts";
 import { Undo } from "../../net/netd/ensure.ts";
 import type { EndpointState, NetdAnswer, NetdRequest } from "../../net/netd/protocol.ts";
@@ -194,7 +194,11 @@ describe("NetdClient", () => {
     }
   }
 
-  const temporary = (): string => `${Deno.makeTempDirSync()}/netd`;
+  const temporary = (): string => {
+    const dir = Deno.makeTempDirSync();
+    onTestFinished(() => Deno.removeSync(dir, { recursive: true }));
+    return `${dir}/netd`;
+  };
 
   it("starts netd once it is asked, restores first, and makes requests again that were under way when it ended", async () => {
     const dir = temporary();
