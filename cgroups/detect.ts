@@ -124,11 +124,10 @@ function systemdRoot(uid: number, runtimeDir: string | undefined, probe: CgroupP
   return there ? `${CGROUP_ROOT}/user.slice/user-${uid}.slice/user@${uid}.service` : undefined;
 }
 
-/** Whether the mount at /sys/fs/cgroup is cgroup2. In mountinfo the type follows the lone dash. */
+/** Whether the mount at /sys/fs/cgroup is cgroup2: of several, the last one covers the others. In mountinfo the type follows the lone dash. */
 function isUnified(mountinfo: string): boolean {
-  for (const line of mountinfo.split("\n")) {
-    const fields = line.split(" ");
-    if (fields[4] === CGROUP_ROOT) return fields[fields.indexOf("-") + 1] === "cgroup2";
-  }
-  return false;
+  const fields = mountinfo.split("\n").map((line) => line.split(" ")).findLast((fields) =>
+    fields[4] === CGROUP_ROOT
+  );
+  return fields?.[fields.indexOf("-") + 1] === "cgroup2";
 }

@@ -28,6 +28,12 @@ describe("detectCgroups()", () => {
     });
   });
 
+  it("sees the mount that covers another", () => {
+    const covered = "30 23 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs rw\n" + V2.replace("30 23", "31 30");
+    const files = { "/proc/self/mountinfo": covered };
+    expect(detectCgroups(1000, "/run/user/1000", probe(files))).toMatchObject({ version: "2" });
+  });
+
   it("finds the user's systemd", () => {
     const service = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
     const files = {
