@@ -53,7 +53,14 @@ export function createApp(engine: Engine, log: Log = () => {}): App {
   // Docker's router says the same for a path that exists with another method.
   app.notFound(() => json({ message: "page not found" }, 404));
   app.use(async (c, next) => {
-    const [version, path] = splitVersion(pathOf(c.req.url));
+    const whole = pathOf(c.req.url);
+    // `DOCKER_HOST=tcp://host:2375/` makes some clients ask for `//info`: Go's router sends them to the clean path.
+    if (whole.includes("//")) {
+      const query = c.req.url.indexOf("?");
+      const search = query < 0 ? "" : c.req.url.slice(query);
+      return bare(301, { Location: whole.replaceAll(/\/{2,}/g, "/") + search });
+    }
+    const [version, path] = splitVersion(whole);
     c.set("apiVersion", negotiate(version));
     // Hono would answer any HEAD as a GET without body; Docker has it for these two.
     if (c.req.method === "HEAD" && path !== "/_ping" && !path.endsWith("/archive")) return c.notFound();

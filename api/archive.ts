@@ -44,7 +44,11 @@ export function archiveRoutes(app: App, { engine }: Services): void {
     async (c) => stream(await engine.exportContainer(pathName(c)), "application/octet-stream"),
   );
 
-  app.get("/containers/:name/changes", async (c) => json(await engine.changes(pathName(c))));
+  app.get("/containers/:name/changes", async (c) => {
+    const changes = await engine.changes(pathName(c));
+    // Docker has no list where there is nothing to list.
+    return json(changes.length === 0 ? null : changes);
+  });
 }
 
 function pathOf(c: AppContext): string {

@@ -28,6 +28,7 @@ import {
   logsQuery,
   renameQuery,
   sizeQuery,
+  startQuery,
   stopQuery,
   topQuery,
   waitQuery,
@@ -92,6 +93,9 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
       throw invalid(
         "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
       );
+    }
+    if (readQuery(c, startQuery).checkpoint !== undefined) {
+      throw invalid("checkpoint is only supported in experimental mode");
     }
     await engine.start(pathName(c));
     return bare(204);

@@ -116,12 +116,14 @@ export interface Takeover {
  * responses. `failed` is told of errors after that, with the stream to say so on; the connection closes either way.
  *
  * @param as default: raw bytes, as Docker's clients expect.
+ * @param headers more lines of the head, each with its end.
  */
 export function hijack(
   c: AppContext,
   start: (ready: (info: { tty: boolean }) => Promise<ClientStream>) => Promise<void>,
   failed: (error: unknown, stream: ClientStream, tty: boolean) => Promise<void>,
   as?: Takeover,
+  headers = "",
 ): Promise<Response> {
   const { takeOver, upgrade = false } = c.env ?? {};
   if (takeOver === undefined) throw new EngineError("invalid", "hijack connection missing");
@@ -129,7 +131,7 @@ export function hijack(
   return new Promise((resolve, reject) => {
     const finished = start(({ tty }) =>
       new Promise((give) => {
-        const head = as?.head() ?? hijackHead(upgrade, multiplexing && !tty);
+        const head = as?.head() ?? hijackHead(upgrade, multiplexing && !tty, headers);
         const response = takeOver.call(c.env, head, async (raw) => {
           const stream = as?.dress(raw, tty) ?? raw;
           give(stream);
@@ -147,10 +149,10 @@ export function hijack(
 }
 
 /** Docker writes exactly these lines, and its clients compare more of them than they should. */
-function hijackHead(upgrade: boolean, multiplexed: boolean): string {
-  if (!upgrade) return "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";
+function hijackHead(upgrade: boolean, multiplexed: boolean, headers: string): string {
+  if (!upgrade) return `HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n${headers}\r\n`;
   const type = multiplexed ? "multiplexed-stream" : "raw-stream";
-  return `HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n`;
+  return `HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n${headers}\r\n`;
 }
 
 const STDERR = 2;

@@ -1,6 +1,6 @@
 import { invalid, messageOf } from "../base/errors.ts";
 import { type App, atLeast, frame, hijack, pathName, readJson, readQuery, type Services } from "./context.ts";
-import { bare, json } from "./reply.ts";
+import { bare, baseHeaderLines, json } from "./reply.ts";
 import { execCreateBody, execStartBody } from "./schemas/container.ts";
 import { sizeQuery } from "./schemas/queries.ts";
 
@@ -25,12 +25,18 @@ export function execRoutes(app: App, { engine, log }: Services): void {
       await engine.execStart(id, options, () => Promise.reject(new Error("a detached exec has no stream")));
       return bare(200);
     }
-    return await hijack(c, (ready) => engine.execStart(id, options, ready), async (error, stream, tty) => {
-      // The response has begun: Docker says it on the process's own output.
-      log(`exec ${id} failed`, error);
-      const text = encoder.encode(`${messageOf(error)}\r\n`);
-      await stream.write(tty ? text : frame("stdout", text)).catch(() => {});
-    });
+    return await hijack(
+      c,
+      (ready) => engine.execStart(id, options, ready),
+      async (error, stream, tty) => {
+        // The response has begun: Docker says it on the process's own output.
+        log(`exec ${id} failed`, error);
+        const text = encoder.encode(`${messageOf(error)}\r\n`);
+        await stream.write(tty ? text : frame("stdout", text)).catch(() => {});
+      },
+      undefined,
+      baseHeaderLines(),
+    );
   });
 
   app.post("/exec/:name/resize", async (c) => {

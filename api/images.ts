@@ -11,7 +11,7 @@ import {
 } from "./context.ts";
 import { adaptInspect, adaptListed } from "./image_versions.ts";
 import { jsonMessage } from "../engine/image_transfer.ts";
-import { parseReference } from "../base/reference.ts";
+import { canonicalName, isTag, parseReference } from "../base/reference.ts";
 import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
@@ -91,7 +91,7 @@ export function imageRoutes(app: App, { engine }: Services): void {
   app.post("/images/:name/tag", async (c) => {
     const { repo, tag } = readQuery(c, tagQuery);
     if (repo === undefined) throw invalid("invalid reference format");
-    await engine.imageTag(imageName(c), joinReference(repo, tag));
+    await engine.imageTag(imageName(c), withTag(repo, tag));
     return bare(201);
   });
 
@@ -107,6 +107,15 @@ function imageName(c: AppContext): string {
   const name = pathName(c);
   if (name.trim() === "") throw invalid("image name cannot be blank");
   return name;
+}
+
+/** A tag of its own wins over one in the name (moby: RepoTagReference). */
+function withTag(repo: string, tag: string | undefined): string {
+  const name = parseReference(repo);
+  if (name.digest !== undefined) throw invalid("cannot import digest reference");
+  if (tag === undefined) return repo;
+  if (!isTag(tag)) throw invalid("invalid tag format");
+  return `${canonicalName(name)}:${tag}`;
 }
 
 const joinReference = (repo: string, tag: string | undefined): string =>

@@ -7,15 +7,12 @@ import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "./
 import { filterQuery, networkInspectQuery } from "./schemas/queries.ts";
 
 export function networkRoutes(app: App, { engine }: Services): void {
-  const list = async (wanted: z.output<typeof filterQuery>["filters"], legacy: boolean) =>
-    json((await engine.networkList(wanted)).map((network) => viewFor(legacy, network)));
-
-  app.get("/networks", (c) => list(readQuery(c, filterQuery).filters, !atLeast(c, "1.48")));
+  app.get("/networks", async (c) => json(await engine.networkList(readQuery(c, filterQuery).filters)));
 
   app.get("/networks/:name", async (c) => {
     const { scope } = readQuery(c, networkInspectQuery);
     // `verbose` asks for services and peers of a swarm, of which there are none.
-    return json(viewFor(!atLeast(c, "1.48"), await engine.networkInspect(pathName(c), { scope })));
+    return json(await engine.networkInspect(pathName(c), { scope }));
   });
 
   app.post("/networks/create", async (c) => {
@@ -59,13 +56,7 @@ export function networkRoutes(app: App, { engine }: Services): void {
   app.get("/berth/network", async () => json(await engine.networkDoctor()));
 }
 
-/** `EnableIPv4` came with 1.48. */
-function viewFor(legacy: boolean, network: Record<string, unknown>): Record<string, unknown> {
-  if (!legacy) return network;
-  const { EnableIPv4: _, ...view } = network;
-  return view;
-}
-
+/** `EnableIPv4` came with 1.48; answers have it in any version, as Docker's do. */
 function createBodyOf(
   { EnableIPv4, ...body }: z.output<typeof networkCreateBody>,
   modern: boolean,

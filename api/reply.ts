@@ -12,6 +12,10 @@ const BASE_HEADERS: Readonly<Record<string, string>> = {
   "Server": `Berth/${VERSION} (linux)`,
 };
 
+/** The same as lines of a head: Docker has them on exec's streams, and not on attach's. */
+export const baseHeaderLines = (): string =>
+  Object.entries(BASE_HEADERS).map(([name, value]) => `${name}: ${value}\r\n`).join("");
+
 const encoder = new TextEncoder();
 
 function known(
@@ -35,7 +39,8 @@ export const constantText = (text: string, extra: Record<string, string>): Respo
   known(200, "text/plain; charset=utf-8", text, extra, true);
 
 /** 204, 304, and whatever else has no body. */
-export const bare = (status: number): Response => new Response(null, { status, headers: BASE_HEADERS });
+export const bare = (status: number, extra?: Record<string, string>): Response =>
+  new Response(null, { status, headers: { ...BASE_HEADERS, ...extra } });
 
 /**
  * 200 whose head is sent at once and whose body follows piece by piece. When the client goes away the iterator is

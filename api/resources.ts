@@ -19,8 +19,11 @@ export function resourceRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/containers/:name/update", async (c) => {
-    const body = await readJson(c, updateBody, "UpdateConfig", false);
-    return json(await engine.update(pathName(c), body));
+    const { Warnings: warnings } = await engine.update(
+      pathName(c),
+      await readJson(c, updateBody, "UpdateConfig", true),
+    );
+    return json({ Warnings: warnings.length === 0 ? null : warnings });
   });
 
   app.get("/containers/:name/stats", async (c) => {

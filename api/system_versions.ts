@@ -6,8 +6,11 @@ type View = Record<string, unknown>;
 /** `GET /info` as a version of the API has it. */
 export function adaptInfo(version: string, info: View): View {
   const before = (other: string) => compareVersions(version, other) < 0;
+  const { FirewallBackend, ...rest } = info;
   return {
-    ...info,
+    ...rest,
+    ...(before("1.42") ? { KernelMemory: false } : {}),
+    ...(before("1.49") ? {} : { FirewallBackend }),
     ...(before("1.25") ? { SecurityOptions: optionNames(info["SecurityOptions"]) } : {}),
     ...(before("1.47") ? { RegistryConfig: withArtifacts(info["RegistryConfig"]) } : {}),
     ...(before("1.50") ? { BridgeNfIptables: false, BridgeNfIp6tables: false } : {}),
@@ -31,6 +34,12 @@ export function adaptDiskUsage(version: string, usage: View): View {
   const before = (other: string) => compareVersions(version, other) < 0;
   const { Images: images, BuilderSize, BuildCache: cache, ...rest } = usage;
   return {
+    // What was not asked for is null, as Go's nil slices are.
+    LayersSize: 0,
+    ...(images === undefined ? { Images: null } : {}),
+    Containers: null,
+    Volumes: null,
+    ...(cache === undefined ? { BuildCache: null } : {}),
     ...rest,
     ...(Array.isArray(cache)
       ? { BuildCache: before("1.42") ? cache.map(({ Parents: _, ...record }: View) => record) : cache }

@@ -74,6 +74,9 @@ function splitDomain(text: string): { domain: string; rest: string } {
   return { domain, rest };
 }
 
+/** Whether a text can stand behind the colon of a name. */
+export const isTag = (text: string): boolean => TAG.test(text);
+
 /** Adds `:latest` to a name without tag and digest. */
 export function withDefaultTag(reference: Reference): Reference {
   if (reference.tag !== undefined || reference.digest !== undefined) return reference;

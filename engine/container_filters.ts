@@ -11,7 +11,7 @@ const KNOWN = new Set(
     .split(" "),
 );
 const STATES = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
-const HEALTHS = ["starting", "healthy", "unhealthy", "none"];
+const HEALTHS = ["none", "starting", "healthy", "unhealthy"];
 
 /** Ids of the images that a filter `ancestor=x` means: the image and those made from it. Throws when there is none. */
 export type AncestorIds = (reference: string) => readonly string[];
@@ -28,14 +28,28 @@ export function checkFilters(filters: Filters): void {
     if (!KNOWN.has(key)) throw invalid(`invalid filter '${key}'`);
   }
   for (const value of filters.get("status") ?? []) {
-    if (!STATES.includes(value)) throw invalid(`unrecognised filter value for status: ${value}`);
+    if (!STATES.includes(value)) {
+      throw invalid(
+        `invalid filter 'status=${value}': invalid value for state (${value}): must be one of ${
+          STATES.join(", ")
+        }`,
+      );
+    }
   }
   for (const value of filters.get("health") ?? []) {
-    if (!HEALTHS.includes(value)) throw invalid(`unrecognised filter value for health: ${value}`);
+    if (!HEALTHS.includes(value)) {
+      throw invalid(
+        `invalid filter 'health=${value}': invalid value for health (${value}): must be one of ${
+          HEALTHS.join(", ")
+        }`,
+      );
+    }
   }
   for (const value of filters.get("exited") ?? []) {
     if (!/^[+-]?\d+$/.test(value)) {
-      throw invalid(`strconv.Atoi: parsing ${JSON.stringify(value)}: invalid syntax`);
+      throw invalid(
+        `invalid filter 'exited=${value}': strconv.Atoi: parsing ${JSON.stringify(value)}: invalid syntax`,
+      );
     }
   }
   for (const value of filters.get("is-task") ?? []) {

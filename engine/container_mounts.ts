@@ -159,6 +159,22 @@ function userMount(point: MountPoint, source: string, facts: HostFacts): MountSp
   };
 }
 
+/**
+ * What `--mount type=bind` names must be there when the container is created; a directory that `-v` names is made at the start.
+ *
+ * @throws {EngineError} invalid, in Docker's words.
+ */
+export function checkBindSources(
+  points: readonly MountPoint[],
+  { apiSocket }: Pick<HostFacts, "apiSocket">,
+): void {
+  for (const point of points) {
+    if (point.type !== "bind" || point.from !== "Mounts" || point.createSource) continue;
+    if (apiSocket !== undefined && DOCKER_SOCKETS.includes(point.source)) continue;
+    ensureSource(point);
+  }
+}
+
 function ensureSource(point: MountPoint): void {
   try {
     Deno.statSync(point.source);

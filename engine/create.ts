@@ -1,6 +1,7 @@
 import { EngineError, invalid } from "../base/errors.ts";
 import { parsePlatform, requirePlatform } from "../image/platform.ts";
 import { nowRfc3339 } from "./clock.ts";
+import { checkBindSources } from "./container_mounts.ts";
 import { commandOf, mergeImageConfig } from "./container_config.ts";
 import { type ContainerRecord, CREATED_STATE } from "./container_record.ts";
 import { containerDir, containerEvent, type EngineContext } from "./context.ts";
@@ -71,6 +72,7 @@ export async function createContainer(
     const files = createNetworkFiles(dir, { config, hostConfig }, ctx.networks.settings, shared);
     await withLayers(image, () => ctx.driver.create(id, ctx.images.layers(image)));
     resolved = await resolveMounts(ctx, config, hostConfig);
+    checkBindSources(resolved.mounts, ctx.facts);
     const { mounts } = resolved;
     await populateVolumes(ctx, image, { id, dir, mounts });
     const { path, args } = commandOf(config);

@@ -279,7 +279,8 @@ export class BerthEngine implements Engine {
     if (container.record.state.status !== "running" || container.shim === null) {
       throw conflict(`container ${container.id} is not running`);
     }
-    await container.shim.request({ op: "resize", ...size });
+    // Without a terminal there is nothing to do, and it is no mistake either, as in Docker.
+    if (container.record.config.Tty) await container.shim.request({ op: "resize", ...size });
     containerEvent(this.#ctx, container.record, "resize", {
       height: String(size.rows),
       width: String(size.cols),

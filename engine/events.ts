@@ -108,11 +108,16 @@ export class EventLog {
   }
 }
 
-/** Docker's filters of GET /events; values of one key are alternatives, keys must all match. Unknown keys match nothing. */
+/** moby: daemon/events/filter.go; "node", "service", "secret" and "config" are a swarm's. */
+const EVENT_FILTERS = new Set(
+  "config container daemon event image label network node plugin scope secret service type volume".split(" "),
+);
+
+/** Docker's filters of GET /events; values of one key are alternatives, keys must all match. Unknown keys are passed over. */
 export function eventFilter(filters: Filters): (event: EngineEvent) => boolean {
   const tests: ((event: EngineEvent) => boolean)[] = [];
   for (const [key, values] of filters) {
-    if (values.length === 0) continue;
+    if (values.length === 0 || !EVENT_FILTERS.has(key)) continue;
     tests.push((event) => values.some((value) => matches(event, key, value)));
   }
   return (event) => tests.every((test) => test(event));

@@ -28,8 +28,10 @@ export function createExec(ctx: EngineContext, container: Container, request: Ex
   return exec;
 }
 
-function commandText(request: ExecCreateRequest): string {
-  return (request.Cmd ?? []).join(" ");
+/** As Docker puts it together: without arguments a space is left over. */
+function commandText({ Cmd }: ExecCreateRequest): string {
+  const [entrypoint = "", ...args] = Cmd ?? [];
+  return `${entrypoint} ${args.join(" ")}`;
 }
 
 function requireRunning(container: Container | undefined): asserts container is Container {
@@ -55,8 +57,8 @@ export async function startExec(
 ): Promise<void> {
   const container = ctx.containers.get(exec.container.id);
   requireRunning(container);
-  if (exec.status === "ended") throw conflict(`Error: Exec command ${exec.id} has already run`);
-  if (exec.status !== "created") throw conflict(`Error: Exec command ${exec.id} is already running`);
+  if (exec.status === "ended") throw conflict(`exec command ${exec.id} has already run`);
+  if (exec.status !== "created") throw conflict(`exec command ${exec.id} is already running`);
   exec.status = "starting";
   if (options.detach) return await launchExec(ctx, container, exec, options, false);
 
@@ -164,7 +166,7 @@ export async function resizeExec(
   if (exec.status === "ended" && exec.pid === 0) throw invalid("exec process is not started");
   if (exec.status === "created") throw new EngineError("system", "timeout waiting for exec session ready");
   if (exec.status !== "running" || !shim) throw conflict(`Exec ${exec.id} is not running`);
-  await shim.request({ op: "resize", ...size, execId: exec.id });
+  if (exec.request.Tty) await shim.request({ op: "resize", ...size, execId: exec.id });
 }
 
 /** Docker's answer of GET /exec/{id}/json. */
@@ -185,7 +187,8 @@ export function inspectExec(exec: Exec): Record<string, unknown> {
     OpenStdin: request.AttachStdin ?? false,
     OpenStderr: request.AttachStderr ?? false,
     OpenStdout: request.AttachStdout ?? false,
-    CanRemove: exec.status === "ended",
+    // Docker sets it on an exec that has just left its table, so nobody has ever seen it true.
+    CanRemove: false,
     ContainerID: exec.container.id,
     DetachKeys: request.DetachKeys ?? "",
     Pid: exec.pid,

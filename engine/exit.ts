@@ -143,16 +143,17 @@ export async function endRun(
   const ranMs = millisBetween(state.startedAt, ending.finishedAt);
   // Most often it has been told when it happened.
   if (ending.oomKilled && !state.oomKilled) containerEvent(ctx, container.record, "oom");
+  announcePlaces(ctx, "disconnect", ran);
+  for (const name of volumeNames(mountsOf(container.record))) {
+    ctx.events.publish("volume", "unmount", name, { container: container.id, driver: "local" });
+  }
+  // As in Docker, what it had has been given back when its end is told.
   containerEvent(ctx, container.record, "die", {
     execDuration: String(Math.max(0, Math.floor(ranMs / 1000))),
     exitCode: String(ending.exitCode),
   });
-  announcePlaces(ctx, "disconnect", ran);
   // Whoever hears of the end may want the ports for something else at once.
   if ((ran.network.sandbox?.published.length ?? 0) > 0) await gone;
-  for (const name of volumeNames(mountsOf(container.record))) {
-    ctx.events.publish("volume", "unmount", name, { container: container.id, driver: "local" });
-  }
   container.notifyExit();
   if (removal) {
     try {

@@ -115,7 +115,12 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     Labels: [],
     ExperimentalBuild: false,
     ServerVersion: VERSION,
-    Runtimes: { berth: { path: "berth" } },
+    // Docker's names are taken as well, and mean the same.
+    Runtimes: {
+      "berth": { path: "berth" },
+      "io.containerd.runc.v2": { path: "berth" },
+      "runc": { path: "berth" },
+    },
     DefaultRuntime: "berth",
     Swarm: {
       NodeID: "",
@@ -137,7 +142,8 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       ...(facts.isRootless ? ["name=rootless"] : ["name=userns"]),
       "name=cgroupns",
     ],
-    CDISpecDirs: null,
+    FirewallBackend: { Driver: "nftables" },
+    CDISpecDirs: [],
     Warnings: [
       ...limitWarnings(facts),
       ...networkWarnings(input.networks),

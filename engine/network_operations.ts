@@ -110,7 +110,7 @@ async function removeNetwork(ctx: EngineContext, network: NetworkRecord): Promis
   networkEvent(ctx, "destroy", network);
 }
 
-/** Removes what no running container is in. */
+/** Removes what no container is in; configurations of other networks stay, as in Docker. */
 function pruneNetworks(
   ctx: EngineContext,
   filters: Filters,
@@ -123,8 +123,9 @@ function pruneNetworks(
     const deleted: string[] = [];
     for (const network of table.all()) {
       if (signal.aborted) break;
-      if (isPredefined(network.name) || table.endpointsOf(network.id).length > 0) continue;
-      if (table.all().some(({ configFrom }) => configFrom === network.name)) continue;
+      if (isPredefined(network.name) || network.configOnly || table.endpointsOf(network.id).length > 0) {
+        continue;
+      }
       if (!selected(network.created, network.labels)) continue;
       try {
         await removeNetwork(ctx, network);

@@ -29,7 +29,7 @@ export async function removeContainer(
 ): Promise<void> {
   const refuse = () =>
     conflict(
-      `cannot remove container "/${container.record.name}": container is ` +
+      `cannot remove container "${container.record.name}": container is ` +
         (container.record.state.paused
           ? "paused and must be unpaused first"
           : `${container.record.state.status}: stop the container before removing or force remove`),

@@ -12,10 +12,10 @@ const KILL_GRACE_MS = 10_000;
 /** Longest delay a timer takes (2^31 - 1 ms); a longer stop timeout than 24 days is no timeout. */
 const TIMER_LIMIT_MS = 2 ** 31 - 1;
 
-/** @throws {EngineError} invalid: no such signal. */
-export function parseSignal(text: string): number {
+/** @param doing what the signal was for, in Docker's words. @throws {EngineError} invalid: no such signal. */
+export function parseSignal(text: string, doing: string): number {
   const number = signalNumber(text);
-  if (number === undefined) throw invalid(`invalid signal: ${text}`);
+  if (number === undefined) throw invalid(`${doing}: invalid signal: ${text}`);
   return number;
 }
 
@@ -29,7 +29,10 @@ export async function killContainer(
   container: Container,
   signal: string | undefined,
 ): Promise<void> {
-  const number = signal === undefined || signal === "" ? SIGKILL : parseSignal(signal);
+  const number = signal === undefined || signal === "" ? SIGKILL : parseSignal(
+    signal,
+    `cannot kill container: ${container.record.name}`,
+  );
   await container.mutex.run(() => {
     if (container.record.state.status !== "running") throw notRunning(container, "cannot kill container");
   });
@@ -118,7 +121,7 @@ export async function stopContainer(
 ): Promise<void> {
   const signal = options.signal === undefined || options.signal === ""
     ? stopSignalOf(container)
-    : parseSignal(options.signal);
+    : parseSignal(options.signal, `cannot stop container: ${container.record.name}`);
   await container.mutex.run(() => {
     if (!container.running) throw new EngineError("not-modified", "container already stopped");
   });

@@ -5,7 +5,7 @@
 import { IPC_SYSCTLS } from "../base/ipc_sysctls.ts";
 import { invalid } from "../base/errors.ts";
 import { signalNumber } from "../ffi/signals.ts";
-import { backFilledBindings } from "../net/network_ports.ts";
+import { completeBindings } from "../net/network_ports.ts";
 import { resolveCapabilities } from "../runtime/capabilities.ts";
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from "./default_paths.ts";
 import type { HostFacts } from "./host_facts.ts";
@@ -84,7 +84,7 @@ export function validateCreate(
     ...resources,
     LogConfig: logConfig,
     NetworkMode: networkMode(requested),
-    PortBindings: backFilledBindings(requested.PortBindings ?? {}),
+    PortBindings: requested.PortBindings ? completeBindings(requested.PortBindings) : null,
     RestartPolicy: restartPolicy,
     ConsoleSize: requested.ConsoleSize ?? [0, 0],
     CgroupnsMode: requested.CgroupnsMode ||
@@ -92,10 +92,10 @@ export function validateCreate(
     IpcMode: requested.IpcMode || "private",
     ShmSize: shmSize || DEFAULT_SHM_SIZE,
     Runtime: requested.Runtime || "berth",
-    Dns: requested.Dns ?? [],
-    DnsOptions: requested.DnsOptions ?? [],
-    DnsSearch: requested.DnsSearch ?? [],
-    Devices: requested.Devices ?? [],
+    Dns: requested.Dns ?? null,
+    DnsOptions: requested.DnsOptions ?? null,
+    DnsSearch: requested.DnsSearch ?? null,
+    Devices: requested.Devices ?? null,
     Ulimits: requested.Ulimits ?? null,
     MaskedPaths: hidden(requested.MaskedPaths, DEFAULT_MASKED_PATHS),
     ReadonlyPaths: hidden(requested.ReadonlyPaths, DEFAULT_READONLY_PATHS),
@@ -204,7 +204,9 @@ function validateModes(host: HostConfig): void {
     throw invalid(`invalid cgroup namespace mode: ${cgroupns}`);
   }
   const isolation = String(host["Isolation"] ?? "");
-  if (!["", "default"].includes(isolation)) throw invalid(`invalid isolation '${isolation}' on linux`);
+  if (!["", "default"].includes(isolation)) {
+    throw invalid(`invalid isolation (${isolation}): linux only supports 'default'`);
+  }
 }
 
 /** @throws {EngineError} invalid. */
@@ -212,6 +214,7 @@ export function validateRestart(host: HostConfig): { Name: string; MaximumRetryC
   const { Name: name = "", MaximumRetryCount: count = 0 } = host.RestartPolicy ?? {};
   switch (name) {
     case "always":
+    case "":
     case "no":
     case "unless-stopped":
       if (count !== 0) {
@@ -223,8 +226,6 @@ export function validateRestart(host: HostConfig): { Name: string; MaximumRetryC
       break;
     case "on-failure":
       if (count < 0) throw invalid("invalid restart policy: maximum retry count cannot be negative");
-      break;
-    case "":
       break;
     default:
       throw invalid(

@@ -88,6 +88,8 @@ export function volumeOperations(ctx: Ctx): VolumeOperations {
         let reclaimed = 0;
         for (const record of volumes.all()) {
           if (signal.aborted) break;
+          // Who has said where a volume's files come from (`-o device=…`) wants to keep it.
+          if (Object.keys(record.options).length > 0) continue;
           if (!all && record.labels[ANONYMOUS_LABEL] === undefined) continue;
           if (labels.length > 0 && !matchesLabels(labels, record.labels)) continue;
           if (without.some((label) => matchesLabels([label], record.labels))) continue;

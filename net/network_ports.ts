@@ -48,6 +48,18 @@ export function backFilledBindings<B extends PortBinding>(
   );
 }
 
+/** {@link backFilledBindings} with both fields in each entry, as clients read them back. */
+export function completeBindings(
+  bindings: Readonly<Record<string, readonly PortBinding[] | null>>,
+): Record<string, { readonly HostIp: string; readonly HostPort: string }[]> {
+  return Object.fromEntries(
+    Object.entries(backFilledBindings(bindings)).map(([port, list]) => [
+      port,
+      list.map(({ HostIp, HostPort }) => ({ HostIp: HostIp ?? "", HostPort: HostPort ?? "" })),
+    ]),
+  );
+}
+
 /** The same by canonical names of ports: `80` is `80/tcp`. @throws {EngineError} invalid */
 function bindingsByPort(bindings: PortMap): Record<string, PortBinding[]> {
   const result: Record<string, PortBinding[]> = {};

@@ -1,5 +1,5 @@
 import { type ByteSource } from "./byte_source.ts";
-import { type Framing, HttpError, MAX_HEAD_BYTES, parseHeaderLine } from "./head.ts";
+import { type Framing, HttpError, MAX_AHEAD_BYTES, parseHeaderLine } from "./head.ts";
 
 /** Read size of a large body: measured, larger ones gain nothing. */
 const LARGE_BLOCK = 128 * 1024;
@@ -144,7 +144,7 @@ export class BodyReader {
     this.#left = parseInt(match[1] ?? "", 16);
     this.#inChunk = true;
     if (this.#left > 0) return true;
-    let budget = MAX_HEAD_BYTES;
+    let budget = MAX_AHEAD_BYTES;
     for (;;) {
       const trailer = await this.#line(budget);
       if (trailer === "") break;

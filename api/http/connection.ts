@@ -2,7 +2,14 @@ import { type ClientStream } from "../../engine/types.ts";
 import { BodyInterrupted, BodyReader } from "./body.ts";
 import { ByteSource, type RawConn } from "./byte_source.ts";
 import { type Exchange, type Handler } from "./exchange.ts";
-import { findHeadEnd, HttpError, MAX_HEAD_BYTES, parseHead, type RequestHead } from "./head.ts";
+import {
+  findHeadEnd,
+  HttpError,
+  MAX_AHEAD_BYTES,
+  MAX_HEAD_BYTES,
+  parseHead,
+  type RequestHead,
+} from "./head.ts";
 import {
   chunkHead,
   type ConstantAnswers,
@@ -168,7 +175,7 @@ export class Connection {
   async #handle(head: RequestHead, body: BodyReader, exchange: RequestExchange): Promise<Response> {
     try {
       if (UNUSABLE_METHODS.has(head.method)) {
-        return errorResponse(405, `method ${head.method} is not allowed`);
+        return errorResponse(404, "page not found");
       }
       const init: RequestInit = { method: head.method, headers: head.headers };
       if (!body.done && head.method !== "GET" && head.method !== "HEAD") {
@@ -366,7 +373,7 @@ class RequestExchange implements Exchange {
   }
 
   async #watch(): Promise<void> {
-    while (this.#source.length < MAX_HEAD_BYTES) {
+    while (this.#source.length < MAX_AHEAD_BYTES) {
       const more = await this.#source.fill();
       if (this.finished || this.taken !== undefined || !this.#body.done) return;
       if (!more) return this.abort();

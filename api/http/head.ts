@@ -34,8 +34,10 @@ export interface RequestHead {
   readonly upgrade: boolean;
 }
 
-/** Bytes of a request's head, its first line included, before 431. */
-export const MAX_HEAD_BYTES = 64 * 1024;
+/** Bytes of a request's head, its first line included, before 431: Go's limit. X-Registry-Config has a token for each registry. */
+export const MAX_HEAD_BYTES = 1024 * 1024;
+/** Bytes of trailers after a body, and of requests that are sent ahead of an answer, that are kept. */
+export const MAX_AHEAD_BYTES = 64 * 1024;
 /** Header lines of a request before 431. */
 export const MAX_HEADERS = 200;
 

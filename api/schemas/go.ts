@@ -44,16 +44,29 @@ export const map = <T extends z.core.$ZodType>(value: T, zero: unknown, type = "
   z.record(z.string(), withZero(value, zero), named(type));
 export const textMap = map(text, "");
 
-function withoutNulls(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== null));
+/** `{"image": …}` is `{"Image": …}` to Go, and null is as good as nothing. Of two spellings the later one counts. */
+function fieldsOf(
+  names: ReadonlySet<string>,
+  byFolded: ReadonlyMap<string, string>,
+): (value: unknown) => unknown {
+  return (value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const fields: [string, unknown][] = [];
+    for (const [key, field] of Object.entries(value)) {
+      if (field === null) continue;
+      fields.push([names.has(key) ? key : byFolded.get(key.toLowerCase()) ?? key, field]);
+    }
+    return Object.fromEntries(fields);
+  };
 }
 
-/** A Go struct. */
+/** A Go struct: its fields are found in any case of letters, as encoding/json does it. */
 export function struct<T extends z.core.$ZodShape>(type: string, shape: T) {
   const object = z.object(shape, named(type));
   structs.add(object, { name: type });
-  return z.pipe(z.transform(withoutNulls), object);
+  const names = Object.keys(shape);
+  const byFolded = new Map(names.map((name) => [name.toLowerCase(), name]));
+  return z.pipe(z.transform(fieldsOf(new Set(names), byFolded)), object);
 }
 
 /** `struct{}`: only that it is there matters. */
@@ -86,7 +99,10 @@ export function goJsonError(issues: readonly z.core.$ZodIssue[], input: unknown,
     const fields: Record<PropertyKey, unknown> = typeof value === "object" && value !== null
       ? value as Record<PropertyKey, unknown>
       : {};
-    value = fields[key];
+    const folded = String(key).toLowerCase();
+    value = key in fields
+      ? fields[key]
+      : Object.entries(fields).find(([name]) => name.toLowerCase() === folded)?.[1];
   }
   const kind = kindOf(value);
   const what = kind === "number" && /int/.test(issue.message) ? `number ${value}` : kind;

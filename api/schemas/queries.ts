@@ -12,11 +12,12 @@ export const containerListQuery = z.object({
   before: word,
 });
 export const containerInspectQuery = z.object({ size: flag });
+export const startQuery = z.object({ checkpoint: word, "checkpoint-dir": word, detachKeys: word });
 export const stopQuery = z.object({ t: integer, signal: word });
 export const killQuery = z.object({ signal: word });
 export const renameQuery = z.object({ name: word });
 export const containerRemoveQuery = z.object({ force: flag, v: flag, link: flag });
-export const sizeQuery = z.object({ h: terminalSize, w: terminalSize });
+export const sizeQuery = z.object({ h: terminalSize("height"), w: terminalSize("width") });
 export const topQuery = z.object({ ps_args: word });
 export const waitQuery = z.object({ condition: word });
 export const logsQuery = z.object({

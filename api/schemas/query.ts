@@ -40,11 +40,13 @@ export const integer = parameter(
   (value) => value ? parseInteger(value, -(2 ** 31), 2 ** 31 - 1) : undefined,
 );
 
-/** Rows or columns of a terminal: must be given, and fit the kernel's `struct winsize`. */
-export const terminalSize = parameter(
-  { type: "integer", minimum: 0, maximum: 0xffff },
-  (value) => parseInteger(value ?? "", 0, 0xffff),
-);
+/** Rows or columns of a terminal: must be given, and fit the kernel's `struct winsize`. @param what `height` or `width`. */
+export const terminalSize = (what: string) =>
+  parameter({ type: "integer", minimum: 0, maximum: 0xffff }, (value = "") => {
+    if (/^[0-9]{1,5}$/.test(value) && Number(value) <= 0xffff) return Number(value);
+    const reason = /^[0-9]+$/.test(value) ? "value out of range" : "invalid syntax";
+    throw new EngineError("invalid", `invalid resize ${what} ${JSON.stringify(value)}: ${reason}`);
+  });
 
 /** `tail` of a log: whatever is no number, "all" above all, means everything. */
 export const tail = parameter(
@@ -54,20 +56,19 @@ export const tail = parameter(
 
 const SECONDS: WireSchema = {
   type: "string",
-  pattern: "^-?[0-9]{1,11}(\\.[0-9]{1,9})?$",
+  pattern: "^-?[0-9]{1,19}(\\.[0-9]{1,9})?$",
   description: "Seconds since the epoch.",
 };
 const INT64_MAX = 2n ** 63n - 1n;
 /** `seconds[.fraction]` as nanoseconds since the epoch, or missing. */
 export const timestamp = parameter(SECONDS, (value): bigint | undefined => {
   if (!value) return undefined;
-  const match = /^(-?)([0-9]{1,11})(?:\.([0-9]{1,9}))?$/.exec(value);
+  const match = /^(-?)([0-9]{1,19})(?:\.([0-9]{1,9}))?$/.exec(value);
   if (match === null) throw new EngineError("invalid", `invalid timestamp: ${JSON.stringify(value)}`);
   const [, sign, seconds = "0", fraction = ""] = match;
   const nanoseconds = BigInt(seconds) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
-  if (nanoseconds > INT64_MAX) {
-    throw new EngineError("invalid", `timestamp out of range: ${JSON.stringify(value)}`);
-  }
+  // Beyond the year 2262 is as good as for ever.
+  if (nanoseconds > INT64_MAX) return sign === "-" ? -INT64_MAX : INT64_MAX;
   return sign === "-" ? -nanoseconds : nanoseconds;
 });
 

@@ -41,6 +41,12 @@ const ROWS: Row[] = [
     read: "SecurityOptions.0",
     changes: [["1.24", "seccomp"], ["1.25", "name=seccomp,profile=builtin"]],
   },
+  { request: ["GET", "/info"], read: "KernelMemory", changes: [["1.24", false], ["1.42", missing]] },
+  {
+    request: ["GET", "/info"],
+    read: "FirewallBackend.Driver",
+    changes: [["1.24", missing], ["1.49", "nftables"]],
+  },
   { request: ["GET", "/info"], read: "BridgeNfIptables", changes: [["1.24", false], ["1.50", missing]] },
   {
     request: ["GET", "/info"],
@@ -51,7 +57,7 @@ const ROWS: Row[] = [
   {
     request: ["GET", "/system/df?type=image"],
     read: "Volumes",
-    changes: [["1.24", expect.anything()], ["1.42", missing]],
+    changes: [["1.24", expect.anything()], ["1.42", null]],
   },
   {
     request: ["GET", "/system/df"],
@@ -84,7 +90,7 @@ const ROWS: Row[] = [
     read: "Config.Hostname",
     changes: [["1.24", ""], ["1.50", missing]],
   },
-  { request: ["GET", "/networks/bridge"], read: "EnableIPv4", changes: [["1.24", missing], ["1.48", true]] },
+  { request: ["GET", "/networks/bridge"], read: "EnableIPv4", changes: [["1.24", true]] },
   {
     request: ["GET", `/containers/${created}/json`],
     read: "HostConfig.AutoRemove",

@@ -5,7 +5,7 @@ import { ApiConnection } from "../support/api_client.ts";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
-import { leftovers, waitFor } from "../support/processes.ts";
+import { leftovers, SLOWNESS, waitFor } from "../support/processes.ts";
 import { testDir, usersToTest } from "../support/users.ts";
 
 const API = "/v1.51/containers";
@@ -65,7 +65,7 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
       expect.stringContaining("hello\n"),
       expect.stringContaining("hello\n"),
     ]);
-  }, 60_000);
+  }, 60_000 * SLOWNESS);
 
   it("who attaches while the start is on its way is attached to that run", async () => {
     for (let i = 0; i < 10; i++) {
@@ -79,7 +79,7 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
       expect(await outputOf(connection)).toContain("late\n");
       await engine.berth(["rm", "-f", id]);
     }
-  }, 60_000);
+  }, 60_000 * SLOWNESS);
 
   it("what is attached to and removed keeps no shim", async () => {
     await idle();
@@ -91,7 +91,7 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
       connection.close();
     }
     await idle();
-  }, 60_000);
+  }, 60_000 * SLOWNESS);
 
   it("an idle shim that dies between attach and start is replaced by another one", async () => {
     await idle();
@@ -108,5 +108,5 @@ describeWith(BUSYBOX).each(usersToTest())("attach before start as $name", (user)
     }
     expect(await engine.berth(["start", id])).toMatchObject({ code: 0 });
     expect(await outputOf(connection)).toContain("still here\n");
-  }, 60_000);
+  }, 60_000 * SLOWNESS);
 });

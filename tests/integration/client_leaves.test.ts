@@ -5,7 +5,7 @@ import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { FakeRegistry } from "../support/fake_registry.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
-import { waitFor } from "../support/processes.ts";
+import { SLOWNESS, waitFor } from "../support/processes.ts";
 import { currentUser, testDir, usersToTest } from "../support/users.ts";
 
 const encoder = new TextEncoder();
@@ -105,7 +105,7 @@ describeWith(BUSYBOX)("clients that leave", () => {
   /** Ways to go: at once, when something has come, by half first, and with bytes that nobody has read. */
   const WAYS = ["at once", "after an answer", "by half", "in disorder"] as const;
 
-  it.each(STREAMS)("%s: nothing stays", { timeout: 120_000 }, async (what, make) => {
+  it.each(STREAMS)("%s: nothing stays", { timeout: 120_000 * SLOWNESS }, async (what, make) => {
     using api = await ApiConnection.open(engine.socket);
     const { State } = await api.call("GET", "/containers/leaves/json") as { State: { Pid: number } };
     const shim = Number(/^PPid:\s+(\d+)/m.exec(Deno.readTextFileSync(`/proc/${State.Pid}/status`))?.[1]);

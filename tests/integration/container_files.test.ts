@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxArchive } from "../support/busybox_image.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
-import { waitFor } from "../support/processes.ts";
+import { SLOWNESS, waitFor } from "../support/processes.ts";
 import { runAs, testDir, usersToTest } from "../support/users.ts";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 
@@ -42,7 +42,7 @@ describeWith(program("docker", "docker.io"), BUSYBOX).each(combinations)(
       expect((await docker("load", "-i", archive)).code).toBe(0);
       const ran = await docker("run", "--name", "changed", "busybox", "sh", "-c", CHANGES);
       expect([ran.code, ran.stderr]).toEqual([0, ""]);
-    }, 60_000);
+    }, 60_000 * SLOWNESS);
 
     afterAll(async () => await engine?.[Symbol.asyncDispose]());
 

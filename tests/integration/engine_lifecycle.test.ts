@@ -142,7 +142,7 @@ describeWith(BUSYBOX).each(usersToTest())("life of containers as $name", (user) 
     expect([removal.code, removal.stderr]).toEqual([
       1,
       expect.stringContaining(
-        'cannot remove container "/one": container is running: stop the container before removing or force remove',
+        'cannot remove container "one": container is running: stop the container before removing or force remove',
       ),
     ]);
     expect((await berth("rename", "one", "two")).code).toBe(0);

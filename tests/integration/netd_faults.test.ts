@@ -2,6 +2,7 @@
 import { expect, it } from "vitest";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 import { inNetd } from "../support/netd_child.ts";
+import { SLOWNESS } from "../support/processes.ts";
 import { usersToTest } from "../support/users.ts";
 
 describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of netd as $name", (user) => {
@@ -18,7 +19,9 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       await join(sandbox(c, endpoint(y, 3)));
       const picture = () => [links(), JSON.parse(host("ip", "-j", "rule")).map((r: any) => [r.priority, r.iif, r.table, r.ipproto].join(" ")), host("ip", "route", "show", "table", "all").split("\\n").map((l: string) => l.trim()).sort(), links(a.pid), a.run("ip", "addr"), a.run("ip", "route")];
       // the kernel tells of a carrier a moment after both ends are up
-      for (const end = Date.now() + 10_000; a.run("ip", "addr").includes("NO-CARRIER") && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const end = Date.now() + ${
+          10_000 * SLOWNESS
+        }; a.run("ip", "addr").includes("NO-CARRIER") && Date.now() < end;) await new Promise((resolve) => setTimeout(resolve, 20));
       const before = picture();
       const rounds = [];
       for (let round = 0; round < 3; round++) {
@@ -94,7 +97,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       ),
     ).toEqual({ wrong: [], kills: true, problems: [] });
     // two dozen of netd's starts
-  }, 300_000);
+  }, 300_000 * SLOWNESS);
 
   it("makes what is missing, takes away what is too much, and reports containers that have gone", async () => {
     expect(

@@ -3,6 +3,7 @@ import { expect, it } from "vitest";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
 import { inNetd } from "../support/netd_child.ts";
 import { inNetwork } from "../support/network_child.ts";
+import { SLOWNESS } from "../support/processes.ts";
 import { usersToTest } from "../support/users.ts";
 
 describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks of netd as $name", (user) => {
@@ -115,7 +116,9 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
       nl.addLink(namespace.route, { kind: "veth", name: "a1", peer: { name: "b1" } });
       let told;
       removal.afterwards(() => told = there());
-      for (const deadline = Date.now() + 10_000; told === undefined && Date.now() < deadline;) loop.turn(100);
+      for (const deadline = Date.now() + ${
+          10_000 * SLOWNESS
+        }; told === undefined && Date.now() < deadline;) loop.turn(100);
       let atOnce = false;
       removal.afterwards(() => atOnce = true);
       return { settled, told, begun: removal.begun, atOnce };
@@ -326,8 +329,10 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
       `
       await start();
       const vlan = (driver: string, more: any = {}) => ({ ...bridge(40), driver, link: "dm-" + driver, options: { driver, parent: "", mode: driver === "macvlan" ? "bridge" : "l2", flag: "bridge", interfacePrefix: "" }, ...more });
-      const refused = { ipvlan: await failure(add(vlan("ipvlan"))), overlay: await failure(add(vlan("overlay"))) };
+      const ipvlan = vlan("ipvlan");
+      const refused = { ipvlan: await failure(add(ipvlan)), overlay: await failure(add(vlan("overlay"))) };
       state.networks.length = 0;
+      if (refused.ipvlan === "ok") await client.request({ op: "network.remove", id: ipvlan.id });
       const macvlan = await add(vlan("macvlan"));
       const [a, b] = [container(), container()];
       await join(sandbox(a, endpoint(macvlan, 2)));

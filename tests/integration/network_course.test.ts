@@ -248,7 +248,7 @@ const tar = "tar" in debian ? debian.tar : "";
 const DEBIAN = need(tar !== "", "missing" in debian ? debian.missing : "");
 
 describeWith(DEBIAN, mirrorReached()).each(usersToTest())("a Debian container as $name", (user: User) => {
-  it("gets and installs a package over berth's own way out", { timeout: 300_000 }, async () => {
+  it("gets and installs a package over berth's own way out", { timeout: 300_000 * SLOWNESS }, async () => {
     await using engine = await startEngine({ user });
     const archive = await asDockerArchive(tar, testDir(), "debian:loaded");
     expect((await engine.berth(["load", "-i", archive])).code).toBe(0);

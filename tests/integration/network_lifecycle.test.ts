@@ -4,7 +4,7 @@ import { busyboxArchive } from "../support/busybox_image.ts";
 import { dockerClients, executableOf } from "../support/docker_clients.ts";
 import { type Engine, startEngine } from "../support/engine.ts";
 import { BUSYBOX, describeWith, need } from "../support/needs.ts";
-import { waitFor } from "../support/processes.ts";
+import { SLOWNESS, waitFor } from "../support/processes.ts";
 import { testDir, usersToTest } from "../support/users.ts";
 
 const docker = dockerClients().find(({ version }) => version.startsWith("28."));
@@ -19,7 +19,9 @@ const SERVER = ["sh", "-c", `mkdir /w; echo '${WORD}' >/w/index.html; exec httpd
 /** What a server at a port of this machine answers; undefined when there is none. */
 async function fetchPage(port: number, host = "127.0.0.1"): Promise<string | undefined> {
   try {
-    const response = await fetch(`http://${host}:${port}/`, { signal: AbortSignal.timeout(5_000) });
+    const response = await fetch(`http://${host}:${port}/`, {
+      signal: AbortSignal.timeout(5_000 * SLOWNESS),
+    });
     return (await response.text()).trim();
   } catch {
     return undefined;

@@ -104,7 +104,7 @@ export const FIELDS: Readonly<Record<string, FieldRow>> = {
   "HostConfig.ShmSize": done(1_048_576),
   "HostConfig.Sysctls": done({ "net.ipv4.ip_unprivileged_port_start": "0" }),
   "HostConfig.Runtime": done("runc"),
-  "HostConfig.Isolation": refused("hyperv", /^invalid isolation 'hyperv' on linux$/),
+  "HostConfig.Isolation": refused("hyperv", /^invalid isolation \(hyperv\): linux only supports 'default'$/),
   "HostConfig.CpuShares": limit(512),
   "HostConfig.Memory": limit(GIB),
   "HostConfig.NanoCpus": { state: "limit", value: 500_000_000, says: /^NanoCPUs can not be set/ },

@@ -12,6 +12,7 @@ import { MNT_DETACH } from "../../ffi/constants.ts";
 import { SysError } from "../../ffi/errno.ts";
 import type { GraphDriver, LayerRef } from "../../fs/graph_driver.ts";
 import { mountedAt } from "../../fs/mount_table.ts";
+import { SLOWNESS } from "./processes.ts";
 import { identify } from "../../base/process_identity.ts";
 import { mappedIds, probeGraphDriver } from "../../fs/probe.ts";
 import { tarArchive, type TarEntryInput } from "../../fs/tar/mod.ts";
@@ -321,7 +322,7 @@ const checks: Record<string, () => Promise<void>> = {
     const fuse = readPid(`${root}/containers/c8/fuse.json`);
     if (fuse !== undefined) {
       kernel.kill(fuse, 9);
-      const deadline = performance.now() + 5000;
+      const deadline = performance.now() + 5000 * SLOWNESS;
       while (identify(fuse) !== undefined && performance.now() < deadline) {
         await new Promise((r) => setTimeout(r, 5));
       }
@@ -359,7 +360,7 @@ const checks: Record<string, () => Promise<void>> = {
     }
     equal([...Deno.readDirSync(`${root}/containers`)].length, 0);
     // What was removed last is on its way.
-    const deadline = performance.now() + 20_000;
+    const deadline = performance.now() + 20_000 * SLOWNESS;
     const trash = () => [...Deno.readDirSync(`${root}/trash`)].length;
     while (trash() > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 5));

@@ -1,3 +1,4 @@
+import { SLOWNESS } from "./processes.ts";
 import { runAs, type User } from "./users.ts";
 
 const url = (path: string): string => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
@@ -47,7 +48,7 @@ const failure = async (promise: Promise<unknown>) => { try { await promise; retu
 const host = (...argv: string[]) => inside(client.hello.hostPid, ...argv);
 const links = (namespace = client.hello.hostPid) => JSON.parse(inside(namespace, "ip", "-j", "link")).map((link: any) => link.ifname).sort();
 const until = async (condition: () => boolean | Promise<boolean>, ms = 10_000) => {
-  for (const deadline = Date.now() + ms; !await condition();) {
+  for (const deadline = Date.now() + ms * ${SLOWNESS}; !await condition();) {
     if (Date.now() > deadline) throw new Error("not in time: " + condition);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
@@ -65,6 +66,9 @@ void [BackgroundRemoval, bridge, container, endpoint, newId, sandbox, ERRNO, Sys
 let result: unknown;
 try {
   result = await (async () => {${body}})();
+} catch (error) {
+  try { console.error("netd's log: " + Deno.readTextFileSync(dir + "/log")); } catch { /* it has written none */ }
+  throw error;
 } finally {
   for (const one of clients) { try { Deno.kill(one.hello.pid, "SIGKILL"); } catch { /* gone */ } one.close(); }
   endContainers();

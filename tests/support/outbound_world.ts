@@ -18,6 +18,7 @@ import { commit, deleteTable } from "../../net/netlink/mod.ts";
 import { RootlessNamespace } from "../../net/netd/rootless_namespace.ts";
 import { NetworkTopology, type Subnet } from "../../net/netd/topology.ts";
 import { Outbound, type OutboundDeps } from "../../net/outbound/outbound.ts";
+import { SLOWNESS } from "./processes.ts";
 import { openWayOut, type WayOut } from "../../net/outbound/way_out.ts";
 import { SpliceRelay } from "../../net/relay/splice_relay.ts";
 import type { Step } from "./outbound_peer.ts";
@@ -287,7 +288,7 @@ export class World implements Disposable {
 
   /** Turns the loop until it is so. */
   until(done: () => boolean, ms = 60_000): void {
-    const end = performance.now() + ms;
+    const end = performance.now() + ms * SLOWNESS;
     while (!done()) {
       if (performance.now() > end) throw new Error("it takes too long");
       this.loop.turn(10);

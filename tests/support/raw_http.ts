@@ -1,10 +1,12 @@
 /** A connection to a server under test, bytes as they are: what no HTTP client would send can be sent here. */
 
+import { SLOWNESS } from "./processes.ts";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 /** A deadline for things that must happen, long enough for a machine that is busy. */
-export const PATIENCE_MS = 20_000;
+export const PATIENCE_MS = 20_000 * SLOWNESS;
 
 export interface RawResponse {
   status: number;

@@ -1,5 +1,6 @@
 /** Starts shims as the engine does and talks to them. */
 import { selfCommand } from "../../base/self.ts";
+import { SLOWNESS } from "./processes.ts";
 import type { AttachHeader, ExitRecord, ShimMessage, ShimRequest } from "../../runtime/protocol.ts";
 import type { ContainerSpec, LogSpec, ProcessSpec, ShimOptions } from "../../runtime/spec.ts";
 
@@ -31,7 +32,7 @@ export const NAMESPACE_PREFIX: readonly string[] = Deno.uid() === 0 ? AS_ROOT : 
 /** Maps all ids of the user namespace that `pid` is about to enter to themselves, as the engine of root does. */
 async function mapIdentity(pid: number): Promise<void> {
   const own = await Deno.readLink("/proc/self/ns/user");
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 10_000 * SLOWNESS;
   while ((await Deno.readLink(`/proc/${pid}/ns/user`)) === own) {
     if (Date.now() > deadline) throw new Error("unshare did not make a user namespace");
     await new Promise((resolve) => setTimeout(resolve, 1));

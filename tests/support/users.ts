@@ -96,6 +96,7 @@ export function environmentOf(user: User): Record<string, string> {
     HOME: `${base}/home`,
     XDG_RUNTIME_DIR: `${base}/run`,
     XDG_CACHE_HOME: `${base}/cache`,
+    ...(SLOWNESS === 1 ? {} : { BERTH_TEST_SLOWNESS: String(SLOWNESS) }),
   };
 }
 

@@ -3,7 +3,7 @@ import { Validator } from "@seriousme/openapi-schema-validator";
 import { describe, expect, test } from "vitest";
 import { createApp } from "../../api/app.ts";
 import { openApiDocument, OPERATIONS } from "../../api/openapi/document.ts";
-import { LATER } from "../../api/unavailable.ts";
+import { REFUSED } from "../../api/unavailable.ts";
 import { API_VERSION } from "../../base/version.ts";
 import { fakeEngine } from "../support/fake_engine.ts";
 
@@ -34,7 +34,7 @@ const byName = (document: Document, path: string, method: string) =>
 
 describe("openApiDocument()", () => {
   test("has every operation that the router has, and no other", () => {
-    const refused = new Set(LATER.map(([method, path]) => `${method} ${path}`));
+    const refused = new Set(REFUSED.map(([method, path]) => `${method} ${path}`));
     const routed = app().routes
       .filter(({ method, path }) => method !== "ALL" && !refused.has(`${method} ${path}`) && path !== "*")
       .map(({ method, path }) => `${method} ${path}`);

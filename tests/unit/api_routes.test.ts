@@ -119,15 +119,26 @@ describe("system", () => {
     expect((await ask(answers, "GET", "/info")).json()).toEqual({ ID: "x" });
   });
 
+  test("a path with two slashes leads to the clean one", async () => {
+    const { status, headers } = await ask({}, "GET", "//v1.43//containers/json?all=1");
+    expect(status).toBe(301);
+    expect(headers.get("location")).toBe("/v1.43/containers/json?all=1");
+  });
+
   test("what is not served says so", async () => {
     for (
-      const [method, path] of [
-        ["POST", "/containers/x/checkpoints"],
+      const [method, path, refused, words] of [
+        ["POST", "/containers/x/checkpoints", 501, "This experimental feature is disabled by default."],
+        ["POST", "/plugins/pull", 501, "this engine runs no plugins"],
+        ["POST", "/plugins/x/enable", 404, 'plugin \\"x\\" not found'],
+        ["POST", "/swarm/init", 501, "this engine has no swarm mode"],
+        ["POST", "/swarm/leave", 503, "This node is not part of a swarm"],
+        ["PUT", "/volumes/x", 503, "volume update only valid for cluster volumes"],
       ] as const
     ) {
       const { status, body } = await ask({}, method, path);
-      expect(status).toBe(501);
-      expect(body).toContain("is not available yet in this version of berth");
+      expect(status, path).toBe(refused);
+      expect(body).toContain(words);
     }
     for (const path of ["/swarm", "/nodes", "/services/x", "/tasks", "/secrets", "/configs/a/b"]) {
       const { status, body } = await ask({}, "GET", path);
@@ -494,11 +505,24 @@ describe("images", () => {
     });
   });
 
+  test("tag takes the tag of its own where the name has one too", async () => {
+    const answers: Partial<Engine> = { imageTag: () => Promise.resolve() };
+    expect((await ask(answers, "POST", "/images/x/tag?repo=host:5000/a:1&tag=2")).calls[0]?.args).toEqual([
+      "x",
+      "host:5000/a:2",
+    ]);
+    const refused = async (query: string) => (await ask(answers, "POST", `/images/x/tag?${query}`)).json();
+    expect(await refused("repo=a&tag=b/c")).toEqual({ message: "invalid tag format" });
+    expect(await refused(`repo=a@sha256:${"0".repeat(64)}`)).toEqual({
+      message: "cannot import digest reference",
+    });
+  });
+
   test("tag joins repository and tag", async () => {
     const answers: Partial<Engine> = { imageTag: () => Promise.resolve() };
     expect((await ask(answers, "POST", "/images/x/tag?repo=a/b&tag=c")).calls[0]?.args).toEqual([
       "x",
-      "a/b:c",
+      "docker.io/a/b:c",
     ]);
     expect((await ask(answers, "POST", "/images/x/tag?repo=a/b")).calls[0]?.args).toEqual(["x", "a/b"]);
     expect((await ask(answers, "POST", "/images/x/tag")).json()).toEqual({

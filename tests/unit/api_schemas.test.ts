@@ -105,6 +105,26 @@ test("execStartBody takes an empty object", () => {
 const parse = (schema: z.core.$ZodType, value: string | undefined): unknown =>
   (z.parse(z.object({ q: schema }), value === undefined ? {} : { q: value }) as { q: unknown }).q;
 
+describe("struct()", () => {
+  test("finds fields in any case of letters, the last of several spellings", () => {
+    const body = { image: "a", HOSTCONFIG: { memory: 7, Dns: null } };
+    expect(decode(createBody, body, "CreateRequest")).toMatchObject({
+      Image: "a",
+      HostConfig: { Memory: 7 },
+    });
+    expect(decode(createBody, { Image: "a", image: "b" }, "CreateRequest")).toMatchObject({ Image: "b" });
+    expect(() => decode(createBody, { image: 5 }, "CreateRequest")).toThrow(
+      "json: cannot unmarshal number into Go struct field CreateRequest.Image of type string",
+    );
+  });
+
+  test("leaves the keys of maps alone", () => {
+    expect(decode(createBody, { Labels: { image: "x", Image: "y" } }, "CreateRequest")).toMatchObject({
+      Labels: { image: "x", Image: "y" },
+    });
+  });
+});
+
 describe("query parameters", () => {
   test("flag is Docker's BoolValue", () => {
     for (const value of [undefined, "", "0", "no", "false", "none", " False ", "NO"]) {
@@ -126,8 +146,10 @@ describe("query parameters", () => {
   });
 
   test("terminalSize must be there and fit a winsize", () => {
-    expect(parse(terminalSize, "24")).toBe(24);
-    for (const bad of [undefined, "", "-1", "65536", "x"]) expect(() => parse(terminalSize, bad)).toThrow();
+    expect(parse(terminalSize("height"), "24")).toBe(24);
+    for (const bad of [undefined, "", "-1", "65536", "x"]) {
+      expect(() => parse(terminalSize("width"), bad)).toThrow();
+    }
   });
 
   test("tail is everything unless it is a number", () => {
@@ -142,7 +164,9 @@ describe("query parameters", () => {
     expect(parse(timestamp, "0")).toBe(0n);
     expect(parse(timestamp, "-1")).toBe(-1000000000n);
     expect(parse(timestamp, "")).toBeUndefined();
-    for (const bad of ["x", "1.", "1.1234567890", "99999999999", "1e9", "2024-01-01"]) {
+    // beyond what an int64 holds: for ever
+    expect(parse(timestamp, "99999999999")).toBe(2n ** 63n - 1n);
+    for (const bad of ["x", "1.", "1.1234567890", "1e9", "2024-01-01"]) {
       expect(() => parse(timestamp, bad)).toThrow(/timestamp/);
     }
   });

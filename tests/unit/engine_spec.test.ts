@@ -367,7 +367,7 @@ describe("validateCreate()", () => {
     expect(create({ PortBindings }).hostConfig.PortBindings).toEqual({
       "80/tcp": [{ HostIp: "", HostPort: "" }],
       "81/udp": [{ HostIp: "", HostPort: "" }],
-      "82/tcp": [{ HostPort: "8082" }],
+      "82/tcp": [{ HostIp: "", HostPort: "8082" }],
     });
   });
 

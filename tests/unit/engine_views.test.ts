@@ -214,7 +214,9 @@ describe("matchFilters()", () => {
 
   it("refuses what it does not know", () => {
     expect(() => names({ colour: ["red"] })).toThrow("invalid filter 'colour'");
-    expect(() => names({ status: ["up"] })).toThrow("unrecognised filter value for status: up");
+    expect(() => names({ status: ["up"] })).toThrow(
+      "invalid filter 'status=up': invalid value for state (up): must be one of created, running",
+    );
     expect(() => names({ exited: ["x"] })).toThrow("invalid syntax");
     expect(() => names({ before: ["ghost"] })).toThrow("No such container: ghost");
     expect(() => names({ "is-task": ["x"] })).toThrow("invalid filter 'is-task=[x]'");

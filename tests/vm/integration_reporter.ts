@@ -25,8 +25,10 @@ export default class IntegrationReporter implements Reporter {
     } s)`;
     if (failures.length > 0) {
       console.log(indented(`FAILED integration ${name}: ${numbers}\n${failures.join("\n")}`));
-    } else if (count("passed") === 0) console.log(`skipped integration ${name}: ${numbers}`);
-    else {
+    } else if (count("passed") === 0) {
+      const reasons = [...module.children.allSuites()].flatMap((suite) => suite.meta().skipReason ?? []);
+      console.log(`skipped integration ${name}: ${[numbers, ...new Set(reasons)].join("; ")}`);
+    } else {
       console.log(
         `ok integration ${name}: ${numbers}${flaky.length === 0 ? "" : `; unsteady: ${flaky.join("; ")}`}`,
       );
@@ -41,9 +43,9 @@ export default class IntegrationReporter implements Reporter {
 }
 
 /** An error of the test's process, which has become plain data on its way here. */
-function textOf({ message, stack = "" }: { message: string; stack?: string }): string {
+function textOf({ message, stack = "", diff }: { message: string; stack?: string; diff?: string }): string {
   const where = stack.split("\n").filter((line) => line.includes("/tests/")).slice(0, 4);
-  return [message, ...where].join("\n");
+  return [message, ...where, ...(diff === undefined ? [] : [diff])].join("\n");
 }
 
 /** So that scripts/test_vm counts one line. */

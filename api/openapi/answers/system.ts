@@ -52,6 +52,7 @@ export const info = z.object({
   CpuCfsQuota: bool,
   CPUShares: bool,
   CPUSet: bool,
+  KernelMemory: maybe(bool),
   PidsLimit: bool,
   OomKillDisable: bool,
   IPv4Forwarding: bool,
@@ -107,6 +108,7 @@ export const info = z.object({
   InitCommit: commit,
   SecurityOptions: texts,
   DefaultAddressPools: maybe(slice(z.object({ Base: text, Size: integer }))),
+  FirewallBackend: maybe(z.object({ Driver: text })),
   CDISpecDirs: texts,
   Warnings: texts,
 });
