@@ -43,6 +43,7 @@ export function buildkitRoutes(app: App, { engine }: Services): void {
     const head = {
       id,
       name: c.req.header("x-docker-expose-session-name") ?? "",
+      sharedKey: c.req.header("x-docker-expose-session-sharedkey") ?? "",
       methods: (c.req.header("x-docker-expose-session-grpc-method") ?? "").split(",").map((name) =>
         name.trim()
       ),

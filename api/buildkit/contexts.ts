@@ -1,12 +1,16 @@
+import { MOST_LISTED_FILES } from "../../base/build_session.ts";
 import { readDockerignore } from "../../base/dockerignore.ts";
-import type { Builder, DirectoryContext, NamedContext } from "../../engine/build/types.ts";
+import { EngineError } from "../../base/errors.ts";
+import type { Builder, ContextUpdate, DirectoryContext, NamedContext } from "../../engine/build/types.ts";
+import { stateOf, type TreeReceiver } from "./diff_copy.ts";
 import type { ContextSource, FrontendOptions } from "./frontend_options.ts";
 import { CODE, GrpcError } from "./grpc.ts";
 import type { Progress } from "./progress.ts";
+import type { Stat } from "./protocol.ts";
 import type { FileSelection, Session } from "./session.ts";
 
 /** Who has the files. */
-export type FileSource = Pick<Session, "files" | "upload">;
+export type FileSource = Pick<Session, "files" | "upload" | "sharedKey">;
 
 /** Directories that a build's files are put into. */
 export class Contexts {
@@ -14,7 +18,7 @@ export class Contexts {
   readonly #files: FileSource;
   readonly #progress: Progress;
   readonly #signal: AbortSignal;
-  readonly #directories: { readonly path: string; dispose(): void }[] = [];
+  readonly #held = new DisposableStack();
 
   constructor(builder: Builder, files: FileSource, progress: Progress, signal: AbortSignal) {
     this.#builder = builder;
@@ -43,8 +47,10 @@ export class Contexts {
       own = await this.#builder.readContextFile(path, ignoreName);
     }
     const text = await this.#dockerfile(path, filename);
-    const context = directory === undefined ? path : await this.#context(options.context, own);
-    return { dockerfile: { name: filename, text }, context: { kind: "directory", path: context } };
+    const context: DirectoryContext = directory === undefined
+      ? { kind: "directory", path }
+      : await this.#context(options.context, own);
+    return { dockerfile: { name: filename, text }, context };
   }
 
   async #dockerfile(path: string, filename: string): Promise<string> {
@@ -59,8 +65,8 @@ export class Contexts {
   }
 
   /** @param ignore lines of the Dockerfile's own `.dockerignore`, if there is one. */
-  async #context(source: ContextSource, ignore: string | undefined): Promise<string> {
-    if (source.kind !== "local") return await this.#remote("context", source);
+  async #context(source: ContextSource, ignore: string | undefined): Promise<DirectoryContext> {
+    if (source.kind !== "local") return { kind: "directory", path: await this.#remote("context", source) };
     const { directory } = source;
     const lines = ignore ?? await this.#progress.step(
       "[internal] load .dockerignore",
@@ -73,29 +79,53 @@ export class Contexts {
     return await this.#progress.step(
       "[internal] load build context",
       "transferring context:",
-      (bytes) => this.#receive({ directory, exclude: readDockerignore(lines ?? "") }, bytes),
+      (bytes) => this.#update({ directory, exclude: readDockerignore(lines ?? "") }, bytes),
     );
   }
 
   async named(name: string, source: ContextSource): Promise<NamedContext> {
     if (source.kind === "image") return source;
     if (source.kind !== "local") return { kind: "directory", path: await this.#remote(name, source) };
-    const path = await this.#progress.step(
+    return await this.#progress.step(
       `[context ${name}] load from client`,
       "transferring context:",
-      (bytes) => this.#receive({ directory: source.directory }, bytes),
+      (bytes) => this.#update({ directory: source.directory }, bytes),
     );
-    return { kind: "directory", path };
   }
 
   async #receive(selection: FileSelection, bytes: (count: number) => void): Promise<string> {
+    using transfer = this.#files.files(selection, this.#signal, bytes);
+    return await this.#whole(transfer.receiver);
+  }
+
+  async #whole(receiver: Pick<TreeReceiver, "archive">): Promise<string> {
     const path = this.#directory();
-    await this.#builder.unpackContext(
-      path,
-      this.#files.files(selection, this.#signal, bytes),
-      this.#signal,
-    );
+    await this.#builder.unpackContext(path, receiver.archive(), this.#signal);
     return path;
+  }
+
+  /** Asks for what an earlier build has not left. */
+  async #update(selection: FileSelection, bytes: (count: number) => void): Promise<DirectoryContext> {
+    using transfer = this.#files.files(selection, this.#signal, bytes);
+    const { receiver } = transfer;
+    const now = Date.now() * 1e6;
+    const stats = await receiver.list(MOST_LISTED_FILES);
+    const update = stats === undefined ? undefined : this.#open(selection.directory, stats, now);
+    if (update === undefined) return { kind: "directory", path: await this.#whole(receiver) };
+    const content = await update.receive(receiver.archive(new Set(update.wanted)), this.#signal);
+    return { kind: "directory", path: update.path, content };
+  }
+
+  /** @returns undefined: there are names that no list of ours has. Whoever unpacks them says what is wrong with them, if something is. */
+  #open(directory: string, stats: readonly Stat[], now: number): ContextUpdate | undefined {
+    const origin = `${directory} of ${this.#files.sharedKey || "a client"}`;
+    const files = stats.map((stat) => ({ path: stat.path, state: stateOf(stat, now) }));
+    try {
+      return this.#held.use(this.#builder.openContext(origin, files));
+    } catch (error) {
+      if (error instanceof EngineError && error.kind === "invalid") return undefined;
+      throw error;
+    }
   }
 
   async #remote(name: string, source: ContextSource): Promise<string> {
@@ -118,12 +148,12 @@ export class Contexts {
 
   #directory(): string {
     const made = this.#builder.newContextDirectory();
-    this.#directories.push(made);
+    this.#held.defer(() => made.dispose());
     return made.path;
   }
 
   dispose(): void {
-    for (const directory of this.#directories.splice(0)) directory.dispose();
+    this.#held.dispose();
   }
 }
 

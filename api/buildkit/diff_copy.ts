@@ -31,7 +31,6 @@ const MAX_ENTRIES = 5_000_000;
 
 interface Entry {
   readonly stat: Stat;
-  readonly id: number;
   /** Its contents are to be asked for. */
   readonly hasData: boolean;
   requested: boolean;
@@ -52,93 +51,88 @@ function hasData({ mode, linkname }: Stat): boolean {
  * @param progress is told the bytes that have come so far.
  * @throws {GrpcError}
  */
-export async function* receiveAsTar(
+export function receiveAsTar(
   call: ClientCall,
   progress: (bytes: number) => void,
 ): AsyncGenerator<Uint8Array> {
-  const entries = new Map<number, Entry>();
-  let head = 0;
+  return new TreeReceiver(call, progress).archive();
+}
+
+/** The receiving end of one transfer: all of it as it comes, or a list first and then what is wanted of it. */
+export class TreeReceiver {
+  readonly #call: ClientCall;
+  readonly #messages: AsyncIterator<Uint8Array>;
+  readonly #progress: (bytes: number) => void;
+  readonly #entries = new Map<number, Entry>();
+  #wanted: ReadonlySet<number> | undefined;
+  #head = 0;
   /** The first that was not asked for yet. */
-  let next = 0;
-  let aheadFiles = 0;
-  let aheadBytes = 0;
-  let count = 0;
-  let total = 0;
-  let told = false;
-  let headerOut = false;
-  let ended = false;
+  #next = 0;
+  #aheadFiles = 0;
+  #aheadBytes = 0;
+  #count = 0;
+  #total = 0;
+  #told = false;
+  #headerOut = false;
+  #ended = false;
 
-  const request = async () => {
-    for (; next < count; next++) {
-      const entry = entries.get(next);
-      if (entry === undefined || !entry.hasData) continue;
-      if (next > head && (aheadFiles >= AHEAD_FILES || aheadBytes + entry.stat.size > AHEAD_BYTES)) break;
-      entry.requested = true;
-      aheadFiles++;
-      aheadBytes += entry.stat.size;
-      await call.send(encode("Packet", { type: PACKET.request, ID: next }));
-    }
-  };
-
-  /** What can be written of the entries at the head. */
-  function* ready(): Generator<Uint8Array> {
-    for (;;) {
-      const entry = entries.get(head);
-      if (entry === undefined) return;
-      const { stat } = entry;
-      if (entry.hasData) {
-        if (!headerOut) {
-          // a small file is waited for, because it may have changed since it was told
-          if (!entry.complete && stat.size <= AHEAD_BYTES) return;
-          const size = entry.complete ? entry.received : stat.size;
-          yield tarHeader({ ...common(stat), type: "file", size });
-          headerOut = true;
-        }
-        yield* entry.chunks.splice(0);
-        if (!entry.complete) return;
-        if (entry.received !== stat.size && stat.size > AHEAD_BYTES) {
-          throw new GrpcError(CODE.failedPrecondition, `file ${stat.path} changed while it was sent`);
-        }
-        yield tarPadding(entry.received);
-        aheadFiles--;
-        aheadBytes -= stat.size;
-      } else {
-        const other = withoutData(stat);
-        if (other !== undefined) yield other;
-      }
-      headerOut = false;
-      entries.delete(head);
-      head++;
-    }
+  constructor(call: ClientCall, progress: (bytes: number) => void) {
+    this.#call = call;
+    this.#messages = call.messages[Symbol.asyncIterator]();
+    this.#progress = progress;
   }
 
-  for await (const bytes of call.messages) {
+  /**
+   * Everything that there is, before any of it is asked for. To be called before {@link archive}, if at all.
+   *
+   * @returns undefined: there is more than `most`.
+   * @throws {GrpcError}
+   */
+  async list(most: number): Promise<readonly Stat[] | undefined> {
+    while (!this.#told && !this.#ended) {
+      if (this.#count > most) return undefined;
+      const { value, done } = await this.#messages.next();
+      if (done === true) break;
+      this.#take(value);
+    }
+    return this.#entries.values().map(({ stat }) => stat).toArray();
+  }
+
+  /**
+   * @param wanted numbers of the list; undefined: everything.
+   * @throws {GrpcError}
+   */
+  async *archive(wanted?: ReadonlySet<number>): AsyncGenerator<Uint8Array> {
+    this.#wanted = wanted;
+    for (;;) {
+      yield* this.#ready();
+      await this.#request();
+      if (this.#told && this.#head === this.#count) {
+        this.#told = false;
+        await this.#call.send(encode("Packet", { type: PACKET.end }));
+      }
+      const { value, done } = await this.#messages.next();
+      if (done === true) break;
+      this.#take(value);
+    }
+    if (!this.#ended || this.#head < this.#count) {
+      throw new GrpcError(CODE.unavailable, "the client's session has ended");
+    }
+    yield TAR_END;
+  }
+
+  #take(bytes: Uint8Array): void {
     const packet = decode("Packet", bytes);
-    total += bytes.length;
-    progress(total);
+    this.#total += bytes.length;
+    this.#progress(this.#total);
     if (packet.type === PACKET.error) {
       throw new GrpcError(CODE.unknown, `error from sender: ${new TextDecoder().decode(packet.data)}`);
     } else if (packet.type === PACKET.stat) {
       const { stat } = packet;
-      if (stat === null) {
-        told = true;
-      } else {
-        if (count >= MAX_ENTRIES) {
-          throw new GrpcError(CODE.resourceExhausted, `the context has more than ${MAX_ENTRIES} entries`);
-        }
-        entries.set(count, {
-          stat,
-          id: count,
-          hasData: hasData(stat),
-          requested: false,
-          complete: false,
-          chunks: [],
-          received: 0,
-        });
-        count++;
-      }
+      if (stat === null) this.#told = true;
+      else this.#add(stat);
     } else if (packet.type === PACKET.data) {
-      const entry = entries.get(packet.ID);
+      const entry = this.#entries.get(packet.ID);
       if (entry === undefined || !entry.requested || entry.complete) {
         throw new GrpcError(CODE.invalidArgument, `data for a file that was not asked for: ${packet.ID}`);
       }
@@ -151,18 +145,93 @@ export async function* receiveAsTar(
         }
       }
     } else if (packet.type === PACKET.end) {
-      ended = true;
-      call.end();
-    }
-    yield* ready();
-    await request();
-    if (told && head === count) {
-      told = false;
-      await call.send(encode("Packet", { type: PACKET.end }));
+      this.#ended = true;
+      this.#call.end();
     }
   }
-  if (!ended || head < count) throw new GrpcError(CODE.unavailable, "the client's session has ended");
-  yield TAR_END;
+
+  #add(stat: Stat): void {
+    if (this.#count >= MAX_ENTRIES) {
+      throw new GrpcError(CODE.resourceExhausted, `the context has more than ${MAX_ENTRIES} entries`);
+    }
+    this.#entries.set(this.#count, {
+      stat,
+      hasData: hasData(stat),
+      requested: false,
+      complete: false,
+      chunks: [],
+      received: 0,
+    });
+    this.#count++;
+  }
+
+  async #request(): Promise<void> {
+    for (; this.#next < this.#count; this.#next++) {
+      const entry = this.#entries.get(this.#next);
+      if (entry === undefined || !entry.hasData || !this.#isWanted(this.#next)) continue;
+      const { size } = entry.stat;
+      const isEnough = this.#aheadFiles >= AHEAD_FILES || this.#aheadBytes + size > AHEAD_BYTES;
+      if (this.#next > this.#head && isEnough) break;
+      entry.requested = true;
+      this.#aheadFiles++;
+      this.#aheadBytes += size;
+      await this.#call.send(encode("Packet", { type: PACKET.request, ID: this.#next }));
+    }
+  }
+
+  #isWanted(number: number): boolean {
+    return this.#wanted?.has(number) ?? true;
+  }
+
+  /** What can be written of the entries at the head. */
+  *#ready(): Generator<Uint8Array> {
+    for (;;) {
+      const entry = this.#entries.get(this.#head);
+      if (entry === undefined) return;
+      const { stat } = entry;
+      if (!this.#isWanted(this.#head)) {
+        // it is there already
+      } else if (entry.hasData) {
+        if (!this.#headerOut) {
+          // a small file is waited for, because it may have changed since it was told
+          if (!entry.complete && stat.size <= AHEAD_BYTES) return;
+          const size = entry.complete ? entry.received : stat.size;
+          yield tarHeader({ ...common(stat), type: "file", size });
+          this.#headerOut = true;
+        }
+        yield* entry.chunks.splice(0);
+        if (!entry.complete) return;
+        if (entry.received !== stat.size && stat.size > AHEAD_BYTES) {
+          throw new GrpcError(CODE.failedPrecondition, `file ${stat.path} changed while it was sent`);
+        }
+        yield tarPadding(entry.received);
+        this.#aheadFiles--;
+        this.#aheadBytes -= stat.size;
+      } else {
+        const other = withoutData(stat);
+        if (other !== undefined) yield other;
+      }
+      this.#headerOut = false;
+      this.#entries.delete(this.#head);
+      this.#head++;
+    }
+  }
+}
+
+/** A file that was changed this short a time ago may be changed again within the same tick of its clock. */
+const SETTLED_NS = 2e9;
+
+/**
+ * Names the state that a file is in, from what the protocol tells: there is neither an inode nor a ctime. "" where that is too little, which it is
+ * for a file whose time was set to a whole second, as archives and installers do: another one of the same size may have the same.
+ *
+ * @param now nanoseconds since 1970.
+ */
+export function stateOf(stat: Stat, now: number): string {
+  const { mode, uid, gid, size, modTime, linkname, devmajor, devminor, xattrs } = stat;
+  if (hasData(stat) && (modTime % 1e9 === 0 || modTime + SETTLED_NS > now)) return "";
+  const attributes = Object.entries(xattrs).map(([name, value]) => [name, value.toHex()]);
+  return JSON.stringify([mode, uid, gid, size, modTime, linkname, devmajor, devminor, attributes]);
 }
 
 function common({ path, mode, uid, gid, modTime, xattrs }: Stat) {

@@ -3,7 +3,7 @@ import type { BuildClient, Builder } from "../../engine/build/types.ts";
 import type { ClientStream } from "../../engine/types.ts";
 import type { RegistryAuth } from "../../image/registry/settings.ts";
 import { messageOf } from "../../base/errors.ts";
-import { receiveAsTar } from "./diff_copy.ts";
+import { TreeReceiver } from "./diff_copy.ts";
 import { duplexOf } from "./duplex.ts";
 import { CODE, GrpcClient, GrpcError, type Metadata } from "./grpc.ts";
 import { decode, encode } from "./protocol.ts";
@@ -13,6 +13,8 @@ import { forwardAgent } from "./ssh_agent.ts";
 export interface SessionHead {
   readonly id: string;
   readonly name: string;
+  /** Near to which earlier session's files its own are: made by the client of the directory's name. "": it does not say. */
+  readonly sharedKey: string;
   /** Full names of methods that the client serves: "/moby.filesync.v1.FileSync/DiffCopy". */
   readonly methods: readonly string[];
 }
@@ -68,13 +70,15 @@ export interface FileSelection {
 
 export class Session {
   readonly id: string;
+  readonly sharedKey: string;
   readonly #methods: ReadonlySet<string>;
   readonly #client: GrpcClient;
   readonly #agents = new Map<string, { readonly path: string; close(): void }>();
   readonly closed: Promise<void>;
 
-  constructor({ id, methods }: SessionHead, client: GrpcClient) {
+  constructor({ id, sharedKey, methods }: SessionHead, client: GrpcClient) {
     this.id = id;
+    this.sharedKey = sharedKey;
     this.#methods = new Set(methods.map((method) => method.toLowerCase()));
     this.#client = client;
     this.closed = client.closed;
@@ -85,15 +89,15 @@ export class Session {
   }
 
   /**
-   * A directory of the client's as a tar archive.
+   * Begins to receive a directory of the client's. Ends when the answer is disposed of.
    *
    * @throws {GrpcError}
    */
-  async *files(
+  files(
     selection: FileSelection,
     signal: AbortSignal,
     progress: (bytes: number) => void,
-  ): AsyncGenerator<Uint8Array> {
+  ): Disposable & { readonly receiver: Pick<TreeReceiver, "list" | "archive"> } {
     const method = "/moby.filesync.v1.FileSync/DiffCopy";
     if (!this.#serves(method)) throw new GrpcError(CODE.failedPrecondition, "no local sources enabled");
     const metadata = encodedMetadata({
@@ -104,12 +108,13 @@ export class Session {
     const call = this.#client.call(method, metadata);
     const cancel = () => call.cancel();
     signal.addEventListener("abort", cancel, { once: true });
-    try {
-      yield* receiveAsTar(call, progress);
-    } finally {
-      signal.removeEventListener("abort", cancel);
-      call.cancel();
-    }
+    return {
+      receiver: new TreeReceiver(call, progress),
+      [Symbol.dispose]: () => {
+        signal.removeEventListener("abort", cancel);
+        call.cancel();
+      },
+    };
   }
 
   /** What a client that builds from its standard input has sent to a path of its own: an archive, or a Dockerfile. */

@@ -79,6 +79,7 @@ export async function buildVersionTwo(
 /** Without a session, and beside one that has no files, the body is the context. */
 function filesOf(session: Session | undefined, body: AsyncIterable<Uint8Array>): FileSource {
   return {
+    sharedKey: session?.sharedKey ?? "",
     files(selection, signal, progress) {
       if (session === undefined) throw new GrpcError(CODE.failedPrecondition, "no local sources enabled");
       return session.files(selection, signal, progress);

@@ -104,6 +104,31 @@ describeWith(BUSYBOX, BUILDX).each(usersToTest())("buildx as $name", (user: User
     for (const id of new Set(steps)) expect(stderr).toMatch(new RegExp(`^#${id} CACHED$`, "m"));
   });
 
+  it("sends of a directory what has changed since the build before", async () => {
+    const path = `${dir}/large`;
+    Deno.mkdirSync(path);
+    Deno.writeTextFileSync(`${path}/Dockerfile`, "FROM scratch\nCOPY . /\n");
+    Deno.writeTextFileSync(`${path}/large`, "y".repeat(300_000));
+    Deno.writeTextFileSync(`${path}/small`, "one");
+    // long ago, and not to the second
+    for (const name of ["large", "small"]) {
+      Deno.utimeSync(`${path}/${name}`, 1_600_000_000.123, 1_600_000_000.123);
+    }
+    const transferred = async () => {
+      const { stderr } = await succeeds(["build", "-o", "type=tar,dest=large.tar", "large"]);
+      return /^#\d+ transferring context: (\d+)(?:\.\d+)?(k?B) .*done$/m.exec(
+        stderr.slice(stderr.indexOf("load build context")),
+      )?.slice(1).join("");
+    };
+    expect(await transferred()).toMatch(/^30\dkB$/);
+    expect(await transferred()).toMatch(/^\d{1,3}B$/);
+    Deno.writeTextFileSync(`${path}/small`, "two");
+    expect(await transferred()).toMatch(/^\d{1,3}B$/);
+    const { stdout } = await runAs(user, ["tar", "-xOf", `${dir}/large.tar`, "small"]);
+    expect(stdout).toBe("two");
+    expect((await succeeds(["buildx", "du", "--verbose"])).stdout).toMatch(/source\.local/);
+  });
+
   it("sends what .dockerignore leaves in", async () => {
     const { stderr } = await succeeds(["build", "--target", "files", "-o", "out", "context"]);
     expect(stderr).not.toMatch(/transferring context: 1\d\d(?:\.\d+)?kB/);

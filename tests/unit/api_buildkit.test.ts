@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { GO_MODE, receiveAsTar } from "../../api/buildkit/diff_copy.ts";
+import { GO_MODE, receiveAsTar, stateOf, TreeReceiver } from "../../api/buildkit/diff_copy.ts";
 import { frontendOptions } from "../../api/buildkit/frontend_options.ts";
 import type { ClientCall } from "../../api/buildkit/grpc.ts";
 import { Progress } from "../../api/buildkit/progress.ts";
@@ -113,6 +113,53 @@ async function received(call: ClientCall): Promise<{ entry: TarEntry; text: stri
 }
 
 describe("files of a client", () => {
+  test("are listed first, and only what is wanted is asked for", async () => {
+    const asked: number[] = [];
+    const call = fakeCall(async function* (requests) {
+      yield stat("dir", (GO_MODE.directory | 0o755) >>> 0);
+      for (const name of ["dir/a", "dir/b", "c"]) yield stat(name, 0o644, { size: 1 });
+      yield encode("Packet", { type: PACKET.stat });
+      for await (const { type, ID } of requests) {
+        if (type !== PACKET.request) break;
+        asked.push(ID);
+        yield encode("Packet", { type: PACKET.data, ID, data: new TextEncoder().encode("x") });
+        yield encode("Packet", { type: PACKET.data, ID });
+      }
+      yield encode("Packet", { type: PACKET.end });
+    });
+    const receiver = new TreeReceiver(call, () => {});
+    expect((await receiver.list(10))?.map(({ path }) => path)).toEqual(["dir", "dir/a", "dir/b", "c"]);
+    const names: string[] = [];
+    for await (const event of tarEvents(receiver.archive(new Set([0, 2])))) {
+      if (event.kind === "entry") names.push(event.entry.name.replace(/\/$/, ""));
+    }
+    expect([names, asked]).toEqual([["dir", "dir/b"], [2]]);
+  });
+
+  test("too many for a list come whole", async () => {
+    const call = fakeCall(async function* (requests) {
+      for (const name of ["a", "b", "c"]) yield stat(name, (GO_MODE.pipe | 0o644) >>> 0);
+      yield encode("Packet", { type: PACKET.stat });
+      for await (const { type } of requests) if (type === PACKET.end) break;
+      yield encode("Packet", { type: PACKET.end });
+    });
+    const receiver = new TreeReceiver(call, () => {});
+    expect(await receiver.list(1)).toBeUndefined();
+    const entries = await Array.fromAsync(tarEvents(receiver.archive()));
+    expect(entries.filter(({ kind }) => kind === "entry")).toHaveLength(3);
+  });
+
+  test("have no state where their time may be another file's as well", () => {
+    const now = 1_700_000_000_123_456_789;
+    const file = decode("Packet", stat("a", 0o644, { size: 1, modTime: 1_600_000_000_123_456_789 })).stat;
+    if (file === null) throw new TypeError("no stat");
+    expect(stateOf(file, now)).not.toBe("");
+    expect(stateOf({ ...file, size: 2 }, now)).not.toBe(stateOf(file, now));
+    expect(stateOf({ ...file, modTime: 1_600_000_000_000_000_000 }, now)).toBe("");
+    expect(stateOf({ ...file, modTime: now - 1e9 }, now)).toBe("");
+    expect(stateOf({ ...file, modTime: 0, linkname: "b" }, now)).not.toBe("");
+  });
+
   test("become an archive in their order, whatever the order of their contents", async () => {
     const call = fakeCall(async function* (requests) {
       yield stat("dir", (GO_MODE.directory | 0o750) >>> 0);
