@@ -213,7 +213,7 @@ async function apiError(response: HttpResponse): Promise<ApiError> {
       typeof parsed === "object" && parsed !== null && "message" in parsed &&
       typeof parsed.message === "string"
     ) {
-      message = parsed.message;
+      message = parsed.message.trim();
     }
   } catch {
     // A proxy's plain text, or an engine older than the JSON errors.
