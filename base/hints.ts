@@ -97,6 +97,11 @@ export const hints = {
   foreignAddress: (address: string): string =>
     `No interface of this machine has ${address}. List those there are:  ip -brief address`,
 
+  logDriver: (names: readonly string[]): string =>
+    `berth has these log drivers: ${
+      names.join(", ")
+    }. What a cloud's own agent can read, json-file, journald and fluentd give it.`,
+
   openFiles:
     "The network process has no file descriptors left. Allow it more than `ulimit -Hn` says:  sudo prlimit --pid $PPID --nofile=1048576:1048576, then start the engine again from here.",
 } as const;

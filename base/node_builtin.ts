@@ -6,6 +6,7 @@ interface Builtins {
   readonly "node:net": typeof import("node:net");
   readonly "node:stream": typeof import("node:stream");
   readonly "node:tls": typeof import("node:tls");
+  readonly "node:zlib": typeof import("node:zlib");
 }
 
 /**

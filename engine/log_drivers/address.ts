@@ -31,29 +31,38 @@ export class LogConnection {
   readonly #conn: Deno.Conn;
   #gone: Error | undefined;
 
-  constructor(conn: Deno.Conn) {
+  private constructor(conn: Deno.Conn, received: (bytes: Uint8Array) => void) {
     this.#conn = conn;
-    void this.#watch();
+    void this.#watch(received);
   }
 
-  /** @throws in Docker's words: `dial tcp 127.0.0.1:514: connect: connection refused`. */
-  static async dial({ scheme, host, port, path }: LogAddress): Promise<LogConnection> {
+  /**
+   * @param received gets what the server answers; the bytes are its own only until it returns.
+   * @throws in Docker's words: `dial tcp 127.0.0.1:514: connect: connection refused`.
+   */
+  static async dial(
+    { scheme, host, port, path }: LogAddress,
+    received: (bytes: Uint8Array) => void = () => {},
+  ): Promise<LogConnection> {
     const where = scheme === "unix" ? path : `${host}:${port}`;
     try {
       return new LogConnection(
         scheme === "unix"
           ? await Deno.connect({ transport: "unix", path })
           : await Deno.connect({ hostname: host, port }),
+        received,
       );
     } catch (error) {
       throw new Error(`dial ${scheme === "unix" ? "unix" : "tcp"} ${where}: ${reasonOf(error)}`);
     }
   }
 
-  async #watch(): Promise<void> {
+  async #watch(received: (bytes: Uint8Array) => void): Promise<void> {
     const space = new Uint8Array(512);
     try {
-      while (await this.#conn.read(space) !== null);
+      for (let count = await this.#conn.read(space); count !== null; count = await this.#conn.read(space)) {
+        received(space.subarray(0, count));
+      }
       this.#gone = new Error("connection reset by peer");
     } catch (error) {
       this.#gone = error instanceof Error ? error : new Error(String(error));

@@ -11,10 +11,11 @@ export interface TlsFiles {
   readonly skipVerify: boolean;
 }
 
-/** @throws when the server is not there, or not who it should be. */
+/** @param received gets what the server answers. @throws when the server is not there, or not who it should be. */
 export async function dialTls(
   { host, port }: LogAddress,
   files: TlsFiles,
+  received: (bytes: Uint8Array) => void = () => {},
 ): Promise<Pick<LogConnection, "write" | "close">> {
   const options = {
     host,
@@ -32,7 +33,7 @@ export async function dialTls(
   let gone: Error | undefined;
   socket.on("error", (error) => gone = error);
   socket.on("close", () => gone ??= new Error("connection reset by peer"));
-  socket.resume();
+  socket.on("data", received);
   socket.unref();
   return {
     write: (bytes) =>

@@ -82,7 +82,7 @@ describe.each(usersToTest())("log drivers, $name", (user) => {
       );
       await docker("rm", "quiet");
       expect((await engine.docker(["run", "--log-driver", "bogus", "busybox"])).stderr).toContain(
-        "logger: no log driver named 'bogus' is registered",
+        'error looking up logging plugin bogus: plugin "bogus" not found',
       );
     });
   });

@@ -1,5 +1,6 @@
-/** Log drivers that hand lines on: syslog with rsyslogd, journald's protocol, gelf. And `docker logs` of each. */
+/** Log drivers that hand lines on: syslog with rsyslogd, journald's protocol, gelf, fluentd, splunk. And `docker logs` of each. */
 import { createSocket } from "node:dgram";
+import { createServer as createHttpServer } from "node:http";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -344,6 +345,50 @@ describe.each(usersToTest())("remote log drivers, $name", (user) => {
       });
     });
 
+    it("fluentd and splunk get the lines, docker logs has them too, and a server must be there at the start", async () => {
+      const received = { fluentd: "", splunk: "" };
+      const fluentd = createServer((socket: Socket) => {
+        socket.on("data", (data) => received.fluentd += data.toString("latin1"));
+        socket.on("error", () => {});
+      });
+      const splunk = createHttpServer((request, response) => {
+        request.on("data", (data) => received.splunk += data);
+        request.on("end", () => response.end('{"text":"Success","code":0}'));
+      });
+      const listen = async (server: Server) => {
+        await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+        return (server.address() as { port: number }).port;
+      };
+      const options = {
+        fluentd: { "fluentd-address": `127.0.0.1:${await listen(fluentd)}`, tag: "word" },
+        splunk: {
+          "splunk-url": `http://127.0.0.1:${await listen(splunk)}`,
+          "splunk-token": "T",
+          tag: "word",
+        },
+      };
+      try {
+        for (const driver of ["fluentd", "splunk"] as const) {
+          const chosen = logOptions(driver, options[driver]);
+          await docker("run", "--name", driver, ...chosen, "busybox", "sh", "-c", TWO_STREAMS);
+          const all = () =>
+            ["word", "out", "err", "stdout", "stderr"].every((one) => received[driver].includes(one));
+          await waitFor(all, 10_000, () => received[driver]);
+          expect(await docker("logs", driver)).toBe("out\n");
+        }
+      } finally {
+        for (const server of [fluentd, splunk]) {
+          await new Promise<void>((resolve) => server.close(() => resolve()));
+        }
+      }
+      const { code, stderr } = await engine.docker(["start", "-a", "fluentd"]);
+      expect(code).not.toBe(0);
+      expect(stderr).toMatch(
+        /failed to initialize logging driver: dial tcp 127\.0\.0\.1:\d+: connect: connection refused/,
+      );
+      await docker("rm", "fluentd", "splunk");
+    });
+
     it("gelf compresses and cuts what goes over UDP", async () => {
       const socket = createSocket("udp4");
       const datagrams: Uint8Array[] = [];
@@ -444,14 +489,22 @@ describe.each(usersToTest())("remote log drivers, $name", (user) => {
           { "max-buffer-size": "1m" },
           "max-buffer-size option is only supported with 'mode=non-blocking'",
         ],
-        ["nosuch", {}, "no log driver named 'nosuch' is registered"],
+        [
+          "fluentd",
+          { "fluentd-address": "udp://x" },
+          "invalid fluentd-address (udp://x): unsupported scheme: 'udp'",
+        ],
+        ["fluentd", { "fluentd-port": "1" }, "unknown log opt 'fluentd-port' for fluentd log driver"],
+        ["splunk", { "splunk-adress": "x" }, "unknown log opt 'splunk-adress' for splunk log driver"],
+        ["awslogs", {}, 'error looking up logging plugin awslogs: plugin "awslogs" not found'],
+        ["nosuch", {}, 'error looking up logging plugin nosuch: plugin "nosuch" not found'],
       ];
       for (const [driver, options, words] of refusals) {
         const { stderr } = await engine.docker(["create", ...logOptions(driver, options), "busybox"]);
         expect(stderr, `${driver} ${JSON.stringify(options)}`).toContain(words);
       }
       expect(JSON.parse(await docker("info", "-f", "{{json .Plugins.Log}}"))).toEqual(
-        expect.arrayContaining(["gelf", "journald", "json-file", "local", "syslog"]),
+        ["fluentd", "gelf", "journald", "json-file", "local", "splunk", "syslog"],
       );
     });
   });

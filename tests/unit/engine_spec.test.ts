@@ -236,8 +236,15 @@ describe("validateCreate()", () => {
     [{ SecurityOpt: ["nonsense"] }, 'invalid --security-opt 1: "nonsense"'],
     [{ SecurityOpt: ["a=b"] }, 'invalid --security-opt 2: "a=b"'],
     [{ SecurityOpt: ["no-new-privileges=maybe"] }, 'invalid --security-opt 2: "no-new-privileges=maybe"'],
-    [{ LogConfig: { Type: "nolog" } }, "logger: no log driver named 'nolog' is registered"],
-    [{ LogConfig: { Type: "fluentd" } }, "log driver 'fluentd' is not available yet"],
+    [{ LogConfig: { Type: "nolog" } }, 'error looking up logging plugin nolog: plugin "nolog" not found'],
+    [
+      { LogConfig: { Type: "awslogs" } },
+      'error looking up logging plugin awslogs: plugin "awslogs" not found',
+    ],
+    [
+      { LogConfig: { Type: "fluentd", Config: { "fluentd-address": "x://y" } } },
+      "invalid fluentd-address (x://y): unsupported scheme: 'x'",
+    ],
     [{ LogConfig: { Config: { size: "1" } } }, "unknown log opt 'size' for json-file log driver"],
     [{ LogConfig: { Config: { "max-file": "0" } } }, "max-file cannot be less than 1"],
     [
