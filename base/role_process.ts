@@ -11,10 +11,14 @@ export function bareEnvironment(): Record<string, string> {
 }
 
 /**
- * The first line of a process's piped stdout, without its end; "" when it ends without one. A process that says nothing for `deadlineMs` is
- * killed.
+ * Answers what `use` makes of the first line of a process's piped stdout, without its end; "" when it ends without one. A process that says
+ * nothing for `deadlineMs` is killed. The pipe is open until `use` is done: by that, whoever has written the line knows that we live.
  */
-export async function firstLine(child: Deno.ChildProcess, deadlineMs: number): Promise<string> {
+export async function onFirstLine<T>(
+  child: Deno.ChildProcess,
+  deadlineMs: number,
+  use: (line: string) => T | Promise<T>,
+): Promise<T> {
   const reader = child.stdout.getReader();
   const timer = setTimeout(() => {
     try {
@@ -25,15 +29,18 @@ export async function firstLine(child: Deno.ChildProcess, deadlineMs: number): P
   }, deadlineMs);
   let text = "";
   try {
-    while (!text.includes("\n")) {
-      const { value, done } = await reader.read();
-      if (done) break;
-      text += new TextDecoder().decode(value);
+    try {
+      while (!text.includes("\n")) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        text += new TextDecoder().decode(value);
+      }
+    } finally {
+      clearTimeout(timer);
     }
+    return await use(text.split("\n", 1)[0]?.trim() ?? "");
   } finally {
-    clearTimeout(timer);
     // Closes our end of the pipe: one descriptor for each process would add up.
     await reader.cancel().catch(() => {});
   }
-  return text.split("\n", 1)[0]?.trim() ?? "";
 }

@@ -1,4 +1,4 @@
-import { bareEnvironment, firstLine } from "../base/role_process.ts";
+import { bareEnvironment, onFirstLine } from "../base/role_process.ts";
 import { selfCommand } from "../base/self.ts";
 import { EngineError } from "../base/errors.ts";
 import type { NamespaceMode, ShimOptions } from "../runtime/spec.ts";
@@ -247,8 +247,11 @@ export function shimSpawner(shimsDir: string): SpawnShim {
     child.unref();
     const ended = child.status;
     try {
-      await readReady(child, dir);
-      const client = await ShimClient.connect(dir);
+      // However busy this engine is: a shim that is nobody's ends two seconds after the pipe has been closed.
+      const client = await onFirstLine(child, BOOT_DEADLINE_MS, (line) => {
+        if (line !== "ready") throw bootFailure(dir);
+        return ShimClient.connect(dir);
+      });
       const stat = processStat(child.pid);
       if (stat === undefined) throw new EngineError("system", "the shim ended at once");
       const init = await waitingInit(client);
@@ -280,13 +283,12 @@ export function makeShimDir(shimsDir: string): string {
   return dir;
 }
 
-async function readReady(child: Deno.ChildProcess, dir: string): Promise<void> {
-  if (await firstLine(child, BOOT_DEADLINE_MS) === "ready") return;
+function bootFailure(dir: string): EngineError {
   let detail = "";
   try {
     detail = Deno.readTextFileSync(`${dir}/shim.log`).trim().split("\n").slice(-3).join("; ");
   } catch {
     // It did not come far enough to write one.
   }
-  throw new EngineError("system", `cannot start a shim${detail === "" ? "" : `: ${detail}`}`);
+  return new EngineError("system", `cannot start a shim${detail === "" ? "" : `: ${detail}`}`);
 }

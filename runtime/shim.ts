@@ -173,11 +173,17 @@ export class Shim {
     this.#leaveUnheard();
   }
 
-  /** Nobody needs a shim whose container's end is written down, unless an engine comes soon. */
+  /**
+   * Nobody needs a shim whose container's end is written down, unless an engine comes soon; but clients of attach who have not read everything
+   * yet do. They are connected by an engine: when that has died they are gone as well.
+   */
   #leaveUnheard(): void {
     if (!this.#recorded || this.#control.connected) return;
     this.#loop.after(UNHEARD_MS, () => {
-      if (!this.#control.connected) this.#leave();
+      if (this.#control.connected) return;
+      this.#removeFiles();
+      this.#leaving = true;
+      this.#leaveWhenServed();
     });
   }
 

@@ -3,7 +3,7 @@
  * engine, on promises; nothing of it is loaded by netd.
  */
 import { EngineError, messageOf } from "../../base/errors.ts";
-import { bareEnvironment, firstLine } from "../../base/role_process.ts";
+import { bareEnvironment, onFirstLine } from "../../base/role_process.ts";
 import { selfCommand } from "../../base/self.ts";
 import type { NetdMainOptions } from "./main.ts";
 import { NETD_PROTOCOL, type NetdAnswer, type NetdHello, type NetdRequest, REFUSED } from "./protocol.ts";
@@ -365,7 +365,7 @@ async function spawnNetd(dir: string, version: string): Promise<void> {
   }).spawn();
   child.unref();
   void child.status.catch(() => {});
-  const text = await firstLine(child, BOOT_DEADLINE_MS);
+  const text = await onFirstLine(child, BOOT_DEADLINE_MS, (line) => line);
   if (text === "ready") return;
   if (text.startsWith(REFUSED)) throw new NetdRefused(text.slice(REFUSED.length));
   throw new EngineError("unavailable", text === "" ? `it did not start; see ${dir}/log` : text);

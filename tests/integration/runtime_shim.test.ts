@@ -260,6 +260,17 @@ describeWith(BUSYBOX)("a shim", () => {
     expect(JSON.parse(await Deno.readTextFile(shim.exitFile)).exitCode).toBe(4);
   });
 
+  it("whose container has ended stays for a client that has not read everything, with an engine or without", async () => {
+    await using shim = await ShimClient.start();
+    const slow = await shim.attach();
+    await shim.start(sh("seq 1 1000000 | head -c 6000000"), { log: { driver: "none" } });
+    await shim.exit();
+    shim.disconnect();
+    await until("the moment when it would have ended", () => !exists(shim.dir));
+    expect((await slow.output()).stdout.length).toBe(6_000_000);
+    await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`));
+  });
+
   it("keeps on disk how to find it", async () => {
     await using shim = await ShimClient.start();
     const reply = await shim.start(containerSpec(rootfs, ["sleep", "1000"]));
