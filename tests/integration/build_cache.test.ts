@@ -1,9 +1,11 @@
-/** For each instruction: what makes a step be done again, and what does not. The client is docker's command line with its classic builder. */
-import { afterAll, beforeAll, expect, it } from "vitest";
-import { busyboxArchive } from "../support/busybox_image.ts";
-import { type Engine, startEngine } from "../support/engine.ts";
+/**
+ * For each instruction: what makes a step be done again, and what does not. The client is docker's command line with its classic builder, and
+ * `berth build` where there are secrets.
+ */
+import { expect, it } from "vitest";
+import { buildEngine } from "../support/build_engine.ts";
 import { BUSYBOX, describeWith, program } from "../support/needs.ts";
-import { testDir } from "../support/users.ts";
+import { usersToTest } from "../support/users.ts";
 
 /** A build: its Dockerfile behind `FROM busybox`, its files, options of the command line. */
 interface Build {
@@ -14,6 +16,8 @@ interface Build {
   readonly args?: readonly string[];
   /** Of all files, in seconds. */
   readonly time?: number;
+  /** Value of the secret `s`. */
+  readonly secret?: string;
 }
 
 interface Row {
@@ -21,6 +25,8 @@ interface Row {
   readonly before: Build;
   /** What is different the second time. */
   readonly change: Build;
+  /** Lines of another build in the meantime. */
+  readonly between?: readonly string[];
   /** Keywords of the steps that are done again. */
   readonly again: readonly string[];
 }
@@ -193,6 +199,45 @@ const ROWS: readonly Row[] = [
     change: { args: ["--label", "a=2"] },
     again: [],
   },
+  // mounts whose content is no part of the key
+  {
+    name: "the value of a secret",
+    before: { lines: ["RUN --mount=type=secret,id=s cat /run/secrets/s"], secret: "one" },
+    change: { secret: "two" },
+    again: [],
+  },
+  {
+    name: "where a secret is",
+    before: { lines: ["RUN --mount=type=secret,id=s cat /run/secrets/s || cat /s"], secret: "one" },
+    change: { lines: ["RUN --mount=type=secret,id=s,target=/s cat /run/secrets/s || cat /s"] },
+    again: ["RUN"],
+  },
+  {
+    name: "what is in a cache mount",
+    before: { lines: ["RUN --mount=type=cache,id=table,target=/c echo a >> /c/log"] },
+    between: ["RUN --mount=type=cache,id=table,target=/c echo b >> /c/log"],
+    change: {},
+    again: [],
+  },
+  {
+    name: "which cache mount it is",
+    before: { lines: ["RUN --mount=type=cache,id=table,target=/c echo a >> /c/log"] },
+    change: { lines: ["RUN --mount=type=cache,id=other,target=/c echo a >> /c/log"] },
+    again: ["RUN"],
+  },
+  // layers on their own
+  {
+    name: "what is below a linked copy",
+    before: { lines: ["RUN echo 1 > /below", "COPY --link src /src"], files: { "src/a": "1" } },
+    change: { lines: ["RUN echo 2 > /below", "COPY --link src /src"] },
+    again: ["RUN"],
+  },
+  {
+    name: "a file of a linked copy",
+    before: { lines: ["COPY --link src /src", "RUN cat /src/a"], files: { "src/a": "1" } },
+    change: { files: { "src/a": "2" } },
+    again: ["COPY", "RUN"],
+  },
   // other stages
   {
     name: "how a stage makes the same files",
@@ -211,27 +256,18 @@ const ROWS: readonly Row[] = [
   { name: "the wish for no cache", before: COPY, change: { args: ["--no-cache"] }, again: ["COPY", "RUN"] },
 ];
 
-describeWith(BUSYBOX, program("docker", "docker.io"))("a second build does again", () => {
-  let engine: Engine;
-  let dir: string;
-  let count = 0;
+const NEEDS = [BUSYBOX, program("docker", "docker.io")];
 
-  beforeAll(async () => {
-    dir = Deno.makeTempDirSync({ dir: testDir(), prefix: "build-cache-" });
-    engine = await startEngine();
-    expect((await engine.berth(["load", "-i", await busyboxArchive(testDir())])).code).toBe(0);
-  });
-  afterAll(async () => {
-    await engine?.[Symbol.asyncDispose]();
-    Deno.removeSync(dir, { recursive: true });
-  });
+describeWith(...NEEDS).each(usersToTest())("a second build, of $name's, does again", (user) => {
+  const fixture = buildEngine(user, "build-cache");
+  let count = 0;
 
   /** Keywords of the steps that were not found in the cache. `mark` tells the rows' caches apart. */
   async function build(
-    { lines = [], files = {}, modes = {}, args = [], time = 1_600_000_000 }: Build,
+    { lines = [], files = {}, modes = {}, args = [], time = 1_600_000_000, secret }: Build,
     mark: string,
   ) {
-    const path = `${dir}/${count++}`;
+    const path = `${fixture.dir}/${count++}`;
     const all = { ...files, mark, Dockerfile: ["FROM busybox", "COPY mark /", ...lines].join("\n") };
     for (const [name, content] of Object.entries(all)) {
       Deno.mkdirSync(`${path}/${name}`.replace(/\/[^/]*$/, ""), { recursive: true });
@@ -242,16 +278,20 @@ describeWith(BUSYBOX, program("docker", "docker.io"))("a second build does again
         Deno.utimeSync(`${path}/${name}`, time, time);
       }
     }
-    const { code, stdout, stderr } = await engine.docker(["build", ...args, path], {
-      env: { DOCKER_BUILDKIT: "0" },
-    });
-    expect(code, stderr + stdout).toBe(0);
-    return [...stdout.matchAll(/^Step \d+\/\d+ : (\S+).*\n(?! ---> Using cache)/gm)]
-      .map(([, keyword = ""]) => keyword).filter((keyword) => keyword !== "FROM");
+    const found = secret === undefined
+      ? (await fixture.docker("build", ...args, path)).matchAll(
+        /^Step \d+\/\d+ : (\S+).*\n(?! ---> Using cache)/gm,
+      )
+      : (await fixture.berth(
+        ["build", "--progress=plain", "--secret", "id=s,env=SECRET", ...args, path],
+        { SECRET: secret },
+      )).matchAll(/^#\d+ \[\d+\/\d+\] (\S+).*\n(?!#\d+ CACHED)/gm);
+    return [...found].map(([, keyword = ""]) => keyword).filter((keyword) => keyword !== "FROM");
   }
 
-  it.each(ROWS)("for $name: $again", async ({ name, before, change, again }) => {
+  it.each(ROWS)("for $name: $again", async ({ name, before, between, change, again }) => {
     await build(before, name);
+    if (between !== undefined) await build({ ...before, lines: between }, name);
     const made = await build({ ...before, ...change }, name);
     const makesFiles = (keyword: string) => ["COPY", "RUN", "WORKDIR"].includes(keyword);
     expect(made.filter(makesFiles)).toEqual(name === "the wish for no cache" ? ["COPY", ...again] : again);
