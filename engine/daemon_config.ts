@@ -1,3 +1,4 @@
+import { type GcSettings, gcSettings } from "./build_gc.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { goErrno } from "../base/go_errno.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
@@ -27,6 +28,7 @@ export interface EngineSettings {
   readonly registry: RegistrySettings;
   readonly proxies: ProxySettings;
   readonly network: NetworkSettings;
+  readonly buildGc: GcSettings;
   /** What the file says that has no effect here. */
   readonly warnings: readonly string[];
 }
@@ -63,6 +65,7 @@ const OWN_KEYS = [
   "log-driver",
   "log-opts",
   "labels",
+  "builder",
   ...REGISTRY_KEYS,
   ...NETWORK_KEYS,
 ];
@@ -70,7 +73,7 @@ const OWN_KEYS = [
 /** dockerd's other directives (moby: daemon/config): accepted, so that one file serves both; a warning says that nothing follows from them. */
 const DOCKERD_KEYS = new Set(
   `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bridge-accept-fwmark
-  builder containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
+  containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
   data-root default-ipc-mode
   default-runtime experimental features firewall-backend group init-path ip-forward
   ip-forward-no-drop ip6tables iptables live-restore
@@ -171,6 +174,7 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     ...registrySettings(take, refuse, options),
     network: networkSettings({ ...file, ...options.network }, refuse),
     labels: take("labels", "a list of strings", isTextList) ?? [],
+    buildGc: gcSettings(file["builder"], refuse),
     defaults: {
       shmSize: sizeOf(file["default-shm-size"], refuse),
       ulimits: ulimitsOf(file["default-ulimits"], refuse),

@@ -2,6 +2,7 @@ import { conflict, EngineError } from "../base/errors.ts";
 import type { ImageStore } from "../image/image_store.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { attachContainer } from "./attach.ts";
+import type { GcSettings } from "./build_gc.ts";
 import type { EngineBuilder } from "./build/builder.ts";
 import type { Builder } from "./build/types.ts";
 import type { Container } from "./container.ts";
@@ -49,6 +50,7 @@ export interface EngineDescription {
   readonly labels: readonly string[];
   readonly debug: boolean;
   readonly registry: RegistrySettings;
+  readonly buildGc: GcSettings;
   /** What the start found wanting. */
   readonly warnings: readonly string[];
 }
@@ -364,7 +366,12 @@ export class BerthEngine implements Engine {
 
   async #loadBuilder(): Promise<EngineBuilder> {
     return await (this.#builder ??= import("./build/builder.ts").then(({ EngineBuilder }) =>
-      new EngineBuilder({ ctx: this.#ctx, images: this.#images, registry: this.#description.registry })
+      new EngineBuilder({
+        ctx: this.#ctx,
+        images: this.#images,
+        registry: this.#description.registry,
+        gc: () => this.#description.buildGc,
+      })
     ));
   }
 

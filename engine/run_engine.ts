@@ -157,6 +157,9 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
       return live.current.labels;
     },
     registry: live.registry,
+    get buildGc() {
+      return live.current.buildGc;
+    },
     get debug() {
       return live.current.logLevel === "debug";
     },

@@ -9,6 +9,7 @@ import type { RegistrySettings } from "../../image/registry/settings.ts";
 import type { EngineContext } from "../context.ts";
 import { BaseImages } from "./base_image.ts";
 import { imageEvent } from "../image_events.ts";
+import { bytesToKeep, type GcBounds, type GcSettings } from "../build_gc.ts";
 import { buildContext } from "./build_context.ts";
 import { BuildCache } from "./cache.ts";
 import { CacheMounts } from "./cache_mounts.ts";
@@ -45,12 +46,15 @@ export interface BuilderInput {
   readonly ctx: EngineContext;
   readonly images: ImageStore;
   readonly registry: RegistrySettings;
+  /** Of the moment: a reload may change them. */
+  readonly gc: () => GcSettings;
 }
 
 /** The engine's builder. Made by the first build. */
 export class EngineBuilder implements Builder {
   readonly #ctx: EngineContext;
   readonly #registry: RegistrySettings;
+  readonly #gc: () => GcSettings;
   readonly #tools: SolveTools;
   readonly #usage: CacheUsage;
   readonly #cache: BuildCache;
@@ -70,9 +74,10 @@ export class EngineBuilder implements Builder {
   #pruning: Promise<unknown> = Promise.resolve();
   #empty: string | undefined;
 
-  constructor({ ctx, images, registry }: BuilderInput) {
+  constructor({ ctx, images, registry, gc }: BuilderInput) {
     this.#ctx = ctx;
     this.#registry = registry;
+    this.#gc = gc;
     this.#downloads = new HttpSource(`${ctx.dataRoot}/build/downloads`, registry);
     const own = buildContext(ctx, images);
     const store = images.internals;
@@ -164,12 +169,24 @@ export class EngineBuilder implements Builder {
   /** Brings the cache back to what it may take, in the background. Never rejects. */
   async #tidy(): Promise<void> {
     const { kernel, dataRoot, log } = this.#ctx;
+    const { enabled, policy, bounds } = this.#gc();
+    if (!enabled) return;
     try {
       await this.#mounts.measure();
       const { blocks, bsize } = kernel.statfs(dataRoot);
-      const keepStorage = Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK));
-      if (this.#closed || this.#cache.size() + this.#contexts.size() <= keepStorage) return;
-      await this.prune({ all: false, keepStorage, filters: {} }, this.#ended.signal);
+      const own: GcBounds = {
+        reservedSpace: Math.min(MOST_BYTES, Math.floor(Number(blocks) * bsize * PART_OF_DISK)),
+        maxUsedSpace: 0,
+        minFreeSpace: 0,
+      };
+      const rules = policy.length > 0 ? policy : [{ all: false, filters: {}, ...bounds ?? own }];
+      for (const { all, filters, ...rule } of rules) {
+        if (this.#closed) return;
+        const used = this.#cache.size() + this.#contexts.size();
+        const free = Number(kernel.statfs(dataRoot).bavail) * bsize;
+        const keepStorage = bytesToKeep(rule, { used, free });
+        if (keepStorage !== undefined) await this.prune({ all, keepStorage, filters }, this.#ended.signal);
+      }
     } catch (error) {
       if (!this.#closed) log.warn("cannot prune the build cache", { error: messageOf(error) });
     }

@@ -1,6 +1,6 @@
 /** Docker's fluentd driver: Fluentd's forward protocol (version 1, message mode) over TCP, TLS or a unix socket. */
 import { EngineError, invalid, messageOf } from "../../base/errors.ts";
-import { parseRamBytes } from "../../image/build/ram_bytes.ts";
+import { parseRamBytes } from "../../base/ram_bytes.ts";
 import { parseTime } from "../log_entry.ts";
 import { expandTag, logAttributes } from "../log_attributes.ts";
 import { type LogAddress, LogConnection, parseAddress } from "./address.ts";

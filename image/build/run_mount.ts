@@ -2,7 +2,7 @@ import { invalid } from "../../base/errors.ts";
 import { cleanPath } from "../../base/clean_path.ts";
 import { csvFields } from "./csv.ts";
 import { quoted } from "./errors.ts";
-import { parseRamBytes } from "./ram_bytes.ts";
+import { parseRamBytes } from "../../base/ram_bytes.ts";
 import { withSuggestion } from "./suggest.ts";
 import type { RunMount } from "./types.ts";
 

@@ -4,6 +4,7 @@ import { rehearseRun } from "../../api/rehearsal.ts";
 import type { EngineContext } from "../../engine/context.ts";
 import { BerthEngine } from "../../engine/engine.ts";
 import { rehearsalContext } from "../../engine/rehearsal.ts";
+import { DEFAULT_GC } from "../../engine/build_gc.ts";
 import { ImageStore } from "../../image/image_store.ts";
 import { FACTS } from "../support/records.ts";
 
@@ -32,6 +33,7 @@ function engineOn(stage: EngineContext, db: DatabaseSync): BerthEngine {
     id: "",
     labels: [],
     debug: false,
+    buildGc: DEFAULT_GC,
     registry: {} as never,
     warnings: [],
   });
