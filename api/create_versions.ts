@@ -173,6 +173,7 @@ function moveSysctls(
 }
 
 function adaptMount(mount: MountPointSpec, before: (version: string) => boolean): MountPointSpec {
+  if (mount.Type === "image" && before("1.48")) throw invalid(`Mount type "Image" needs API v1.48 or newer`);
   const adapted: Record<string, unknown> = { ...mount };
   for (const [field, type] of OPTIONS_OF) {
     if (mount[field] === undefined || mount.Type === type) continue;

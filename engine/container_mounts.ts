@@ -26,6 +26,8 @@ export interface ContainerMountsInput {
   readonly files: GeneratedFiles;
   readonly ipc: NamespaceMode;
   readonly facts: HostFacts;
+  /** The mount of an image, of a point of that type. */
+  readonly imageMount: (point: MountPoint) => MountSpec;
   /** Host path bound at /dev/shm in place of a tmpfs of its own: another container's, or the host's. */
   readonly shmPath?: string | undefined;
 }
@@ -48,7 +50,11 @@ export function containerMounts(input: ContainerMountsInput): MountSpec[] {
     ...input.hostMounts,
     ...defaultMounts(input).filter(({ target }) => !covered(target)),
     ...generated.filter(({ target }) => !user.some((point) => point.target === target)),
-    ...user.map((point) => userMount(point, mountSource(input.record, point), input.facts)),
+    ...user.map((point) =>
+      point.type === "image"
+        ? input.imageMount(point)
+        : userMount(point, mountSource(input.record, point), input.facts)
+    ),
   ];
 }
 

@@ -7,6 +7,7 @@ import type { ContainerSpec, MountSpec, NamespaceMode, ProcessSpec, RootfsSpec }
 import { processEnv, replaceOrAppendEnv } from "./container_config.ts";
 import { containerMounts, type GeneratedFiles, rootPropagation } from "./container_mounts.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import type { MountPoint } from "./mount_points.ts";
 import { DEFAULT_MASKED_PATHS, thermalThrottlePaths } from "./default_paths.ts";
 import { DEFAULT_DEVICES, devicesBelow } from "./host_devices.ts";
 import type { HostFacts } from "./host_facts.ts";
@@ -38,6 +39,8 @@ export interface ContainerSpecInput extends ProcessInput {
   readonly rootfs: RootfsSpec;
   /** Directories of the host that belong to the image (berth/host). */
   readonly hostMounts: readonly MountSpec[];
+  /** The mount of an image, of a point of that type. */
+  readonly imageMount: (point: MountPoint) => MountSpec;
   readonly files: GeneratedFiles;
   readonly namespaces: ContainerSpec["namespaces"];
   readonly facts: HostFacts;
@@ -62,6 +65,7 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
   const mounts = containerMounts({
     record,
     hostMounts: input.hostMounts,
+    imageMount: input.imageMount,
     files: input.files,
     ipc: namespaces.ipc,
     facts,

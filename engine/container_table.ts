@@ -1,6 +1,7 @@
 import { conflict, invalid, notFound } from "../base/errors.ts";
 import { Container } from "./container.ts";
 import type { ContainerRecord, ContainerState } from "./container_record.ts";
+import { imagesOf } from "./image_mounts.ts";
 import type { Durability, Store } from "./store.ts";
 
 /** Between two attempts to write to a store that refused: a full disk does not last for ever. */
@@ -55,7 +56,7 @@ export class ContainerTable {
 
   /** Whether a container was made from the image of that id. */
   usesImage(imageId: string): boolean {
-    return this.all().some(({ record }) => record.imageId === imageId);
+    return this.all().some(({ record }) => imagesOf(record).includes(imageId));
   }
 
   hasName(name: string): boolean {

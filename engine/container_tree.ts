@@ -7,6 +7,7 @@ import type { Container } from "./container.ts";
 import type { EngineContext } from "./context.ts";
 import { withLayers } from "./image_layers.ts";
 import { mountsOf } from "./container_volumes.ts";
+import { imageOverlay } from "./image_mounts.ts";
 
 /** How a container's files are to be seen. */
 export interface TreeUse {
@@ -97,7 +98,9 @@ async function stoppedTree(
     source: overlay === undefined ? source ?? target : writable ? overlay : withoutUpper(overlay),
     readOnly: overlay === undefined,
   }));
-  if (volumes) mounts.push(...bindsOf(container));
+  if (volumes) {
+    mounts.push(...bindsOf(container), ...imagesIn(ctx, container, acquired, writable));
+  }
   return {
     view: { kind: "rootfs", at: record.dir, rootfs, mounts, writable },
     release: async () => {
@@ -130,7 +133,9 @@ function generatedFiles({ record }: Container): string[] {
 
 function bindsOf(container: Container): ViewMount[] {
   const { record } = container;
-  const binds = volumesOf(container).filter((point) => point.type !== "tmpfs").map((point) => ({
+  const binds = volumesOf(container).filter(({ type }) => type === "bind" || type === "volume").map((
+    point,
+  ) => ({
     target: point.target,
     source: point.source,
     readOnly: point.readOnly,
@@ -141,6 +146,23 @@ function bindsOf(container: Container): ViewMount[] {
     { target: "/etc/resolv.conf", source: record.resolvConfPath },
   ].filter(({ target, source }) => source !== "" && !binds.some((bind) => bind.target === target));
   return [...generated.map((file) => ({ ...file, readOnly: false })), ...binds];
+}
+
+/** Images that are mounted, with what was written there. */
+function imagesIn(
+  ctx: Pick<TreeContext, "images">,
+  { record }: Container,
+  rootfs: RootfsSpec,
+  writable: boolean,
+): ViewMount[] {
+  return mountsOf(record).filter(({ type }) => type === "image").map((point) => {
+    const overlay = imageOverlay(ctx, record, point, rootfs);
+    return {
+      target: point.target,
+      source: writable && !point.readOnly ? overlay : withoutUpper(overlay),
+      readOnly: point.readOnly,
+    };
+  });
 }
 
 /** The user's mounts as `cp` asks about them. */

@@ -12,11 +12,13 @@ import type { Image } from "../image/types.ts";
 import { findInRoot, isDirectory } from "../runtime/rootfs_path.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { EngineContext } from "./context.ts";
+import { withImage } from "./image_mounts.ts";
 import { type MountPoint, mountPoints, NO_WISHES, parentsFirst, volumePoint } from "./mount_points.ts";
 import type { ContainerConfig, HostConfig } from "./types.ts";
 import { ANONYMOUS_LABEL } from "./volume_record.ts";
 
 type Ctx = Pick<EngineContext, "containers" | "volumes" | "events">;
+type ResolveContext = Ctx & Pick<EngineContext, "driver" | "images">;
 
 /** The mounts of a container that exists. */
 export const mountsOf = (record: Pick<ContainerRecord, "mounts" | "hostConfig">): readonly MountPoint[] =>
@@ -46,7 +48,7 @@ export interface ResolvedMounts {
  * @throws {EngineError} invalid, not-found, in Docker's words. Then no volume is left behind.
  */
 export async function resolveMounts(
-  ctx: Ctx,
+  ctx: ResolveContext,
   config: ContainerConfig,
   hostConfig: HostConfig,
 ): Promise<ResolvedMounts> {
@@ -67,6 +69,7 @@ export async function resolveMounts(
   };
   try {
     const mounts = [...points.values()].map((point): MountPoint => {
+      if (point.type === "image") return withImage(ctx, point);
       if (point.type !== "volume") return point;
       const { driver, labels, options } = point.volume ?? NO_WISHES;
       const { record, fresh } = ctx.volumes.create({
@@ -99,7 +102,8 @@ function mountsFrom(ctx: Pick<EngineContext, "containers">, spec: string): Mount
     throw invalid(`invalid mode: ${mode}`);
   }
   const readOnly = modes.includes("ro");
-  return mountsOf(ctx.containers.find(reference).record).filter(({ type }) => type !== "tmpfs")
+  return mountsOf(ctx.containers.find(reference).record)
+    .filter(({ type }) => type !== "tmpfs" && type !== "image")
     .map((point) => ({
       ...point,
       readOnly: point.readOnly || readOnly,

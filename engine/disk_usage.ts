@@ -3,6 +3,7 @@ import type { ImageStore } from "../image/image_store.ts";
 import type { CacheRecord } from "./build/types.ts";
 import { usersOf } from "./container_volumes.ts";
 import type { EngineContext } from "./context.ts";
+import { imagesOf } from "./image_mounts.ts";
 import type { DiskUsageObject } from "./file_types.ts";
 import { imageListView } from "./image_views.ts";
 import { listView } from "./views.ts";
@@ -23,7 +24,7 @@ export async function diskUsage(
   if (objects.has("image")) {
     const usage = images.usage();
     const list = images.list();
-    const users = (id: string) => containers.filter(({ record }) => record.imageId === id).length;
+    const users = (id: string) => containers.filter(({ record }) => imagesOf(record).includes(id)).length;
     // berth/host is part of berth: prune leaves it
     const kept = list.filter(({ id, repoTags }) => users(id) > 0 || repoTags.includes(HOST_IMAGE));
     view["LayersSize"] = usage.total;

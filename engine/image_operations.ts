@@ -3,6 +3,7 @@ import type { LoadProgress } from "../image/load.ts";
 import { type Platform, requirePlatform } from "../image/platform.ts";
 import { familiarString, parseReference, withDefaultTag } from "../base/reference.ts";
 import type { EngineContext } from "./context.ts";
+import { imagesOf } from "./image_mounts.ts";
 import { imageEvent } from "./image_events.ts";
 import { jsonMessage } from "./image_transfer.ts";
 import { imageHistoryView, imageInspectView, imageListView, selectImages } from "./image_views.ts";
@@ -24,7 +25,7 @@ export function imageOperations(ctx: EngineContext, images: ImageStore): ImageOp
   const publish = (action: string, id: string, name?: string) => imageEvent(ctx, action, id, name);
   const usersOf = (imageId: string) =>
     ctx.containers.all()
-      .filter(({ record }) => record.imageId === imageId)
+      .filter(({ record }) => imagesOf(record).includes(imageId))
       .map((container) => ({
         id: container.id,
         running: container.running,

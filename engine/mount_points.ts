@@ -9,9 +9,11 @@ import { checkVolumeName } from "./volume_name.ts";
 
 /** One mount asked for, checked. Targets are absolute and clean. */
 export interface MountPoint {
-  readonly type: "bind" | "tmpfs" | "volume";
-  /** Host path of a bind; of a volume once it is known (container_volumes.ts); "" otherwise. */
+  readonly type: "bind" | "image" | "tmpfs" | "volume";
+  /** Host path of a bind; of a volume once it is known (container_volumes.ts); an image as the user names it; "" otherwise. */
   readonly source: string;
+  /** Id of the image, once it is known. */
+  readonly imageId?: string;
   /** Name of a volume. "" for one that is to be made with a name of its own. */
   readonly name?: string;
   /** Further wishes for a volume. */
@@ -133,8 +135,8 @@ export function parseBind(raw: string): MountPoint {
  */
 export function parseMount(mount: MountPointSpec): MountPoint {
   const { Type: type, Source: source = "", Target: target } = mount;
-  if (type !== "bind" && type !== "tmpfs" && type !== "volume") {
-    if (["image", "cluster", "npipe"].includes(type)) {
+  if (type !== "bind" && type !== "tmpfs" && type !== "volume" && type !== "image") {
+    if (["cluster", "npipe"].includes(type)) {
       throw mountError(type, "not available in this version of berth");
     }
     throw mountError(type, "mount type unknown");
@@ -147,6 +149,7 @@ export function parseMount(mount: MountPointSpec): MountPoint {
     mode: "",
     from: "Mounts",
   } as const;
+  if (type === "image") return imagePoint(mount, base);
   if (type === "tmpfs") {
     if (mount.BindOptions) throw mountError(type, "field BindOptions must not be specified");
     if (mount.VolumeOptions) throw mountError(type, "field VolumeOptions must not be specified");
@@ -228,6 +231,27 @@ export function volumePoint(name: string, target: string, readOnly: boolean): Mo
     createSource: false,
     tmpfsOptions: [],
     from: "Mounts",
+  };
+}
+
+/** The files of an image; what is written there goes with the container. */
+function imagePoint(
+  { Source: source = "", ImageOptions: options }: MountPointSpec,
+  base: Pick<MountPoint, "target" | "readOnly" | "mode" | "from">,
+): MountPoint {
+  if (source === "") throw mountError("image", "field Source must not be empty");
+  if (options?.Subpath) {
+    throw mountError("image", "a subpath is not available in this version of berth: mount the whole image");
+  }
+  return {
+    ...base,
+    type: "image",
+    source,
+    recursive: "off",
+    rbind: false,
+    propagation: DEFAULT_PROPAGATION,
+    createSource: false,
+    tmpfsOptions: [],
   };
 }
 

@@ -11,6 +11,7 @@ import { acquireCgroup, cgroupPathFor } from "./container_cgroup.ts";
 import { buildContainerSpec } from "./container_spec.ts";
 import { acquireVolumes } from "./container_volumes.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
+import { imageMount } from "./image_mounts.ts";
 import { followShim } from "./exit.ts";
 import { watchHealth } from "./health.ts";
 import { withLayers } from "./image_layers.ts";
@@ -230,6 +231,7 @@ function containerSpec(
     record,
     rootfs: parts.rootfs,
     hostMounts: parts.hostMounts,
+    imageMount: (point) => imageMount(ctx, record, point, parts.rootfs),
     files: { hostname: record.hostnamePath, hosts: record.hostsPath, resolvConf: record.resolvConfPath },
     namespaces: parts.namespaces,
     facts: ctx.facts,

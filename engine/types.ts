@@ -70,6 +70,7 @@ export interface MountPointSpec {
       readonly Options?: Readonly<Record<string, string>> | null;
     } | null;
   } | null;
+  readonly ImageOptions?: { readonly Subpath?: string } | null;
   readonly TmpfsOptions?: {
     readonly SizeBytes?: number;
     readonly Mode?: number;

@@ -169,7 +169,7 @@ export const FIELDS: Readonly<Record<string, FieldRow>> = {
   "HostConfig.Mounts.TmpfsOptions.Options": done(tmpfs({ Options: [["noexec"]] })),
   "HostConfig.Mounts.ImageOptions": refused(
     [{ Type: "image", Source: "busybox", Target: "/m", ImageOptions: { Subpath: "bin" } }],
-    /^invalid mount config for type "image": not available/,
+    /^invalid mount config for type "image": a subpath is not available/,
   ),
   "HostConfig.MaskedPaths": done(["/proc/kcore"]),
   "HostConfig.ReadonlyPaths": done(["/proc/sys"]),

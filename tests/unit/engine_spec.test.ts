@@ -29,6 +29,7 @@ function specInput(record: ContainerRecord, extra: Partial<ContainerSpecInput> =
     record,
     rootfs: { kind: "directory", path: "/root-of-it" },
     hostMounts: [],
+    imageMount: ({ target }) => ({ type: "overlay", target, flags: [] }),
     files: { hostname: "/c/hostname", hosts: "/c/hosts", resolvConf: "/c/resolv.conf" },
     namespaces: NAMESPACES,
     facts: FACTS,
