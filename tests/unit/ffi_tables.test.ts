@@ -116,6 +116,7 @@ describe("constants", () => {
       "sys/ioctl.h", "sys/file.h", "sys/xattr.h", "linux/close_range.h", "unistd.h") +
       // glibc's sched.h lacks the one, sys/mount.h the other
       "\n#define CLONE_NEWTIME 0x80\n#define MS_SILENT 32768" +
+      "\n#ifndef CLONE_INTO_CGROUP\n#define CLONE_INTO_CGROUP 0x200000000ULL\n#endif" +
       // not in headers before 6.3
       "\n#define MFD_EXEC 16" +
       // linux/fs.h and glibc's sys/mount.h do not bear each other
