@@ -1,5 +1,6 @@
 /** Entry of the role `@engine`. */
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
+import { storeError } from "../base/transaction.ts";
 import { goErrno } from "../base/go_errno.ts";
 import { removeEphemeral } from "../engine/ephemeral.ts";
 import { runEngine } from "../engine/run_engine.ts";
@@ -32,7 +33,8 @@ export async function engineMain(args: readonly string[]): Promise<never> {
     });
     if (options.ephemeral !== undefined) await removeEphemeral(kernel, options.ephemeral);
     Deno.exit(0);
-  } catch (error) {
+  } catch (thrown) {
+    const error = storeError(thrown);
     console.error(`berth: ${messageOf(error)}`);
     if (error instanceof EngineError) {
       if (error.hint !== undefined) console.error(`\n${error.hint}`);

@@ -48,6 +48,20 @@ export const hints = {
 
   utilLinuxMissing: "Install util-linux, which has unshare and nsenter:  sudo apt-get install util-linux",
 
+  dataRootFull:
+    "Make room on the disk that has the data root (berth info | grep Root), or start the engine with another one:  berth serve --data-root /path/to/another/disk",
+
+  diskBroken: (path: string): string =>
+    `The disk is full, or does not work. Look:  df ${path}; sudo dmesg | tail`,
+
+  execRootUnusable: (runtime: string | undefined): string =>
+    runtime === undefined
+      ? "Choose another directory for the engine's sockets:  berth serve --exec-root DIRECTORY"
+      : `XDG_RUNTIME_DIR is ${runtime}, which is no directory of yours; su and sudo keep another user's. Leave it out:  unset XDG_RUNTIME_DIR`,
+
+  dataRootUnusable:
+    "Choose a directory that you may write to:  berth serve --data-root DIRECTORY   (by default it lies in XDG_DATA_HOME, or below HOME)",
+
   uidmapMissing:
     "Install newuidmap and newgidmap to use your whole range of subordinate ids:  sudo apt-get install uidmap",
 

@@ -5,6 +5,7 @@
  * process replaces itself by util-linux's `unshare` (first engine) or `nsenter` (a shim of an earlier engine still
  * lives), which start the engine inside; the pid stays the one that the user or systemd started.
  */
+import { goErrno } from "../base/go_errno.ts";
 import { hints } from "../base/hints.ts";
 import { NOFILE_VARIABLE, originalNofile } from "../base/nofile.ts";
 import { defaultPaths } from "../base/paths.ts";
@@ -70,9 +71,13 @@ export function serve(given: ServeRequest): number {
   if (inheritedSockets() > MAX_INHERITED) {
     return refuse(`more than ${MAX_INHERITED} sockets by socket activation`, undefined);
   }
-  const problem = (request.ephemeral === undefined ? undefined : refuseAsEphemeral(request.ephemeral, uid)) ??
-    checkPrivateDirectory(execRoot, uid);
-  if (problem !== undefined) return refuse(problem, undefined);
+  const notEmpty = request.ephemeral === undefined ? undefined : refuseAsEphemeral(request.ephemeral, uid);
+  if (notEmpty !== undefined) return refuse(notEmpty, undefined);
+  const problem = checkPrivateDirectory(execRoot, uid);
+  if (problem !== undefined) {
+    const runtime = request.execRoot === undefined && uid !== 0 ? Deno.env.get("XDG_RUNTIME_DIR") : undefined;
+    return refuse(problem, problem.includes("type: ") ? undefined : hints.execRootUnusable(runtime));
+  }
 
   const holder = openHeldNamespaces(kernel, execRoot);
   const mapping = holder === undefined ? decideMapping(uid, gid) : undefined;
@@ -173,12 +178,12 @@ function checkPrivateDirectory(path: string, uid: number): string | undefined {
     const info = Deno.lstatSync(path);
     if (!info.isDirectory) return `${path} is not a directory`;
     if (info.uid !== uid) {
-      return `${path} belongs to user ${info.uid}, not to you; remove it or choose another --exec-root`;
+      return `${path} belongs to user ${info.uid}, not to you`;
     }
     if (((info.mode ?? 0) & 0o022) !== 0) return `others may write to ${path}; type: chmod go-w ${path}`;
     return undefined;
   } catch (error) {
-    return `cannot use ${path}: ${error instanceof Error ? error.message : String(error)}`;
+    return `cannot use ${path}: ${goErrno(error)}`;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
-import { EngineError } from "../base/errors.ts";
+import { transaction } from "../base/transaction.ts";
 import type { NetworkRecord } from "../net/network_types.ts";
+import { migratePart } from "./store_schema.ts";
 
 /** Version of the table of this file. */
 const SCHEMA_VERSION = 1;
@@ -15,7 +16,9 @@ export class NetworkStore {
   /** @throws {EngineError} system: written by a newer berth */
   constructor(db: DatabaseSync) {
     this.#db = db;
-    this.transaction(() => migrate(db));
+    const tables =
+      "CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL)";
+    migratePart(db, "networks", SCHEMA_VERSION, tables);
   }
 
   /** Oldest first. */
@@ -40,14 +43,7 @@ export class NetworkStore {
 
   /** All that `work` changes, or nothing. */
   transaction(work: () => void): void {
-    this.#db.exec("BEGIN IMMEDIATE");
-    try {
-      work();
-      this.#db.exec("COMMIT");
-    } catch (error) {
-      this.#db.exec("ROLLBACK");
-      throw error;
-    }
+    transaction(this.#db, work);
   }
 
   #durably(work: () => void): void {
@@ -60,23 +56,4 @@ export class NetworkStore {
       this.#db.exec(`PRAGMA synchronous = ${before}`);
     }
   }
-}
-
-function migrate(db: DatabaseSync): void {
-  db.exec("CREATE TABLE IF NOT EXISTS schema_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL)");
-  const row = db.prepare("SELECT version FROM schema_versions WHERE part = 'networks'").get();
-  const found = row === undefined ? 0 : Number(row["version"]);
-  if (found > SCHEMA_VERSION) {
-    throw new EngineError(
-      "system",
-      `the data root was written by a newer berth (networks: version ${found}, this one knows ${SCHEMA_VERSION})`,
-      { hint: "Use that newer berth, or another --data-root." },
-    );
-  }
-  if (found < 1) {
-    db.exec("CREATE TABLE networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, record TEXT NOT NULL)");
-  }
-  db.prepare("INSERT OR REPLACE INTO schema_versions (part, version) VALUES ('networks', ?)").run(
-    SCHEMA_VERSION,
-  );
 }

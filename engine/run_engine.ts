@@ -1,4 +1,6 @@
 import { EngineError, messageOf } from "../base/errors.ts";
+import { goErrno } from "../base/go_errno.ts";
+import { hints } from "../base/hints.ts";
 import { VERSION } from "../base/version.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { probeGraphDriver } from "../fs/probe.ts";
@@ -313,7 +315,10 @@ function prepareDirectories(settings: EngineSettings): void {
     try {
       Deno.mkdirSync(path, { recursive: true, mode });
     } catch (error) {
-      throw new EngineError("system", `cannot create ${path}: ${messageOf(error)}`, { cause: error });
+      throw new EngineError("system", `cannot create ${path}: ${goErrno(error)}`, {
+        cause: error,
+        ...(path.startsWith(settings.dataRoot) ? { hint: hints.dataRootUnusable } : {}),
+      });
     }
   }
 }

@@ -1,5 +1,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { conflict, EngineError } from "../base/errors.ts";
+import { hints } from "../base/hints.ts";
+import { storeError } from "../base/transaction.ts";
 import { NO_NETWORK } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { migratePart } from "./store_schema.ts";
@@ -58,10 +60,13 @@ export class Store implements Disposable {
       );
     } catch (error) {
       this.db.close();
-      if (error instanceof EngineError) throw error;
+      const known = storeError(error);
+      if (known instanceof EngineError) throw known;
       throw new EngineError("system", `cannot open ${path}: ${(error as Error).message}`, {
         cause: error,
-        hint: "The database is damaged or not berth's. Restore it from a backup, or use another --data-root.",
+        hint: (error as Error).message.startsWith("disk I/O error")
+          ? hints.diskBroken(path)
+          : "The database is damaged or not berth's. Restore it from a backup, or use another --data-root.",
       });
     }
     this.#insert = this.db.prepare(

@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { savepoint } from "../base/transaction.ts";
 import type { LayerRecord } from "./layer_store.ts";
 
 /** A row of image_images. */
@@ -86,13 +87,9 @@ export class ImageTables {
 
   /** Runs `work` in a transaction (or as a part of the caller's). */
   change<T>(work: () => T): T {
-    this.#db.exec("SAVEPOINT image_change");
     try {
-      const result = work();
-      this.#db.exec("RELEASE image_change");
-      return result;
+      return savepoint(this.#db, "image_change", work);
     } catch (error) {
-      this.#db.exec("ROLLBACK TO image_change; RELEASE image_change");
       this.#version++;
       throw error;
     }

@@ -135,7 +135,9 @@ function tcpAddress(hostname: string, port: number): string {
 
 async function listenUnix(path: string): Promise<BoundListener> {
   if (new TextEncoder().encode(path).length > MAX_SOCKET_PATH) {
-    throw new EngineError("invalid", `socket path is longer than ${MAX_SOCKET_PATH} bytes: ${path}`);
+    throw new EngineError("invalid", `socket path is longer than ${MAX_SOCKET_PATH} bytes: ${path}`, {
+      hint: "Choose a shorter one:  berth serve -H unix:///short/path/berth.sock",
+    });
   }
   await removeStale(path);
   const mask = Deno.umask(SOCKET_UMASK);
