@@ -1,7 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { transaction } from "../base/transaction.ts";
 import type { NetworkRecord } from "../net/network_types.ts";
-import { migratePart } from "./store_schema.ts";
+import { migratePart } from "../base/store_schema.ts";
 
 /** Version of the table of this file. */
 const SCHEMA_VERSION = 1;

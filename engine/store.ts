@@ -4,7 +4,7 @@ import { hints } from "../base/hints.ts";
 import { storeError } from "../base/transaction.ts";
 import { NO_NETWORK } from "./container_network.ts";
 import type { ContainerRecord } from "./container_record.ts";
-import { migratePart } from "./store_schema.ts";
+import { migratePart } from "../base/store_schema.ts";
 
 /** Version of the tables of this file; the image store keeps its own. */
 const SCHEMA_VERSION = 1;

@@ -4,7 +4,7 @@ import { MNT_DETACH } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
-import { migratePart } from "./store_schema.ts";
+import { migratePart } from "../base/store_schema.ts";
 import { nowRfc3339 } from "./clock.ts";
 import { newContainerId } from "./names.ts";
 import { checkVolumeName } from "./volume_name.ts";

@@ -1,4 +1,5 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import { migratePart } from "../base/store_schema.ts";
 import { savepoint } from "../base/transaction.ts";
 import type { LayerRecord } from "./layer_store.ts";
 
@@ -20,6 +21,9 @@ export interface RefRow {
   readonly image_id: string;
   readonly kind: "tag" | "digest";
 }
+
+/** Version of the tables of this file and of content_store.ts. Databases of before it was written down have them already. */
+const SCHEMA_VERSION = 1;
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS image_layers (
@@ -73,11 +77,12 @@ export class ImageTables {
   readonly #statements = new Map<string, StatementSync>();
   #version = 0;
 
+  /** @throws {EngineError} system: written by a newer berth */
   constructor(db: DatabaseSync) {
     this.#db = db;
     // the references between tables are relied upon
     db.exec("PRAGMA foreign_keys = ON");
-    this.change(() => db.exec(SCHEMA));
+    migratePart(db, "images", SCHEMA_VERSION, SCHEMA);
   }
 
   /** Another number than before whenever something may have changed. */

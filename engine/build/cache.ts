@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { ImageTables } from "../../image/image_tables.ts";
 import type { LayerStore } from "../../image/layer_store.ts";
-import { migratePart } from "../store_schema.ts";
+import { migratePart } from "../../base/store_schema.ts";
 
 /**
  * - build_cache: an operation's key → the stack of layers that it has led to. The layer is kept by a row of image_layer_uses, which is written in

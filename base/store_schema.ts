@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
-import { EngineError } from "../base/errors.ts";
-import { transaction } from "../base/transaction.ts";
+import { EngineError } from "./errors.ts";
+import { transaction } from "./transaction.ts";
 
 /**
  * Makes one part of the database ready: its tables at first, nothing later. Each part has a version of its own.
