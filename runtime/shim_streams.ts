@@ -1,6 +1,7 @@
 /** Standard streams of one process: read, logged, handed to attached clients; and what clients send, written to its stdin. */
 import { EPOLLIN, EPOLLOUT, O_RDWR } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
+import { resizePipe } from "../ffi/stream_calls.ts";
 import { type Syscalls, WOULD_BLOCK } from "../ffi/syscalls.ts";
 import type { AttachClient } from "./shim_attach_client.ts";
 import type { LogWriter } from "./shim_log.ts";
@@ -10,6 +11,11 @@ import { OutQueue } from "./shim_queue.ts";
 /** Docker's frame: stream, three zeros, length as big-endian 32 bits. */
 const HEADER = 8;
 const CHUNK = 64 * 1024;
+/**
+ * For the pipe of a process that prints faster than it is read: on a busy machine the two take turns more seldom. Not more, because the kernel gives
+ * small pipes to a user whose pipes hold 64 MiB.
+ */
+const LARGE_PIPE = 256 * 1024;
 /** One for the whole shim: it does one thing at a time. The frame's header goes before the data, so that both are one write. */
 let buffer: Uint8Array | undefined;
 const readBuffer = (): Uint8Array => buffer ??= new Uint8Array(HEADER + CHUNK);
@@ -31,6 +37,8 @@ export interface StreamsOptions {
 interface Output {
   readonly fd: number;
   readonly stream: 1 | 2;
+  /** The pipe was found full, and enlarged if that was permitted. */
+  large?: boolean;
 }
 
 export class ProcessStreams {
@@ -156,6 +164,10 @@ export class ProcessStreams {
     if (count === 0) {
       this.#endOutput(output);
       return "ended";
+    }
+    if (count === CHUNK && !this.#terminal && output.large !== true) {
+      output.large = true;
+      resizePipe(output.fd, LARGE_PIPE);
     }
     this.#deliver(output.stream, chunk, count);
     return "more";
