@@ -17,6 +17,8 @@ import type { EpollEvent, EventSyscalls } from "./syscalls.ts";
 
 /** Events taken from the kernel at a time; more wait for the next call. */
 const MAX_EVENTS = 64;
+/** Where the event of epoll_ctl lies, behind those. */
+const CONTROL_EVENT = MAX_EVENTS * LAYOUT.epollEvent.size;
 
 interface EventBuffer {
   readonly memory: Uint8Array<ArrayBuffer>;
@@ -30,7 +32,7 @@ let events: EventBuffer | undefined;
 
 function eventBuffer(): EventBuffer {
   if (events !== undefined) return events;
-  const memory = new Uint8Array(MAX_EVENTS * LAYOUT.epollEvent.size);
+  const memory = new Uint8Array(CONTROL_EVENT + LAYOUT.epollEvent.size);
   events = {
     memory,
     view: new DataView(memory.buffer),
@@ -42,10 +44,10 @@ function eventBuffer(): EventBuffer {
 }
 
 function epollControl(epfd: number, op: number, fd: number, mask: number): void {
-  const event = block(LAYOUT.epollEvent.size);
-  event.view.setUint32(0, mask >>> 0, true);
-  event.view.setInt32(LAYOUT.epollEvent.data, fd, true);
-  check(raw(NR.epoll_ctl, epfd, op, fd, event.address), "epoll_ctl");
+  const { view, address } = eventBuffer();
+  view.setUint32(CONTROL_EVENT, mask >>> 0, true);
+  view.setInt32(CONTROL_EVENT + LAYOUT.epollEvent.data, fd, true);
+  check(raw(NR.epoll_ctl, epfd, op, fd, address + CONTROL_EVENT), "epoll_ctl");
 }
 
 /** What one event loop sleeps on. */

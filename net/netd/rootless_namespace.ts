@@ -21,6 +21,8 @@ import {
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { network, networkCalls, type NetworkSyscalls } from "../../ffi/kernel_network.ts";
 import { IP_TRANSPARENT, IPV6_TRANSPARENT, SOL_IP, SOL_IPV6 } from "../../ffi/network_constants.ts";
+import { check } from "../../ffi/libc.ts";
+import { setOption } from "../../ffi/stream_calls.ts";
 import { SIGKILL } from "../../ffi/signals.ts";
 import { STUB_SOCKET, StubProcess } from "../../ffi/stub_process.ts";
 import { type ProcessSyscalls, type Syscalls, WOULD_BLOCK } from "../../ffi/syscalls.ts";
@@ -295,8 +297,8 @@ export class RootlessNamespace implements RootlessHost, Disposable {
     );
     for (const fd of fds) {
       // whoever has the right in the namespace's user namespace may set it, from anywhere
-      network.setsockopt(fd, level, transparent, 1);
-      network.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+      check(setOption(fd, level, transparent, 1), "setsockopt");
+      check(setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1), "setsockopt");
     }
     this.#pools[kind].push(...fds);
   }

@@ -229,6 +229,7 @@ export class TcpOutbound implements Disposable {
       fd = this.#socket(address);
       calls.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
       calls.setsockopt(fd, SOL_TCP, TCP_KEEPIDLE, OUTSIDE_IDLE);
+      calls.setsockopt(fd, SOL_TCP, TCP_NODELAY, 1);
       calls.setsockopt(fd, SOL_TCP, TCP_NOTSENT_LOWAT, OUTSIDE_UNSENT);
       const connected = calls.connect(fd, socketAddress(address, packet.destinationPort));
       const pending = this.#add(packet, fd, now);

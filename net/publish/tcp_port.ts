@@ -7,7 +7,14 @@ import { ERRNO, SysError } from "../../ffi/errno.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { network, type NetworkSyscalls } from "../../ffi/kernel_network.ts";
-import { IP_BIND_ADDRESS_NO_PORT, SO_KEEPALIVE, SO_LINGER, SOL_IP } from "../../ffi/network_constants.ts";
+import {
+  IP_BIND_ADDRESS_NO_PORT,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SOL_IP,
+  SOL_TCP,
+  TCP_NODELAY,
+} from "../../ffi/network_constants.ts";
 import { AddressBuffer, setOption } from "../../ffi/stream_calls.ts";
 import type { RootlessHost } from "../netd/rootless_host.ts";
 import type { Topology } from "../netd/topology.ts";
@@ -104,6 +111,7 @@ export class TcpPort implements HostSocket {
     const { address, port: targetPort } = this.target;
     const fd = this.#context.host.takeSocket(address.length === 4 ? "tcp4" : "tcp6");
     setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    setOption(fd, SOL_TCP, TCP_NODELAY, 1);
     let result = 0;
     if (source !== undefined) {
       // the number is chosen by connect(2), among those that are free for this destination

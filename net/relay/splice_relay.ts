@@ -18,9 +18,8 @@ import { ERRNO } from "../../ffi/errno.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
-import { SO_LINGER, SOL_TCP, TCP_NODELAY } from "../../ffi/network_constants.ts";
-import { check } from "../../ffi/libc.ts";
-import { discard, setOption, shutdownWriting, spliceOnce, StreamBuffer } from "../../ffi/stream_calls.ts";
+import { SO_LINGER } from "../../ffi/network_constants.ts";
+import { discard, shutdownWriting, spliceOnce, StreamBuffer } from "../../ffi/stream_calls.ts";
 import { LARGE_PIPE, type Pipe, PipePool } from "./pipe_pool.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 
@@ -116,7 +115,6 @@ export class SpliceRelay implements Relay {
     const { there, back } = connection;
     this.#connections.add(connection);
     try {
-      for (const fd of [a, b]) check(setOption(fd, SOL_TCP, TCP_NODELAY, 1), "setsockopt");
       // the first event comes at once and says how they are
       this.#loop.add(a, WATCHED, (events) => this.#onEvents(connection, there, back, events));
       this.#loop.add(b, WATCHED, (events) => this.#onEvents(connection, back, there, events));
