@@ -131,14 +131,12 @@ export class BridgeDriver implements NetworkDriver {
       dispense(() => nl.deleteLink(route, link));
       add();
     }
-    this.#enlarge(bridge);
-    if (!options.enableIcc) {
-      try {
-        nl.setBridgePort(route, link, { isolated: true });
-      } catch (error) {
-        dispense(() => nl.deleteLink(route, link));
-        throw error;
-      }
+    try {
+      this.#enlarge(bridge);
+      if (!options.enableIcc) nl.setBridgePort(route, link, { isolated: true });
+    } catch (error) {
+      dispense(() => nl.deleteLink(route, link));
+      throw error;
     }
     return { link };
   }
@@ -146,8 +144,8 @@ export class BridgeDriver implements NetworkDriver {
   /** A bridge may have what all its ports have, and nothing while it has none. */
   #enlarge(bridge: Bridge): void {
     if (bridge.enlarged) return;
-    bridge.enlarged = true;
     unless(["EINVAL"], () => nl.setLink(this.#deps.host.route, bridge.index, { gsoMax4: GSO_MAX }));
+    bridge.enlarged = true;
   }
 
   adopt(

@@ -20,6 +20,7 @@ import { kernel } from "../../ffi/kernel.ts";
 import { network } from "../../ffi/kernel_network.ts";
 import { SO_LINGER } from "../../ffi/network_constants.ts";
 import { discard, shutdownWriting, spliceOnce, StreamBuffer } from "../../ffi/stream_calls.ts";
+import { type GatheredStream, Gathering } from "./gathering.ts";
 import { LARGE_PIPE, type Pipe, PipePool } from "./pipe_pool.ts";
 import type { Relay, RelayOptions } from "./relay.ts";
 
@@ -39,7 +40,8 @@ const MAX_PIPES = 512;
 const RESET_ON_CLOSE = new Uint8Array(new Int32Array([1, 0]).buffer);
 
 /** One way of a connection. */
-class Direction {
+class Direction implements GatheredStream {
+  readonly connection: Connection;
   readonly from: number;
   readonly to: number;
   /** As far as is known: there is something to read, or the end. */
@@ -59,8 +61,10 @@ class Direction {
   /** Holds `held` bytes that the receiver has not taken. */
   pipe: Pipe | undefined;
   held = 0;
+  brought = 0;
 
-  constructor(from: number, to: number) {
+  constructor(connection: Connection, from: number, to: number) {
+    this.connection = connection;
     this.from = from;
     this.to = to;
   }
@@ -73,15 +77,10 @@ class Connection {
   open = true;
 
   constructor(a: number, b: number, options: RelayOptions | undefined) {
-    this.there = new Direction(a, b);
-    this.back = new Direction(b, a);
+    this.there = new Direction(this, a, b);
+    this.back = new Direction(this, b, a);
     this.onClose = options?.onClose;
   }
-}
-
-interface Turn {
-  readonly connection: Connection;
-  readonly direction: Direction;
 }
 
 /** What became of a direction: nothing more now, more to come that shall wait, or an end of the connection that has failed. */
@@ -93,12 +92,14 @@ export class SpliceRelay implements Relay {
   readonly #pipes: PipePool;
   readonly #buffer = new StreamBuffer(SMALL);
   readonly #connections = new Set<Connection>();
-  #waiting: Turn[] = [];
+  readonly #gathering: Gathering<Direction>;
+  #waiting: Direction[] = [];
   readonly #runWaiting = () => this.#onTurn();
 
   constructor(loop: EventLoop, options: { maxPipes?: number } = {}) {
     this.#loop = loop;
     this.#pipes = new PipePool(kernel, options.maxPipes ?? MAX_PIPES);
+    this.#gathering = new Gathering(loop, (direction) => this.#collect(direction));
   }
 
   get connections(): number {
@@ -108,6 +109,11 @@ export class SpliceRelay implements Relay {
   /** Pipes that exist, for those who watch descriptors. */
   get pipes(): number {
     return this.#pipes.size;
+  }
+
+  /** Streams that tell of what has come only when there is much of it. */
+  get gathering(): number {
+    return this.#gathering.size;
   }
 
   join(a: number, b: number, options?: RelayOptions): void {
@@ -146,6 +152,16 @@ export class SpliceRelay implements Relay {
     if (connection.open && into.writable && (into.readable || into.held > 0)) this.#go(connection, into);
   }
 
+  /** Looks for what has come without being told. False: the receiver takes no more. */
+  #collect(direction: Direction): boolean {
+    if (direction.waiting) return true;
+    if (direction.writable) {
+      direction.readable = true;
+      this.#go(direction.connection, direction);
+    }
+    return direction.writable;
+  }
+
   /** Moves what can be moved, and does what is to be done then. */
   #go(connection: Connection, direction: Direction): void {
     if (direction.done || direction.waiting) return;
@@ -153,7 +169,7 @@ export class SpliceRelay implements Relay {
     if (outcome === MORE) {
       direction.waiting = true;
       if (this.#waiting.length === 0) this.#loop.soon(this.#runWaiting);
-      this.#waiting.push({ connection, direction });
+      this.#waiting.push(direction);
     } else if (outcome === FAILED) {
       this.#fail(connection, direction);
     } else if (connection.there.done && connection.back.done) {
@@ -164,9 +180,9 @@ export class SpliceRelay implements Relay {
   #onTurn(): void {
     const turns = this.#waiting;
     this.#waiting = [];
-    for (const { connection, direction } of turns) {
+    for (const direction of turns) {
       direction.waiting = false;
-      if (connection.open) this.#go(connection, direction);
+      if (direction.connection.open) this.#go(direction.connection, direction);
     }
   }
 
@@ -186,6 +202,7 @@ export class SpliceRelay implements Relay {
     connection.open = false;
     this.#connections.delete(connection);
     const { there, back, onClose } = connection;
+    this.#gathering.forget(there);
     for (const direction of [there, back]) {
       if (direction.pipe !== undefined) {
         if (direction.held > 0) this.#pipes.drop(direction.pipe);
@@ -245,6 +262,8 @@ export class SpliceRelay implements Relay {
       return moved;
     }
     if (moved < SMALL) direction.bulk = false;
+    // what containers send comes without pauses
+    if (direction === direction.connection.there) this.#gathering.note(direction, moved);
     direction.pipe = pipe;
     direction.held = moved;
     const failed = this.#drain(direction);

@@ -258,6 +258,38 @@ describe.each(usersToTest())("published TCP ports as $name", (user) => {
     ).toEqual({ waits: true, little: true, damaged: false });
   });
 
+  it("a long stream wakes netd up seldom, and what it brings in small pieces afterwards arrives as well", async () => {
+    expect(
+      await inWorld(
+        user,
+        `
+        world.publish(one, ["0.0.0.0:8080:80/tcp"]);
+        const listener = world.listen(inside, 80);
+        const [long, short] = [world.connect(client, client.host, 8080), world.connect(client, client.host, 8080)];
+        world.until(() => listener.streams.length === 2);
+        const [there, other] = listener.streams;
+        const counts = new Set<number>();
+        const bring = (total: number) => {
+          long.sendPattern(total);
+          world.until(() => { counts.add(world.relay.gathering); return there.received === total; });
+        };
+        short.sendPattern(1_000_000);
+        bring(50_000_000);
+        world.until(() => other.received === 1_000_000 && world.relay.gathering === 0);
+        const damaged = there.damaged || other.damaged;
+        const before = there.received;
+        long.send("x");
+        world.until(() => there.received === before + 1);
+        there.send("y");
+        world.until(() => long.text === "y");
+        long.shutdown();
+        world.until(() => there.ended);
+        return { counts: [...counts].sort(), damaged };
+        `,
+      ),
+    ).toEqual({ counts: [0, 1], damaged: false });
+  });
+
   it("clients beyond the limit of descriptors wait until others have gone", async () => {
     expect(
       await inNetwork(
