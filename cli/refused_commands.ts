@@ -6,8 +6,7 @@ const SWARM_INSTEAD =
   "An engine of berth is never part of a swarm. For several containers that belong together on one machine there is\n" +
   `docker compose, which finds berth by:\n\n${EXPORT}`;
 
-const swarm = (what: string): string =>
-  `This node is not a swarm manager: berth has no ${what}, because it has no swarm mode.\n\n${SWARM_INSTEAD}`;
+const SWARM = `This node is not a swarm manager: berth has no swarm mode.\n\n${SWARM_INSTEAD}`;
 
 /** Why, by the command's first word. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -16,16 +15,16 @@ const REASONS: Readonly<Record<string, string>> = {
     "writing running processes to disk (CRIU) needs rights over the whole machine.\n\n" +
     "Keep a container's files:  berth commit CONTAINER IMAGE\n" +
     "Hold its processes still:  berth pause CONTAINER",
-  config: swarm("configs"),
-  node: swarm("nodes"),
+  config: SWARM,
+  node: SWARM,
   plugin:
     "berth has no managed plugins: they are started by the engine with rights over the whole machine.\n\n" +
     "Log and volume drivers that berth brings itself:  berth info --format '{{json .Plugins}}'",
-  secret: swarm("secrets") +
+  secret: SWARM +
     "\nA file with a secret for one container:  berth run -v ./secret:/run/secrets/name:ro …",
-  service: swarm("services"),
-  stack: swarm("stacks"),
-  swarm: swarm("swarms"),
+  service: SWARM,
+  stack: SWARM,
+  swarm: SWARM,
   trust: "berth has no content trust: it neither makes nor verifies signatures of Notary.\n\n" +
     "Name an image by what it is:  berth pull NAME@sha256:…   (`berth manifest inspect -v NAME` shows the digest)\n" +
     "Verify signatures with a program of its own, for example cosign or notation, before the pull.",
