@@ -189,8 +189,8 @@ describeWith(BUSYBOX, DOCKER).each(usersToTest())("networks of $name", (user) =>
       "container attach",
       `network connect ${id}`,
       "container start",
-      "container die",
       `network disconnect ${id}`,
+      "container die",
       "container destroy",
       "network destroy",
     ]);
