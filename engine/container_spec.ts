@@ -13,7 +13,7 @@ import { DEFAULT_DEVICES, devicesBelow } from "./host_devices.ts";
 import type { HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
 import { cleanPath } from "../base/clean_path.ts";
-import { parseSecurityOptions } from "./security_options.ts";
+import { parseSecurityOptions, type SecurityDefaults } from "./security_options.ts";
 import type { ExecCreateRequest, HostConfig } from "./types.ts";
 import { RLIMIT_NUMBERS } from "./ulimits.ts";
 
@@ -30,6 +30,7 @@ export interface ProcessInput {
   readonly seccompFor: SeccompFor;
   /** RLIMIT_NOFILE for containers that do not set it: decimal strings, "-1" unlimited. */
   readonly defaultNofile: { readonly soft: string; readonly hard: string };
+  readonly security?: SecurityDefaults;
   /** Variables that tell of containers linked to (`--link` on the default bridge). */
   readonly linkedEnv?: readonly string[];
 }
@@ -173,7 +174,9 @@ function processBase(
 ): Pick<ProcessSpec, "additionalGroups" | "capabilities" | "noNewPrivileges" | "seccomp" | "rlimits"> {
   const { hostConfig } = record;
   const privileged = hostConfig.Privileged ?? false;
-  const security = parseSecurityOptions(hostConfig.SecurityOpt ?? []);
+  // A privileged container has a seccomp profile only when it asks for one itself.
+  const defaults = input.security && privileged ? { ...input.security, seccomp: undefined } : input.security;
+  const security = parseSecurityOptions(hostConfig.SecurityOpt ?? [], defaults);
   const caps = resolveCapabilities(hostConfig.CapAdd ?? [], hostConfig.CapDrop ?? [], privileged);
   const confined = security.seccomp !== "unconfined" && (!privileged || security.seccomp !== undefined);
   return {

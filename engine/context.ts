@@ -10,6 +10,7 @@ import type { ContainerTable } from "./container_table.ts";
 import type { EventLog } from "./events.ts";
 import type { ExecTable } from "./exec_table.ts";
 import type { Logger } from "./log.ts";
+import type { SecurityDefaults } from "./security_options.ts";
 import type { Networks } from "./networks.ts";
 import type { ShimPool } from "./shim_pool.ts";
 import type { HostFacts } from "./host_facts.ts";
@@ -35,6 +36,11 @@ export interface ContainerDefaults {
   readonly ulimits: readonly { readonly Name: string; readonly Soft: number; readonly Hard: number }[];
   readonly init: boolean;
   readonly logDriver: string;
+  /** "private" or "shareable"; "": Docker's default. */
+  readonly ipcMode?: string;
+  /** One of Docker's names for berth's own, or that. */
+  readonly runtime?: string;
+  readonly security?: SecurityDefaults;
   /** Of containers that do not say; "" is the driver's own default. */
   readonly cgroupParent?: string;
   /** "private" or "host"; undefined: Docker's default. */

@@ -145,6 +145,8 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
     ...request,
     hostConfig: {
       ...hostConfig,
+      ...(hostConfig.IpcMode || !defaults.ipcMode ? {} : { IpcMode: defaults.ipcMode }),
+      ...(hostConfig.Runtime || !defaults.runtime ? {} : { Runtime: defaults.runtime }),
       ...(hostConfig.ShmSize ? {} : { ShmSize: defaults.shmSize }),
       ...(ulimits.length > 0 ? { Ulimits: ulimits } : {}),
       ...(hostConfig["CgroupParent"] || !defaults.cgroupParent

@@ -3,6 +3,7 @@ import { invalid, messageOf } from "../base/errors.ts";
 import { goErrno } from "../base/go_errno.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { type WantedDriver, wantedDriver } from "./cgroup_options.ts";
+import { isDockerdDirective, RUNTIMES, withoutEffect } from "./dockerd_directives.ts";
 import { isLogLevel, LOG_FORMATS, type LogFormat, type LogLevel } from "./log.ts";
 import { checkLogConfig } from "./log_options.ts";
 import { NETWORK_FLAGS, NETWORK_KEYS, type NetworkSettings, networkSettings } from "./network_settings.ts";
@@ -10,6 +11,8 @@ import { type ProxySettings, REGISTRY_KEYS, registrySettings } from "./registry_
 import type { EngineOptions } from "./serve_options.ts";
 import { type TlsSettings, tlsSettings } from "./tls_settings.ts";
 import type { ContainerDefaults } from "./context.ts";
+import type { SecurityDefaults } from "./security_options.ts";
+import { parseSeccompProfile } from "../runtime/seccomp/mod.ts";
 
 /** The engine's settings: flags and daemon.json merged, nothing left to look up. */
 export interface EngineSettings {
@@ -62,6 +65,10 @@ const OWN_KEYS = [
   "default-shm-size",
   "default-ulimits",
   "init",
+  "default-ipc-mode",
+  "default-runtime",
+  "no-new-privileges",
+  "seccomp-profile",
   "log-driver",
   "log-opts",
   "labels",
@@ -69,20 +76,6 @@ const OWN_KEYS = [
   ...REGISTRY_KEYS,
   ...NETWORK_KEYS,
 ];
-
-/** dockerd's other directives (moby: daemon/config): accepted, so that one file serves both; a warning says that nothing follows from them. */
-const DOCKERD_KEYS = new Set(
-  `allow-direct-routing allow-nondistributable-artifacts api-cors-header authorization-plugins bridge-accept-fwmark
-  containerd containerd-namespace containerd-plugin-namespace cpu-rt-period cpu-rt-runtime cri-containerd
-  data-root default-ipc-mode
-  default-runtime experimental features firewall-backend group init-path ip-forward
-  ip-forward-no-drop ip6tables iptables live-restore
-  metrics-addr no-new-privileges node-generic-resources oom-score-adjust
-  raw-logs rootless runtimes seccomp-profile selinux-enabled shutdown-timeout storage-opts swarm-default-advertise-addr
-  userland-proxy userland-proxy-path userns-remap validate`.split(
-    /\s+/,
-  ),
-);
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -95,7 +88,7 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
   const file = readConfigFile(options);
   const refuse = (problem: string) =>
     invalid(`unable to configure the berth engine with file ${options.configFile}: ${problem}`);
-  const unknown = Object.keys(file).filter((key) => !OWN_KEYS.includes(key) && !DOCKERD_KEYS.has(key));
+  const unknown = Object.keys(file).filter((key) => !OWN_KEYS.includes(key) && !isDockerdDirective(key));
   if (unknown.length > 0) {
     throw refuse(`the following directives don't match any configuration option: ${unknown.join(", ")}`);
   }
@@ -150,7 +143,15 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
   if (!["", "host", "private", undefined].includes(cgroupnsMode)) {
     throw invalid(`default cgroup namespace mode (${cgroupnsMode}) is invalid; use "host" or "private"`);
   }
-  const ignored = Object.keys(file).filter((key) => !OWN_KEYS.includes(key));
+  const ipcMode = text("default-ipc-mode") ?? "";
+  if (!["", "private", "shareable"].includes(ipcMode)) {
+    throw invalid(`default IPC mode setting (${ipcMode}) is invalid; use "shareable" or "private"`);
+  }
+  const runtime = text("default-runtime") || "berth";
+  if (!RUNTIMES.includes(runtime)) throw invalid(`specified default runtime '${runtime}' does not exist`);
+  const labels = take("labels", "a list of strings", isTextList) ?? [];
+  for (const label of labels) if (!label.includes("=")) throw refuse(`bad attribute format: ${label}`);
+  const ignored = withoutEffect(file);
   return {
     hosts: take("hosts", "a list of strings", isTextList) ?? options.hosts,
     dataRoot: absolute(text("data-root") ?? options.dataRoot, "data-root"),
@@ -173,12 +174,18 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
     ),
     ...registrySettings(take, refuse, options),
     network: networkSettings({ ...file, ...options.network }, refuse),
-    labels: take("labels", "a list of strings", isTextList) ?? [],
+    labels,
     buildGc: gcSettings(file["builder"], refuse),
     defaults: {
       shmSize: sizeOf(file["default-shm-size"], refuse),
       ulimits: ulimitsOf(file["default-ulimits"], refuse),
       init: take("init", "true or false", isBool) ?? false,
+      ipcMode,
+      runtime,
+      security: {
+        noNewPrivileges: take("no-new-privileges", "true or false", isBool) ?? false,
+        ...seccompDefault(text("seccomp-profile") ?? ""),
+      },
       logDriver,
       logOpts,
       cgroupParent: text("cgroup-parent") ?? options.cgroupParent ?? "",
@@ -238,6 +245,26 @@ const isTexts = (value: unknown): value is Record<string, string> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every(isText);
 const isPoolSize = (value: unknown): value is number =>
   Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 64;
+
+/** The profile of containers that do not name one: a file's, none at all, or the engine's own. */
+function seccompDefault(named: string): Pick<SecurityDefaults, "seccomp" | "seccompName"> {
+  if (named === "" || named === "builtin" || named === "default") {
+    return { seccomp: undefined, seccompName: "builtin" };
+  }
+  if (named === "unconfined") return { seccomp: named, seccompName: named };
+  let profile: string;
+  try {
+    profile = Deno.readTextFileSync(named);
+  } catch (error) {
+    throw invalid(`opening seccomp profile (${named}) failed: open ${named}: ${goErrno(error)}`, error);
+  }
+  try {
+    parseSeccompProfile(profile);
+  } catch (error) {
+    throw invalid(`seccomp profile ${named}: ${messageOf(error)}`, error);
+  }
+  return { seccomp: profile, seccompName: named };
+}
 
 /** Docker's /dev/shm. */
 const DEFAULT_SHM = 64 * 1024 * 1024;

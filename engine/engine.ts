@@ -352,6 +352,8 @@ export class BerthEngine implements Engine {
       images: this.#images.list().length,
       debug: this.#description.debug,
       logDriver: this.#ctx.defaults.logDriver,
+      defaultRuntime: this.#ctx.defaults.runtime,
+      security: this.#ctx.defaults.security,
       eventListeners: this.#ctx.events.listeners,
       registry: this.#description.registry,
       warnings: this.#description.warnings,

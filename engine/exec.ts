@@ -136,6 +136,7 @@ export async function launchExec(
       {
         seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
         defaultNofile: ctx.defaults.nofile,
+        ...(ctx.defaults.security ? { security: ctx.defaults.security } : {}),
         linkedEnv: linkEnvironment(ctx, container.record),
       },
     );

@@ -7,6 +7,7 @@ import type { RegistrySettings } from "../image/registry/settings.ts";
 import { goArch, type HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
 import type { Networks } from "./networks.ts";
+import type { SecurityDefaults } from "./security_options.ts";
 import { registryInfo } from "./registry_config.ts";
 
 export { type HostFacts, readHostFacts } from "./host_facts.ts";
@@ -22,6 +23,8 @@ export interface InfoInput {
   readonly images: number;
   readonly debug: boolean;
   readonly logDriver: string;
+  readonly defaultRuntime?: string | undefined;
+  readonly security?: SecurityDefaults | undefined;
   readonly eventListeners: number;
   readonly registry: RegistrySettings;
   /** What the start found wanting. */
@@ -121,7 +124,7 @@ export function infoView(input: InfoInput): Record<string, unknown> {
       "io.containerd.runc.v2": { path: "berth" },
       "runc": { path: "berth" },
     },
-    DefaultRuntime: "berth",
+    DefaultRuntime: input.defaultRuntime ?? "berth",
     Swarm: {
       NodeID: "",
       NodeAddr: "",
@@ -138,9 +141,10 @@ export function infoView(input: InfoInput): Record<string, unknown> {
     InitCommit: { ID: "" },
     // Containers are in a user namespace even when root has started the engine; "rootless" is said of an ordinary user's.
     SecurityOptions: [
-      "name=seccomp,profile=builtin",
+      `name=seccomp,profile=${input.security?.seccompName ?? "builtin"}`,
       ...(facts.isRootless ? ["name=rootless"] : ["name=userns"]),
       "name=cgroupns",
+      ...(input.security?.noNewPrivileges ? ["name=no-new-privileges"] : []),
     ],
     FirewallBackend: { Driver: "nftables" },
     CDISpecDirs: [],

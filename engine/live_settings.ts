@@ -9,7 +9,7 @@ const AT_START = ["hosts", "dataRoot", "execRoot", "storageDriver", "pidfile", "
 /** The settings in force. Whoever asks late enough gets what a reload has brought. */
 export class LiveSettings {
   #current: EngineSettings;
-  /** Mirrors and insecure registries of the moment; how many transfers run at once is fixed at the start. */
+  /** Mirrors, insecure registries and the number of transfers of the moment. */
   readonly registry: RegistrySettings;
 
   constructor(settings: EngineSettings) {
@@ -22,6 +22,15 @@ export class LiveSettings {
       },
       get insecure() {
         return now().insecure;
+      },
+      get maxDownloads() {
+        return now().maxDownloads;
+      },
+      get maxUploads() {
+        return now().maxUploads;
+      },
+      get maxAttempts() {
+        return now().maxAttempts;
       },
     };
   }
@@ -50,9 +59,16 @@ export class LiveSettings {
     const { labels, logLevel, defaults, shimPool, registry } = this.#current;
     return {
       "debug": String(logLevel === "debug"),
+      "default-cgroupns-mode": defaults.cgroupnsMode ?? "",
+      "default-ipc-mode": defaults.ipcMode ?? "",
+      "default-runtime": defaults.runtime ?? "",
       "default-shm-size": String(defaults.shmSize),
       "insecure-registries": JSON.stringify(registry.insecure),
       "labels": JSON.stringify(labels),
+      "live-restore": "true",
+      "max-concurrent-downloads": String(registry.maxDownloads),
+      "max-concurrent-uploads": String(registry.maxUploads),
+      "max-download-attempts": String(registry.maxAttempts),
       "registry-mirrors": JSON.stringify(registry.mirrors),
       "shim-pool": String(shimPool),
     };

@@ -10,14 +10,25 @@ export interface SecurityOptions {
   readonly unconfinedPaths: boolean;
 }
 
+/** daemon.json's `no-new-privileges` and `seccomp-profile`, for containers that do not say. */
+export interface SecurityDefaults {
+  readonly noNewPrivileges: boolean;
+  readonly seccomp: string | undefined;
+  /** As `info` shows it: "builtin", "unconfined", or the profile's path. */
+  readonly seccompName: string;
+}
+
 /**
  * Reads the options. AppArmor and SELinux labels are accepted and ignored: berth sets neither.
  *
  * @throws EngineError invalid, in Docker's words.
  */
-export function parseSecurityOptions(options: readonly string[]): SecurityOptions {
-  let noNewPrivileges = false;
-  let seccomp: string | undefined;
+export function parseSecurityOptions(
+  options: readonly string[],
+  defaults?: Pick<SecurityDefaults, "noNewPrivileges" | "seccomp">,
+): SecurityOptions {
+  let noNewPrivileges = defaults?.noNewPrivileges ?? false;
+  let seccomp = defaults?.seccomp;
   let unconfinedPaths = false;
   for (const option of options) {
     if (option === "no-new-privileges") {

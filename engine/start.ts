@@ -238,6 +238,7 @@ function containerSpec(
     shmPath: parts.shmPath,
     seccompFor: (profile, caps) => seccompFor(ctx.facts, profile, caps),
     defaultNofile: ctx.defaults.nofile,
+    ...(ctx.defaults.security ? { security: ctx.defaults.security } : {}),
     defaultInit: ctx.defaults.init,
     linkedEnv: linkEnvironment(ctx, record),
   });

@@ -8,6 +8,7 @@ import { signalNumber } from "../ffi/signals.ts";
 import { completeBindings } from "../net/network_ports.ts";
 import { resolveCapabilities } from "../runtime/capabilities.ts";
 import { DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS } from "./default_paths.ts";
+import { RUNTIMES } from "./dockerd_directives.ts";
 import type { HostFacts } from "./host_facts.ts";
 import { checkLogConfig } from "./log_options.ts";
 import { mountPoints } from "./mount_points.ts";
@@ -27,9 +28,6 @@ import { validateResources } from "./validate_resources.ts";
 
 /** Docker's /dev/shm. */
 const DEFAULT_SHM_SIZE = 64 * 1024 * 1024;
-
-/** Names of Docker's runtime that clients may have in their configuration; all of them mean berth's own. */
-const RUNTIMES = ["", "berth", "runc", "io.containerd.runc.v2"];
 
 /**
  * Checks a create request and fills in the host configuration's defaults, as inspect shows them after create.
@@ -64,7 +62,7 @@ export function validateCreate(
   if (oom < -1000 || oom > 1000) {
     throw invalid(`Invalid value ${oom}, range for oom score adj is [-1000, 1000]`);
   }
-  if (!RUNTIMES.includes(requested.Runtime ?? "")) {
+  if (requested.Runtime && !RUNTIMES.includes(requested.Runtime)) {
     throw invalid(`unknown or invalid runtime name: ${requested.Runtime}`);
   }
   validateUlimits(requested.Ulimits ?? []);

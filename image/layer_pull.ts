@@ -47,7 +47,7 @@ export class LayerPuller {
     this.#layers = layers;
     this.#content = content;
     this.#settings = settings;
-    this.#slots = new Slots(settings.maxDownloads);
+    this.#slots = new Slots(() => settings.maxDownloads);
   }
 
   /** Keeps the unpacking threads for as long as somebody pulls. */

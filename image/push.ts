@@ -59,7 +59,7 @@ export class ImagePusher {
   constructor(store: StoreInternals, settings: RegistrySettings) {
     this.#store = store;
     this.#settings = settings;
-    this.#slots = new Slots(settings.maxUploads);
+    this.#slots = new Slots(() => settings.maxUploads);
   }
 
   /**

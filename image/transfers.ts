@@ -79,11 +79,13 @@ export class SharedTransfers<T, P> {
 
 /** At most so many at a time; others wait in the order they came. */
 export class Slots {
-  #free: number;
+  #held = 0;
+  readonly #count: () => number;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(count: number) {
-    this.#free = count;
+  /** @param count asked for again whenever a slot is wanted or given back: a reload may change it. */
+  constructor(count: () => number) {
+    this.#count = count;
   }
 
   /**
@@ -92,7 +94,7 @@ export class Slots {
    */
   async take(signal: AbortSignal, onWait?: () => void): Promise<Disposable> {
     signal.throwIfAborted();
-    if (this.#free > 0) this.#free--;
+    if (this.#held < this.#count()) this.#held++;
     else {
       onWait?.();
       await this.#wait(signal);
@@ -107,9 +109,8 @@ export class Slots {
   }
 
   #release(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free++;
+    this.#held--;
+    for (let next; this.#held < this.#count() && (next = this.#waiting.shift()); next()) this.#held++;
   }
 
   #wait(signal: AbortSignal): Promise<void> {

@@ -23,22 +23,45 @@ describeWith().each(usersToTest())("SIGHUP to the engine of $name", (user) => {
     expect(await info()).toMatchObject({ Labels: ["a=1"], Debug: false });
 
     write(JSON.stringify({
-      labels: ["a=2", "b"],
+      labels: ["a=2", "b="],
       debug: true,
       "insecure-registries": ["registry.example:5000"],
       "registry-mirrors": ["http://mirror.example"],
       "default-shm-size": "3m",
+      "default-ipc-mode": "shareable",
+      "max-concurrent-downloads": 1,
+      "no-new-privileges": true,
       "shim-pool": 3,
     }));
     Deno.kill(engine.pid, "SIGHUP");
     await waitFor(async () => (await info()).Debug, 10_000, () => engine.log());
     const { ID, Name, Labels, RegistryConfig } = await info();
-    expect(Labels).toEqual(["a=2", "b"]);
+    expect(Labels).toEqual(["a=2", "b="]);
     expect(RegistryConfig.Mirrors).toEqual(["http://mirror.example"]);
     expect(RegistryConfig.IndexConfigs["registry.example:5000"]).toMatchObject({ Secure: false });
     await waitFor(() => shims() === 3, 15_000, () => `${shims()} shims`);
     const run = await engine.berth(["run", "--rm", "berth/host", "sh", "-c", "df -P /dev/shm | tail -1"]);
     expect(run.stdout).toMatch(/^shm\s+3072\s/);
+    const privileges = await engine.berth([
+      "run",
+      "--rm",
+      "berth/host",
+      "grep",
+      "NoNewPrivs",
+      "/proc/self/status",
+    ]);
+    expect(privileges.stdout).toMatch(/^NoNewPrivs:\s1$/m);
+    const asked = ["--security-opt", "no-new-privileges=false"];
+    const granted = await engine.berth([
+      "run",
+      "--rm",
+      ...asked,
+      "berth/host",
+      "grep",
+      "NoNewPrivs",
+      "/proc/self/status",
+    ]);
+    expect(granted.stdout).toMatch(/^NoNewPrivs:\s0$/m);
     const events = await engine.berth([
       "events",
       "--since",
@@ -58,7 +81,10 @@ describeWith().each(usersToTest())("SIGHUP to the engine of $name", (user) => {
         Attributes: {
           name: Name,
           debug: "true",
-          labels: '["a=2","b"]',
+          labels: '["a=2","b="]',
+          "max-concurrent-downloads": "1",
+          "default-ipc-mode": "shareable",
+          "live-restore": "true",
           "insecure-registries": '["registry.example:5000"]',
           "registry-mirrors": '["http://mirror.example"]',
           "shim-pool": "3",
@@ -75,7 +101,7 @@ describeWith().each(usersToTest())("SIGHUP to the engine of $name", (user) => {
       write(wrong);
       Deno.kill(engine.pid, "SIGHUP");
       await waitFor(() => engine.log().includes(said), 10_000, () => engine.log());
-      expect((await info()).Labels).toEqual(["a=2", "b"]);
+      expect((await info()).Labels).toEqual(["a=2", "b="]);
     }
 
     // The data root is a flag of this engine: naming it in the file as well is refused, as at the start.

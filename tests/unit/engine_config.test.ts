@@ -135,7 +135,43 @@ describe("mergeSettings", () => {
     expect(settings.warnings).toEqual([
       `no effect in this version of berth (${dir}/daemon.json): selinux-enabled`,
     ]);
+    expect(
+      withFile({ "selinux-enabled": false, "live-restore": true, features: { buildkit: true } })().warnings,
+    ).toEqual([]);
     expect(settings.network.bridge.v4).toEqual([{ subnet: "10.1.0.0/16", gateway: "10.1.0.1" }]);
+  });
+
+  it("takes defaults of containers, and a seccomp profile out of a file", () => {
+    const profile = `${dir}/seccomp.json`;
+    Deno.writeTextFileSync(profile, '{"defaultAction":"SCMP_ACT_ALLOW"}');
+    const given = { "default-ipc-mode": "shareable", "no-new-privileges": true, "default-runtime": "runc" };
+    expect(withFile({ ...given, "seccomp-profile": profile })().defaults).toMatchObject({
+      ipcMode: "shareable",
+      runtime: "runc",
+      security: {
+        noNewPrivileges: true,
+        seccomp: '{"defaultAction":"SCMP_ACT_ALLOW"}',
+        seccompName: profile,
+      },
+    });
+    expect(withFile({ "seccomp-profile": "unconfined" })().defaults.security?.seccomp).toBe("unconfined");
+    expect(withFile({ "seccomp-profile": "/none" })).toThrow(
+      "opening seccomp profile (/none) failed: open /none: no such file or directory",
+    );
+    expect(withFile({ "default-ipc-mode": "host" })).toThrow(
+      'default IPC mode setting (host) is invalid; use "shareable" or "private"',
+    );
+    expect(withFile({ "default-runtime": "kata" })).toThrow(
+      "specified default runtime 'kata' does not exist",
+    );
+    expect(withFile({ labels: ["x"] })).toThrow("bad attribute format: x");
+  });
+
+  it("says of every directive of dockerd that it has no effect, unless it asks for what is so anyway", () => {
+    expect(withFile({ "metrics-addr": "127.0.0.1:9323", "live-restore": false, iptables: true })().warnings)
+      .toEqual([
+        `no effect in this version of berth (${dir}/daemon.json): metrics-addr, live-restore`,
+      ]);
   });
 
   it("refuses unknown directives, and those that were given as a flag too, in dockerd's words", () => {

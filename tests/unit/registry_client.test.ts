@@ -206,7 +206,7 @@ describe("SharedTransfers", () => {
 
 describe("Slots", () => {
   it("gives them in order, and takes nobody's place who has left", async () => {
-    const slots = new Slots(1);
+    const slots = new Slots(() => 1);
     const order: string[] = [];
     const first = await slots.take(never);
     const leaver = new AbortController();
