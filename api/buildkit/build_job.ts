@@ -66,7 +66,7 @@ export class BuildJob {
     signal: AbortSignal,
   ): Promise<Solved> {
     const request = await this.request;
-    const options = frontendOptions(attributes, cacheImports);
+    const options = frontendOptions(withInlineCache(attributes, request), cacheImports);
     const exporter = exporterOf(request);
     const session = await this.#sessions.get(request.Session, signal);
     const builder = await this.#engine.builder();
@@ -141,6 +141,19 @@ export class BuildJob {
       },
     };
   }
+}
+
+/** `--cache-to type=inline` is what Docker's build argument asks for. @throws {GrpcError} for other ways to export a cache. */
+function withInlineCache(attributes: Attributes, { Cache }: SolveRequest): Attributes {
+  const exports = Cache?.Exports ?? [];
+  const other = exports.find(({ Type }) => Type !== "inline");
+  if (other !== undefined) {
+    throw new GrpcError(
+      CODE.unimplemented,
+      `berth exports no build cache of type "${other.Type}": use  --cache-to type=inline, and --cache-from with the image`,
+    );
+  }
+  return exports.length === 0 ? attributes : { ...attributes, "build-arg:BUILDKIT_INLINE_CACHE": "1" };
 }
 
 interface Exporter {

@@ -47,6 +47,14 @@ export function frontendOptions(
   if (requestid !== undefined) {
     throw new EngineError("not-implemented", `unsupported request ${requestid}`);
   }
+  // what clients ask for unasked, the provenance of an image beside it, is left out
+  const attested = options["attest:sbom"] ?? options["attest:provenance"]?.match(/mode=max/)?.[0];
+  if (attested !== undefined && !/disabled=true/.test(attested)) {
+    throw new EngineError(
+      "not-implemented",
+      "berth makes no attestations: leave --attest, --sbom and --provenance out",
+    );
+  }
   const platform = options["platform"];
   if (platform?.includes(",")) {
     throw invalid(

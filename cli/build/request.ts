@@ -14,6 +14,9 @@ export type Settings = Omit<
   "dockerfile" | "dockerfilePath" | "context" | "namedContexts" | "output" | "check"
 >;
 
+const isInline = (cacheTo: string): boolean =>
+  cacheTo === "inline" || pairs(csvFields(cacheTo))["type"] === "inline";
+
 /** @throws {CliError} for what berth's builds do not have. */
 export function refuseMissing(flags: BuildFlags): void {
   const off = (value: string) => value === "" || /^(?:0|f|false|disabled=true)$/i.test(value);
@@ -23,9 +26,10 @@ export function refuseMissing(flags: BuildFlags): void {
     );
   }
   if (flags.annotation.length > 0) throw new CliError("berth writes no annotations: use --label");
-  if (flags["cache-to"].some((one) => one !== "type=inline")) {
+  if (flags["cache-to"].some((one) => !isInline(one))) {
     throw new CliError(
-      "berth exports no build cache: its own cache is kept between builds (--cache-from takes images)",
+      "berth exports its build cache with the image alone (--cache-to type=inline, and --cache-from takes that image); " +
+        "its own cache is kept between builds",
     );
   }
   if (flags["security-opt"].length > 0) throw new CliError("security options are not supported on linux");
@@ -41,7 +45,10 @@ export function refuseMissing(flags: BuildFlags): void {
 export function settingsOf(flags: BuildFlags): Settings {
   return {
     target: flags.target || undefined,
-    buildArgs: buildArgs(flags["build-arg"]),
+    buildArgs: {
+      ...buildArgs(flags["build-arg"]),
+      ...(flags["cache-to"].some(isInline) ? { BUILDKIT_INLINE_CACHE: "1" } : {}),
+    },
     labels: pairs(flags.label),
     tags: flags.tag.map(checkedTag),
     platform: flags.platform[0] || Deno.env.get("DOCKER_DEFAULT_PLATFORM") || undefined,

@@ -7,6 +7,7 @@ import type { Image } from "../../image/types.ts";
 import { EngineError } from "../../base/errors.ts";
 import { squashLayers } from "./commit_layer.ts";
 import { type BuildHistory, resultConfig } from "./image_result.ts";
+import { inlineCache, isInlineCacheWanted } from "./inline_cache.ts";
 import { openLayerTree } from "./layer_tree.ts";
 import type { Progress } from "./progress.ts";
 import type { SolveTools, StageFiles } from "./solve.ts";
@@ -42,6 +43,7 @@ export async function exportResult(tools: SolveTools, given: ExportInput): Promi
     history: files.history,
     labels: request.labels,
     epoch,
+    ...(isInlineCacheWanted(request.buildArgs) ? { members: inlineCache(files.steps) } : {}),
   });
   const { chainIds } = files.stack;
   const result = { config, chainIds, release, imageId: undefined, files: undefined };
@@ -80,6 +82,7 @@ async function squash(tools: SolveTools, input: ExportInput): Promise<StageFiles
   return {
     ...files,
     stack: { chainIds: [...chainIds, ...made], hostDirs: [] },
+    steps: [],
     diffIds: [...files.diffIds.slice(0, chainIds.length), ...(layer === undefined ? [] : [layer.diffId])],
     history: [...files.history.map((line) => ({ ...line, layerCreated: undefined })), merged],
   };

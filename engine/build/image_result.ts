@@ -25,6 +25,8 @@ export interface ResultInput {
   readonly labels: Readonly<Record<string, string>>;
   /** Seconds since 1970. */
   readonly epoch: number | undefined;
+  /** What else is to be told; see inline_cache.ts. */
+  readonly members?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -53,6 +55,7 @@ export function resultConfig(input: ResultInput): ImageConfig {
     os: platform.os,
     rootfs: { type: "layers", diff_ids: diffIds },
     ...(platform.variant === undefined ? {} : { variant: platform.variant }),
+    ...input.members,
   };
 }
 

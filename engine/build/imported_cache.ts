@@ -1,16 +1,20 @@
 import { messageOf } from "../../base/errors.ts";
 import type { Platform } from "../../image/platform.ts";
 import type { Image } from "../../image/types.ts";
+import { inlineSteps } from "./inline_cache.ts";
 import type { SolveTools, StageFiles } from "./solve.ts";
 
 /**
- * `--cache-from`: layers of images whose history tells what they were made of. It tells that of commands, not of files that were copied, so
- * a copy is always made; when it makes the layer that the image has, what is above is found again.
+ * `--cache-from`: layers of images that tell what they were made of. One that was built with an inline cache tells it of each layer. Of others the
+ * history does: of commands, not of files that were copied, so a copy is always made; when it makes the layer that the image has, what is above
+ * is found again.
  */
 export class ImportedCache {
   readonly #tools: Pick<SolveTools, "ctx" | "store">;
   readonly #find: (reference: string, platform: Platform) => Promise<Image>;
   #images: readonly Image[] = [];
+  /** By key; whose layer, and which of them. */
+  readonly #inline = new Map<string, { readonly image: Image; readonly layer: number }[]>();
 
   constructor(
     tools: Pick<SolveTools, "ctx" | "store">,
@@ -28,6 +32,25 @@ export class ImportedCache {
       this.#tools.ctx.log.info("an image of --cache-from is not used", { error: messageOf(one.reason) });
       return [];
     });
+    for (const image of this.#images) {
+      for (const { key, layer } of inlineSteps(image.config)) {
+        const known = this.#inline.get(key) ?? [];
+        this.#inline.set(key, [...known, { image, layer }]);
+      }
+    }
+  }
+
+  /** The layer that an image has of this very step, on top of the same layers. */
+  findKey(key: string, parent: string): { chainId: string; createdAt: string } | undefined {
+    for (const { image: { chainIds, config }, layer } of this.#inline.get(key) ?? []) {
+      const chainId = chainIds[layer];
+      const isUnchanged = chainId === parent;
+      if (chainId === undefined || !(isUnchanged || (chainIds[layer - 1] ?? "") === parent)) continue;
+      if (this.#tools.store.layers.known(chainId) === undefined) continue;
+      const line = config.history?.filter((line) => line.empty_layer !== true)[layer];
+      return { chainId, createdAt: line?.created ?? new Date().toISOString() };
+    }
+    return undefined;
   }
 
   /** The layer that an image has for the next line of history, when everything before is the same. */

@@ -12,6 +12,7 @@ import { restackLayer } from "./commit_layer.ts";
 import { ignoredSources } from "./context_files.ts";
 import { exportResult } from "./export_result.ts";
 import type { BuildHistory } from "./image_result.ts";
+import type { InlineStep } from "./inline_cache.ts";
 import { ImportedCache } from "./imported_cache.ts";
 import { contextOf, Planner, type SolvePlan, type StagePlan, type StageStep } from "./plan.ts";
 import { Progress, type StepEnd, type StepProgress } from "./progress.ts";
@@ -44,6 +45,8 @@ export interface StageFiles {
   readonly diffIds: readonly string[];
   readonly baseHistory: readonly ImageHistory[];
   readonly history: readonly BuildHistory[];
+  /** What this build's layers were made of. */
+  readonly steps: readonly InlineStep[];
   /** Everything so far was there. */
   readonly cached: boolean;
   /** Names this point, as classic progress shows one: equal for what has come about in the same way. */
@@ -55,6 +58,7 @@ const NOTHING: StageFiles = {
   diffIds: [],
   baseHistory: [],
   history: [],
+  steps: [],
   cached: true,
   id: nextId("", "scratch", ""),
 };
@@ -200,7 +204,7 @@ class Solve {
       } as const;
       const prepared = await prepareCopy(this.#tools, scope, below.stack, op);
       const outcome = await this.#carryOut(stage, below, prepared, vertex.name, progress, undefined);
-      return this.#withLayer(below, outcome, vertex.name);
+      return this.#withLayer(below, outcome, vertex.name, prepared.key);
     }, endOf);
   }
 
@@ -211,6 +215,7 @@ class Solve {
       diffIds: image.config.rootfs.diff_ids,
       baseHistory: image.config.history ?? [],
       history: [],
+      steps: [],
       cached: true,
       id: image.id,
     };
@@ -241,7 +246,7 @@ class Solve {
         const outcome = prepared.isLinked
           ? await this.#link(stage, below, prepared, vertex.name, progress)
           : await this.#carryOut(stage, below, prepared, vertex.name, progress, createdBy);
-        return this.#withLayer(below, outcome, op.createdBy);
+        return this.#withLayer(below, outcome, op.createdBy, prepared.key);
       } catch (error) {
         return locate(op.range, () => {
           throw error;
@@ -250,7 +255,12 @@ class Solve {
     }, endOf);
   }
 
-  #withLayer(below: StageFiles, { chainId, createdAt, cached }: Outcome, createdBy: string): StageFiles {
+  #withLayer(
+    below: StageFiles,
+    { chainId, createdAt, cached }: Outcome,
+    createdBy: string,
+    key: string,
+  ): StageFiles {
     const { layers, tables } = this.#tools.store;
     const isChanged = chainId !== (below.stack.chainIds.at(-1) ?? "");
     const diffId = (layers.known(chainId) ?? tables.layer(chainId))?.diffId ?? "";
@@ -260,6 +270,7 @@ class Solve {
       diffIds: isChanged ? [...below.diffIds, diffId] : below.diffIds,
       baseHistory: below.baseHistory,
       history: createdBy === "" ? below.history : [...below.history, line],
+      steps: [...below.steps, { key, layer: below.stack.chainIds.length - (isChanged ? 0 : 1) }],
       cached,
       id: nextId(below.id, createdBy, chainId),
     };
@@ -281,7 +292,7 @@ class Solve {
     const { cache, underWay, store } = this.#tools;
     const parent = below.stack.chainIds.at(-1) ?? "";
     const row = { id: key, parent, type, description, usedAt: this.#started };
-    const isCacheUsed = !this.#request.noCache && !this.#isLeftOut(stage);
+    const isCacheUsed = this.#isCacheUsed(stage);
     this.#held.use(cache.hold(key));
     for (; isCacheUsed;) {
       const hit = cache.find(key, this.#started);
@@ -294,7 +305,10 @@ class Solve {
       await running.catch(() => {});
       this.#signal.throwIfAborted();
     }
-    const found = isCacheUsed && createdBy !== undefined ? this.#imported.find(below, createdBy) : undefined;
+    const found = isCacheUsed
+      ? this.#imported.findKey(key, parent) ??
+        (createdBy === undefined ? undefined : this.#imported.find(below, createdBy))
+      : undefined;
     if (found !== undefined) {
       this.#held.use(store.layers.hold([found.chainId]));
       cache.put({ ...row, ...found });
@@ -321,36 +335,35 @@ class Solve {
     description: string,
     progress: StepProgress,
   ): Promise<Outcome> {
-    const alone = await this.#carryOut(stage, NOTHING, prepared, description, progress, undefined);
     const { ctx, store, cache } = this.#tools;
     const parent = below.stack.chainIds.at(-1) ?? "";
+    const row = { id: keyOf(["link", prepared.key, parent]), parent, type: prepared.type, description };
+    this.#held.use(cache.hold(row.id));
+    const imported = this.#isCacheUsed(stage) ? this.#imported.findKey(prepared.key, parent) : undefined;
+    if (imported !== undefined) {
+      this.#held.use(store.layers.hold([imported.chainId]));
+      cache.put({ ...row, ...imported, usedAt: this.#started });
+      return { ...imported, cached: true };
+    }
+    const alone = await this.#carryOut(stage, NOTHING, prepared, description, progress, undefined);
     if (alone.chainId === "") return { ...alone, chainId: parent };
     if (parent === "") return alone;
     const { chainId, hold } = await restackLayer(ctx, store, alone.chainId, below.stack, this.#signal);
     this.#held.use(hold);
     // the layers of later steps have this one below: it must be known to the store as they are
-    const id = keyOf(["link", prepared.key, parent]);
-    this.#held.use(cache.hold(id));
-    if (cache.find(id, this.#started)?.chainId !== chainId) {
-      const { type } = prepared;
-      cache.put({
-        id,
-        chainId,
-        parent,
-        type,
-        description,
-        createdAt: alone.createdAt,
-        usedAt: this.#started,
-      });
+    if (cache.find(row.id, this.#started)?.chainId !== chainId) {
+      cache.put({ ...row, chainId, createdAt: alone.createdAt, usedAt: this.#started });
     }
     return { ...alone, chainId };
   }
 
-  /** `--no-cache-filter` */
-  #isLeftOut({ planned }: StagePlan): boolean {
-    return this.#request.noCacheStages.some((name) =>
-      name.toLowerCase() === planned.stage.name || name === String(planned.index)
-    );
+  /** `--no-cache`, `--no-cache-filter` */
+  #isCacheUsed({ planned }: StagePlan): boolean {
+    const { noCache, noCacheStages } = this.#request;
+    return !noCache &&
+      !noCacheStages.some((name) =>
+        name.toLowerCase() === planned.stage.name || name === String(planned.index)
+      );
   }
 
   async #image(reference: string, platform: Platform): Promise<Image> {
