@@ -70,6 +70,8 @@ export async function serveHttp(
         await Promise.race([...connections.values(), new Promise((resolve) => setTimeout(resolve, 1_000))]);
         continue;
       }
+      // It came in the moment in which the listener was closed: nobody would close it later.
+      if (closing) return conn.close();
       const connection = new Connection(conn, connectionOptions);
       connections.set(connection, connection.run().finally(() => connections.delete(connection)));
     }

@@ -94,6 +94,7 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
       }
       return { wrong, kills: kills > 12, problems: state.syncs.flatMap((sync) => sync.problems) };
     `,
+        280_000,
       ),
     ).toEqual({ wrong: [], kills: true, problems: [] });
     // two dozen of netd's starts

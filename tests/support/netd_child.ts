@@ -7,8 +7,10 @@ const url = (path: string): string => JSON.stringify(new URL(`../../${path}`, im
  * Runs `body` as `user` in a Deno that has user, mount and network namespaces of its own, and answers what it returned, by way of JSON.
  * In scope are what netd_world.ts exports, as well as `client` (a NetdClient with a netd of its own, as long as one is asked for by `start()`)
  * and `paper()`, a Netd in this very process with netlink calls that may fail.
+ *
+ * @param timeout milliseconds, as of runAs().
  */
-export async function inNetd(user: User, body: string): Promise<unknown> {
+export async function inNetd(user: User, body: string, timeout = 60_000): Promise<unknown> {
   const directory = await Deno.makeTempDir();
   try {
     const file = `${directory}/child.ts`;
@@ -83,7 +85,7 @@ Deno.exit(0);
       "-Urmn",
       Deno.execPath(),
       ...["run", "-A", "--no-config", "--no-lock", "--no-check", "--quiet", file],
-    ]);
+    ], { timeout });
     if (code !== 0) throw new Error(`child failed: ${stderr}${stdout}`);
     return JSON.parse(stdout);
   } finally {

@@ -532,4 +532,14 @@ describe("Server.close()", () => {
     expect(await client.toEnd()).toBe("");
     client.close();
   });
+
+  test("leaves nobody without an end who connects at that moment", async () => {
+    const clients = await Promise.all(Array.from({ length: 50 }, () => RawClient.connect(socket)));
+    await server.close({ graceMs: 0 });
+    for (const client of clients) {
+      // those that have not been accepted are reset
+      expect(await client.toEnd().catch(() => "")).toBe("");
+      client.close();
+    }
+  });
 });
