@@ -105,10 +105,10 @@ async function renderer(
     return asGo === undefined ? plainJson : goJson;
   }
   const { Template } = await import("./template/execute.ts");
-  const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
+  const { orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
     "./output/template_text.ts"
   );
   const { asGoTypes } = await import("./template/go_types.ts");
-  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(asTemplateText(format)), TEMPLATE_EXIT);
+  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(format), TEMPLATE_EXIT);
   return (object) => orTemplateError(TEMPLATE_ERROR, () => template.render((asGo ?? asGoTypes)(object)));
 }

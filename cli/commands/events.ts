@@ -34,11 +34,11 @@ async function renderer(format: string): Promise<(text: string) => string> {
   if (format === "json" || format === "{{json .}}") return (text) => text;
   const { Template } = await import("../template/execute.ts");
   const { asStruct } = await import("../template/values.ts");
-  const { asTemplateText, orTemplateError, TEMPLATE_EXIT } = await import("../output/template_text.ts");
+  const { orTemplateError, TEMPLATE_EXIT } = await import("../output/template_text.ts");
   const { asGoTypes } = await import("../template/go_types.ts");
   const message = (event: EventMessage) => asStruct(asGoTypes(fields(event)) as object, "*events.Message");
   return orTemplateError("Error parsing format: ", () => {
-    const template = new Template(asTemplateText(format));
+    const template = new Template(format);
     template.render(message({}));
     return (text) => template.render(message(parse(text)));
   }, TEMPLATE_EXIT);

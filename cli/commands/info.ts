@@ -50,11 +50,11 @@ async function formatted(fetched: Promise<Info>, client: object, format: string)
   const { asStruct, plainJson } = await import("../template/values.ts");
   if (format === "json") return print(`${plainJson({ ...await fetched, ClientInfo: client })}\n`);
   const { Template } = await import("../template/execute.ts");
-  const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
+  const { orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
     "../output/template_text.ts"
   );
   const { asGoTypes } = await import("../template/go_types.ts");
-  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(asTemplateText(format)), TEMPLATE_EXIT);
+  const template = orTemplateError(TEMPLATE_ERROR, () => new Template(format), TEMPLATE_EXIT);
   const info = asGoTypes({ ...await fetched, ClientInfo: client }) as object;
   print(`${orTemplateError("", () => template.render(asStruct(info, "system.dockerInfo")))}\n`);
 }

@@ -76,13 +76,13 @@ async function printer(format: string): Promise<(versions: Versions, apiVersion:
   const { asStruct, plainJson } = await import("../template/values.ts");
   if (format === "json") return (versions) => print(`${plainJson(versions)}\n`);
   const { Template } = await import("../template/execute.ts");
-  const { asTemplateText, orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
+  const { orTemplateError, TEMPLATE_ERROR, TEMPLATE_EXIT } = await import(
     "../output/template_text.ts"
   );
   const { asGoTypes } = await import("../template/go_types.ts");
   const template = orTemplateError(
     TEMPLATE_ERROR,
-    () => new Template(asTemplateText(format), "version"),
+    () => new Template(format, "version"),
     TEMPLATE_EXIT,
   );
   return ({ Client, Server }, apiVersion) => {

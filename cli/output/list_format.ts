@@ -52,8 +52,8 @@ async function formatTemplate<T>(options: ListOptions<T>): Promise<string> {
   const { asStruct, markMap } = await import("../template/values.ts");
   const { alignTabs } = await import("./table.ts");
   const { asTemplateText, orTemplateError, TEMPLATE_ERROR } = await import("./template_text.ts");
-  const isTable = options.format.startsWith("table ");
-  const source = asTemplateText(isTable ? options.format.slice("table ".length).trimStart() : options.format);
+  const isTable = options.format.startsWith("table");
+  const source = asTemplateText(isTable ? options.format.slice("table".length) : options.format);
   const template = orTemplateError(TEMPLATE_ERROR, () => new Template(source));
   const render = (data: object): string => orTemplateError(TEMPLATE_ERROR, () => template.render(data));
   const lines = options.items.map((item) =>

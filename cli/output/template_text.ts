@@ -3,9 +3,12 @@
 import { CliError } from "../errors.ts";
 import { TemplateError } from "../template/syntax.ts";
 
-/** `\t` and `\n` as typed within a shell's quotes become what they stand for. */
+/**
+ * A list's template as it is typed within a shell's quotes: `\t` and `\n` become what they stand for, blanks around it go. Objects
+ * (inspect, info, version, events) are shown by templates as they are, as with docker: there `{{join .Args "\n"}}` is right.
+ */
 export function asTemplateText(format: string): string {
-  return format.replaceAll("\\t", "\t").replaceAll("\\n", "\n");
+  return format.replace(/^ +| +$/g, "").replaceAll("\\t", "\t").replaceAll("\\n", "\n");
 }
 
 /** Runs what parses or executes a template; says before an error of the template what failed. */

@@ -25,7 +25,7 @@ function length(value: Value): number {
   if (isObject(value)) return Object.keys(value).length;
   throw new TemplateError(
     `error calling len: len of ${
-      value === null || value === undefined ? "nil pointer" : `type ${typeof value}`
+      value === null || value === undefined ? "nil pointer" : `type ${typeName(value)}`
     }`,
   );
 }
@@ -118,8 +118,13 @@ export function sprintf(format: Value, ...args: Value[]): string {
   return `${out}%!(EXTRA ${extra.join(", ")})`;
 }
 
-const typeName = (value: Value): string =>
-  typeof value === "number" ? "int" : typeof value === "boolean" ? "bool" : "string";
+/** %T, as far as JSON tells. */
+function typeName(value: Value): string {
+  if (typeof value === "number") return Number.isInteger(value) ? "int" : "float64";
+  if (typeof value === "boolean") return "bool";
+  if (Array.isArray(value)) return "[]interface {}";
+  return isObject(value) ? structType(value) ?? "map[string]interface {}" : "string";
+}
 
 function verbText(verb: string, value: Value, precision: number | undefined, flags: string): string {
   const number = Number(value);
@@ -154,10 +159,15 @@ function verbText(verb: string, value: Value, precision: number | undefined, fla
       return Math.trunc(number).toString(2);
     case "c":
       return String.fromCodePoint(number);
+    case "T":
+      return typeName(value);
     case "t":
     case "s":
     case "v": {
       const shown = goString(value);
+      const wrong = verb === "s" && (typeof value === "number" || typeof value === "boolean") ||
+        verb === "t" && typeof value !== "boolean";
+      if (wrong) return `%!${verb}(${typeName(value)}=${shown})`;
       return precision === undefined ? shown : [...shown].slice(0, precision).join("");
     }
     default:
@@ -173,6 +183,27 @@ function pad(value: Value, before: Value, after: Value): string {
   const shown = text(value);
   return shown === "" ? "" : " ".repeat(Number(before)) + shown + " ".repeat(Number(after));
 }
+
+/** As template.JSEscaper, for what can stand in a name. */
+const jsEscape = (text: string): string =>
+  text.replace(/[\\'"<>&=\n\r\t]/g, (char) => JS[char] ?? char).replace(
+    // deno-lint-ignore no-control-regex -- those are what is escaped
+    /[\x00-\x1f]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0")}`,
+  );
+
+const JS: Readonly<Record<string, string>> = {
+  "\\": "\\\\",
+  "'": "\\'",
+  '"': '\\"',
+  "<": "\\u003C",
+  ">": "\\u003E",
+  "&": "\\u0026",
+  "=": "\\u003D",
+  "\n": "\\u000A",
+  "\r": "\\u000D",
+  "\t": "\\u0009",
+};
 
 const HTML: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -204,6 +235,7 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   printf: sprintf,
   println: (...args) => args.map((arg) => goString(arg)).join(" ") + "\n",
   html: (...args) => sprint(args).replace(/[&<>"']/g, (char) => HTML[char] ?? char),
+  js: (...args) => jsEscape(sprint(args)),
   urlquery: (...args) => encodeURIComponent(sprint(args)).replaceAll("%20", "+"),
   json,
   join,

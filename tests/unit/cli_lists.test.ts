@@ -64,6 +64,7 @@ const CACHE = [
 const DETAILS = {
   Id: CONTAINER.Id,
   Name: "/web",
+  RestartCount: 0,
   Config: { Cmd: ["sh", "-c", "a && b > c"], Labels: { a: "b&c" } },
 };
 
@@ -107,6 +108,16 @@ const SAME: string[][] = [
   ["inspect", "--type", "container", "-f", "{{json .Config.Labels}}", "web"],
   ["inspect", "--type", "container", "-f", "{{json .Config.Cmd}}", "web"],
   ["inspect", "--type", "container", "-f", "json", "web"],
+  // Objects are shown by templates as they are typed; lists know tabs and newlines of shells' quotes.
+  ["inspect", "--type", "container", "-f", '{{join .Config.Cmd "\\n"}}', "web"],
+  ["inspect", "--type", "container", "-f", "{{.Name}}\\t{{.Id}}\\n", "web"],
+  ["inspect", "--type", "container", "-f", '{{printf "%s\\t%T %s %d\\n" .Name .RestartCount 1 2}}', "web"],
+  ["inspect", "--type", "container", "-f", '{{js "a<b>\'c\' & \\"d\\" = e"}} {{printf "%t" 1}}', "web"],
+  ["ps", "--format", "{{.Names}}\\t{{.ID}}\\n"],
+  ["ps", "--format", "  {{.Names}} "],
+  ["ps", "--format", "table{{.Names}}\\t{{.ID}}"],
+  ["ps", "--format", "table  {{.Names}}"],
+  ["ps", "--format", '{{printf "%s\\n" .Names}}'],
   ["system", "df", "-v"],
   ["system", "df", "-v", "--format", "json"],
   ["system", "df", "-v", "--format", "{{json .}}"],
