@@ -2,6 +2,7 @@
 import { statfs } from "node:fs/promises";
 import { BUILD_SESSION_VERSION } from "../base/build_session.ts";
 import { invalid, messageOf } from "../base/errors.ts";
+import { canonicalString, parseReference, withDefaultTag } from "../base/reference.ts";
 import { CommandFailure } from "../engine/build/command_failure.ts";
 import type { BuildRequest } from "../engine/build/types.ts";
 import type { Engine } from "../engine/types.ts";
@@ -123,8 +124,40 @@ async function classicBuild(
     }
   } catch (error) {
     stream.end();
+    const unresolved = UNRESOLVED.exec(messageOf(error));
+    if (unresolved !== null) say({ stream: await fromStep(context.dockerfile.text, unresolved[1] ?? "") });
     for (const message of kept) send(message);
-    throw inClassicWords(error, stream.failed);
+    throw unresolved === null ? inClassicWords(error, stream.failed) : invalid(unresolved[2] ?? "", error);
+  }
+}
+
+/** An image that cannot be had: its canonical name, and why. */
+const UNRESOLVED = /^failed to resolve source metadata for (\S+): (.*)$/s;
+
+/**
+ * The step that an image is missing for. The classic builder fetches images as it comes to them, so its clients expect the error in the stream;
+ * docker-py, for one, has another exception for what comes before.
+ */
+async function fromStep(dockerfile: string, missing: string): Promise<string> {
+  const { parseDockerfile } = await import("../image/build/parse.ts");
+  const { globalArgs, stages } = parseDockerfile(dockerfile);
+  const instructions = [
+    ...globalArgs,
+    ...stages.flatMap(({ from, instructions }) => [from, ...instructions]),
+  ];
+  const named = ({ keyword, words }: (typeof instructions)[number]) =>
+    keyword === "FROM" && sameName(words[0], missing);
+  const first = instructions.findIndex(({ keyword }) => keyword === "FROM");
+  const place = Math.max(instructions.findIndex(named), first);
+  return `Step ${place + 1}/${instructions.length} : ${instructions[place]?.original}\n`;
+}
+
+function sameName(written: string | undefined, canonical: string): boolean {
+  try {
+    return canonicalString(withDefaultTag(parseReference(written ?? ""))) === canonical;
+  } catch {
+    // made of a variable
+    return false;
   }
 }
 

@@ -125,6 +125,23 @@ describe("POST /build", () => {
     );
   });
 
+  test("tells of an image that cannot be had in the stream, after the step that wants it", async () => {
+    const reason = "pull access denied for nope";
+    const missing = (name: string) =>
+      failure(`failed to resolve source metadata for docker.io/library/${name}: ${reason}`);
+    const of = (Dockerfile: string, name: string) =>
+      build(scriptedBuilder(() => Promise.reject(missing(name)), { Dockerfile }));
+    const one = await of("FROM nope\nRUN x\n", "nope:latest");
+    expect(one).toEqual({
+      status: 200,
+      lines: [{ stream: "Step 1/2 : FROM nope\n" }, { errorDetail: { message: reason }, error: reason }],
+    });
+    const two = await of("ARG V=1\nFROM busybox AS a\nfrom nope:2\n", "nope:2");
+    expect(two.lines[0]).toEqual({ stream: "Step 3/3 : from nope:2\n" });
+    const variable = await of("ARG V=1\nFROM nope:$V\n", "nope:1");
+    expect(variable.lines[0]).toEqual({ stream: "Step 2/2 : FROM nope:$V\n" });
+  });
+
   test("gives the exit code of a command, and names arguments that nothing declares", async () => {
     const failing = await build(
       scriptedBuilder((_, __, emit) => {
