@@ -102,7 +102,14 @@ function mountsFrom(ctx: Pick<EngineContext, "containers">, spec: string): Mount
     throw invalid(`invalid mode: ${mode}`);
   }
   const readOnly = modes.includes("ro");
-  return mountsOf(ctx.containers.find(reference).record)
+  let record: ContainerRecord;
+  try {
+    record = ctx.containers.find(reference).record;
+  } catch (error) {
+    // 404 would make the docker command line pull the image.
+    throw error instanceof EngineError && error.kind === "not-found" ? invalid(error.message, error) : error;
+  }
+  return mountsOf(record)
     .filter(({ type }) => type !== "tmpfs" && type !== "image")
     .map((point) => ({
       ...point,

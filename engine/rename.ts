@@ -11,7 +11,7 @@ import { updateLinkingFiles } from "./network_container_files.ts";
 export async function renameContainer(ctx: EngineContext, container: Container, name: string): Promise<void> {
   const table = ctx.containers;
   if (name === "" || name === "/") throw invalid("Neither old nor new names may be empty");
-  const to = checkName(name);
+  const to = checkNewName(name);
   const from = await container.mutex.run(async () => {
     const old = container.record.name;
     if (container.removed) throw conflict(`container ${container.id} is being removed`);
@@ -35,4 +35,13 @@ export async function renameContainer(ctx: EngineContext, container: Container, 
     return old;
   });
   await renameInLinks(ctx, { from, to });
+}
+
+/** @throws {EngineError} invalid, in Docker's words, which has a slash before the name by then. */
+function checkNewName(name: string): string {
+  try {
+    return checkName(`/${name.replace(/^\//, "")}`);
+  } catch (error) {
+    throw invalid(`Error when allocating new name: ${messageOf(error)}`, error);
+  }
 }

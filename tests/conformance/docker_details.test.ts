@@ -65,6 +65,23 @@ describeWith(BUSYBOX).each(usersToTest())("the API as Docker 28 has it, as $name
     expect((await ask("DELETE", "/containers/bind")).status).toBe(204);
   });
 
+  it("says what is wrong with names as Docker does, and never 404 where the command line would pull an image", async () => {
+    const from = { Image: "busybox", HostConfig: { VolumesFrom: ["nobody"] } };
+    expect(await ask("POST", "/containers/create", from)).toMatchObject({
+      status: 400,
+      body: { message: "No such container: nobody" },
+    });
+    expect((await ask("POST", "/containers/create?name=named", { Image: "busybox" })).status).toBe(201);
+    expect(await ask("POST", "/containers/named/rename?name=a%20b")).toMatchObject({
+      status: 400,
+      body: {
+        message:
+          "Error when allocating new name: Invalid container name (/a b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+      },
+    });
+    expect((await ask("DELETE", "/containers/named")).status).toBe(204);
+  });
+
   it("resizes nothing, without complaint, where there is no terminal; tells events in Docker's order", async () => {
     const since = seconds();
     const body = { Image: "busybox", Cmd: ["sleep", "1000"], HostConfig: { Binds: ["details:/v"] } };
