@@ -1,13 +1,31 @@
 /** What the engine's other processes (shims, netd) are started with, and how they say that they are ready. */
+import { selfCommand } from "./self.ts";
 
 /** Deno needs to find its code cache (HOME, DENO_DIR), and the process its programs (PATH). Nothing of it reaches a container. */
-export function bareEnvironment(): Record<string, string> {
+function bareEnvironment(): Record<string, string> {
   const env: Record<string, string> = {};
   for (const name of ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME"]) {
     const value = Deno.env.get(name);
     if (value !== undefined) env[name] = value;
   }
   return env;
+}
+
+/** Starts a role as a process of its own: own session, no stdio but a pipe for its first line, a bare environment, so that it outlives the engine. */
+export function spawnRole(role: "shim" | "netd", options: unknown): Deno.ChildProcess {
+  const self = selfCommand(role, JSON.stringify(options));
+  const child = new Deno.Command(self.command, {
+    args: self.args,
+    clearEnv: true,
+    env: { ...bareEnvironment(), ...self.env },
+    cwd: "/",
+    stdin: "null",
+    stdout: "piped",
+    stderr: "null",
+    detached: true,
+  }).spawn();
+  child.unref();
+  return child;
 }
 
 /**

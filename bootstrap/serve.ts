@@ -10,7 +10,7 @@ import { hints } from "../base/hints.ts";
 import { NOFILE_VARIABLE, originalNofile } from "../base/nofile.ts";
 import { defaultPaths } from "../base/paths.ts";
 import { selfCommand, selfExecutable } from "../base/self.ts";
-import type { EngineOptions, TlsFlags } from "../engine/serve_options.ts";
+import type { EngineOptions, GivenOptions } from "../engine/serve_options.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { SysError } from "../ffi/errno.ts";
 import { explainUserNamespaceRefusal } from "../base/user_namespaces.ts";
@@ -19,26 +19,11 @@ import { findProgram } from "../base/find_program.ts";
 import { type HeldNamespaces, openHeldNamespaces } from "./live_namespaces.ts";
 
 /** The options of `berth serve` as the command line parses them. */
-export interface ServeRequest {
+export interface ServeRequest extends GivenOptions {
   readonly hosts: readonly string[];
   readonly dataRoot?: string;
   readonly execRoot?: string;
-  readonly storageDriver?: string;
-  readonly pidfile?: string;
-  readonly debug: boolean;
-  readonly logLevel: string;
-  readonly logFormat?: string;
-  readonly tls?: TlsFlags;
-  readonly ephemeral?: string;
   readonly configFile?: string;
-  readonly shimPool?: number;
-  readonly insecureRegistries?: readonly string[];
-  readonly registryMirrors?: readonly string[];
-  readonly network?: Readonly<Record<string, unknown>>;
-  readonly cgroupDriver?: string;
-  readonly cgroupParent?: string;
-  readonly cgroupnsMode?: string;
-  readonly execOptions?: readonly string[];
   readonly flagsGiven?: readonly string[];
 }
 

@@ -13,6 +13,7 @@ import { DEFAULT_DEVICES, devicesBelow } from "./host_devices.ts";
 import type { HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
 import { cleanPath } from "../base/clean_path.ts";
+import { exists } from "../base/exists.ts";
 import { parseSecurityOptions, type SecurityDefaults } from "./security_options.ts";
 import type { ExecCreateRequest, HostConfig } from "./types.ts";
 import { RLIMIT_NUMBERS } from "./ulimits.ts";
@@ -113,15 +114,6 @@ let knownThrottlePaths: readonly string[] | undefined;
 /** Looked for once: which CPUs there are does not change under a running engine that could tell anybody. */
 function throttlePaths(): readonly string[] {
   return knownThrottlePaths ??= thermalThrottlePaths(navigator.hardwareConcurrency, exists);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Of a container with a network of its own. */

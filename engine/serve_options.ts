@@ -7,21 +7,8 @@ export interface TlsFlags {
   readonly tlskey?: string;
 }
 
-/** What `berth serve` hands to the engine that it starts inside the user namespace, as one JSON argument. */
-export interface EngineOptions {
-  /** Listen addresses (`unix:///…`, `tcp://127.0.0.1:…`); empty = the default socket. */
-  readonly hosts: readonly string[];
-  readonly dataRoot: string;
-  readonly execRoot: string;
-  /** The default socket, listened on when `hosts` is empty. */
-  readonly socket: string;
-  /** Where Docker's clients look by themselves; listened on beside the default socket when it is free. */
-  readonly probedSocket?: string;
-  readonly configFile: string;
-  /** True when --config-file was given: then the file must exist. */
-  readonly configFileGiven: boolean;
-  /** Names of the options that were given as flags (dockerd refuses the same setting in flag and file). */
-  readonly flagsGiven: readonly string[];
+/** Options of `berth serve` that go to the engine as they were given. */
+export interface GivenOptions {
   readonly storageDriver?: string;
   readonly pidfile?: string;
   readonly debug: boolean;
@@ -42,6 +29,23 @@ export interface EngineOptions {
   readonly cgroupnsMode?: string;
   /** dockerd's: "native.cgroupdriver=systemd". */
   readonly execOptions?: readonly string[];
+}
+
+/** What `berth serve` hands to the engine that it starts inside the user namespace, as one JSON argument. */
+export interface EngineOptions extends GivenOptions {
+  /** Listen addresses (`unix:///…`, `tcp://127.0.0.1:…`); empty = the default socket. */
+  readonly hosts: readonly string[];
+  readonly dataRoot: string;
+  readonly execRoot: string;
+  /** The default socket, listened on when `hosts` is empty. */
+  readonly socket: string;
+  /** Where Docker's clients look by themselves; listened on beside the default socket when it is free. */
+  readonly probedSocket?: string;
+  readonly configFile: string;
+  /** True when --config-file was given: then the file must exist. */
+  readonly configFileGiven: boolean;
+  /** Names of the options that were given as flags (dockerd refuses the same setting in flag and file). */
+  readonly flagsGiven: readonly string[];
   /** The user outside of the namespace. */
   readonly uid: number;
   readonly gid: number;

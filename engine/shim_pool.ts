@@ -1,5 +1,4 @@
-import { bareEnvironment, onFirstLine } from "../base/role_process.ts";
-import { selfCommand } from "../base/self.ts";
+import { onFirstLine, spawnRole } from "../base/role_process.ts";
 import { EngineError } from "../base/errors.ts";
 import type { NamespaceMode, ShimOptions } from "../runtime/spec.ts";
 import type { ShimRef } from "./container_record.ts";
@@ -227,24 +226,13 @@ export function shimSpawner(shimsDir: string): SpawnShim {
     const dir = makeShimDir(shimsDir);
     const id = dir.slice(dir.lastIndexOf("/") + 1);
     const options: ShimOptions = { dir, namespaces };
-    const self = selfCommand("shim", JSON.stringify(options));
     let child: Deno.ChildProcess;
     try {
-      child = new Deno.Command(self.command, {
-        args: self.args,
-        clearEnv: true,
-        env: { ...bareEnvironment(), ...self.env },
-        cwd: "/",
-        stdin: "null",
-        stdout: "piped",
-        stderr: "null",
-        detached: true,
-      }).spawn();
+      child = spawnRole("shim", options);
     } catch (error) {
       removeDir(dir);
       throw error;
     }
-    child.unref();
     const ended = child.status;
     try {
       // However busy this engine is: a shim that is nobody's ends two seconds after the pipe has been closed.

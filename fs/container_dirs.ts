@@ -1,3 +1,4 @@
+import { exists } from "../base/exists.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { treeCalls } from "../ffi/tree_calls.ts";
 import { moveToTrash, removeTree } from "./remove_tree.ts";
@@ -162,15 +163,6 @@ function linkPointsTo(link: string, target: string): boolean {
     Deno.removeSync(link);
   }
   return false;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Sum of the sizes of all files in a tree; see {@link GraphRoot.sizeOf}. */

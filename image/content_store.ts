@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { EngineError, messageOf } from "../base/errors.ts";
 import { digestOf, isDigest } from "./digest.ts";
+import { Holds } from "./holds.ts";
 import { Slices } from "./slices.ts";
 import { Trash } from "./trash.ts";
 
@@ -66,7 +67,7 @@ export class ContentStore {
   readonly #db: DatabaseSync;
   readonly #log: (line: string) => void;
   readonly #trash: Trash;
-  readonly #held = new Map<string, number>();
+  readonly #held = new Holds();
   readonly #collecting: Slices;
   readonly #next: StatementSync;
 
@@ -125,17 +126,7 @@ export class ContentStore {
 
   /** Keeps blobs, present or to come, from being removed until the answer is disposed of. */
   hold(digests: readonly string[]): Disposable {
-    for (const digest of digests) this.#held.set(digest, (this.#held.get(digest) ?? 0) + 1);
-    return {
-      [Symbol.dispose]: () => {
-        for (const digest of digests) {
-          const count = (this.#held.get(digest) ?? 1) - 1;
-          if (count === 0) this.#held.delete(digest);
-          else this.#held.set(digest, count);
-        }
-        this.collect();
-      },
-    };
+    return this.#held.take(digests, () => void this.collect());
   }
 
   /**
@@ -147,7 +138,7 @@ export class ContentStore {
   shelve(digests: readonly string[]): void {
     for (const digest of new Set(digests)) {
       const mine = digests.filter((one) => one === digest).length;
-      if (this.#held.get(digest) !== mine || this.get(digest) === undefined || this.#used(digest)) continue;
+      if (this.#held.count(digest) !== mine || this.get(digest) === undefined || this.#used(digest)) continue;
       this.#run("DELETE FROM image_blobs WHERE digest = ?", digest);
       try {
         Deno.mkdirSync(`${this.#root}/tmp`, { recursive: true, mode: 0o700 });

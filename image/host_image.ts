@@ -1,3 +1,4 @@
+import { exists } from "../base/exists.ts";
 import { TAR_END, type TarEntryInput, tarHeader, tarPadding } from "../fs/tar/mod.ts";
 import { hostEtc } from "./host_etc.ts";
 import { HOST_PLATFORM } from "./platform.ts";
@@ -158,15 +159,6 @@ export function hostOwnersMapped(): boolean {
     const overflow = Number(Deno.readTextFileSync("/proc/sys/kernel/overflowuid"));
     const { uid } = Deno.statSync("/usr");
     return uid === 0 && uid !== overflow;
-  } catch {
-    return false;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
   } catch {
     return false;
   }

@@ -6,6 +6,7 @@ import { spreadDirectory } from "../fs/spread_directory.ts";
 import type { UnpackOptions, UnpackPool } from "../fs/unpack.ts";
 import type { UnpackResult } from "../fs/unpack_job.ts";
 import type { ArchivePart } from "./archive_spool.ts";
+import { Holds } from "./holds.ts";
 import type { ImageTables } from "./image_tables.ts";
 import type { LayerDurability } from "./layer_durability.ts";
 import { Slices } from "./slices.ts";
@@ -62,7 +63,7 @@ export interface LayerStoreOptions {
 export class LayerStore {
   readonly #options: LayerStoreOptions;
   /** How many operations under way rely on a layer: it is not removed then. */
-  readonly #held = new Map<string, number>();
+  readonly #held = new Holds();
   readonly #underWay = new Map<string, Promise<LayerRecord>>();
   /** In place, but not yet in the database. */
   readonly #published = new Map<string, LayerRecord>();
@@ -104,17 +105,7 @@ export class LayerStore {
 
   /** Keeps layers from being removed until the answer is disposed of; afterwards those that no image names go. */
   hold(chainIds: readonly string[]): Disposable {
-    for (const id of chainIds) this.#held.set(id, (this.#held.get(id) ?? 0) + 1);
-    return {
-      [Symbol.dispose]: () => {
-        for (const id of chainIds) {
-          const count = (this.#held.get(id) ?? 1) - 1;
-          if (count === 0) this.#held.delete(id);
-          else this.#held.set(id, count);
-        }
-        this.collect();
-      },
-    };
+    return this.#held.take(chainIds, () => void this.collect());
   }
 
   /**

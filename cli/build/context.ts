@@ -3,6 +3,7 @@ import { cleanPath } from "../../base/clean_path.ts";
 import { goErrno } from "../../base/go_errno.ts";
 import { messageOf } from "../../base/errors.ts";
 import { DockerIgnore, readDockerignore } from "../../base/dockerignore.ts";
+import { exists } from "../../base/exists.ts";
 import { CliError } from "../errors.ts";
 import { stdinBytes } from "../stdio.ts";
 
@@ -191,15 +192,6 @@ function concat(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return whole;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function textIfAny(path: string): string | undefined {

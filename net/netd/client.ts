@@ -3,8 +3,7 @@
  * engine, on promises; nothing of it is loaded by netd.
  */
 import { EngineError, messageOf } from "../../base/errors.ts";
-import { bareEnvironment, onFirstLine } from "../../base/role_process.ts";
-import { selfCommand } from "../../base/self.ts";
+import { onFirstLine, spawnRole } from "../../base/role_process.ts";
 import type { NetdMainOptions } from "./main.ts";
 import { NETD_PROTOCOL, type NetdAnswer, type NetdHello, type NetdRequest, REFUSED } from "./protocol.ts";
 
@@ -349,21 +348,9 @@ async function end(pid: number): Promise<void> {
   }
 }
 
-/** Starts netd as a process of its own: own session, no stdio but a pipe for the word "ready", a bare environment, so that it outlives the engine. */
 async function spawnNetd(dir: string, version: string): Promise<void> {
   const options: NetdMainOptions = { dir, version, starter: Deno.pid };
-  const self = selfCommand("netd", JSON.stringify(options));
-  const child = new Deno.Command(self.command, {
-    args: self.args,
-    clearEnv: true,
-    env: { ...bareEnvironment(), ...self.env },
-    cwd: "/",
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-    detached: true,
-  }).spawn();
-  child.unref();
+  const child = spawnRole("netd", options);
   void child.status.catch(() => {});
   const text = await onFirstLine(child, BOOT_DEADLINE_MS, (line) => line);
   if (text === "ready") return;
