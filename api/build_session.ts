@@ -59,7 +59,17 @@ export async function serveBuildSession(
 
 function errorMessage(error: unknown): Extract<ServerMessage, { kind: "error" }> {
   const range = rangeOf(error);
-  return { kind: "error", message: messageOf(error), ...(range === undefined ? {} : { range }) };
+  const hint = hintOf(error);
+  const message = hint === undefined ? messageOf(error) : `${messageOf(error)}\n\n${hint}`;
+  return { kind: "error", message, ...(range === undefined ? {} : { range }) };
+}
+
+/** What to type now: of the error, or of what it was made of on its way up. */
+function hintOf(error: unknown): string | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof EngineError && at.hint !== undefined) return at.hint;
+  }
+  return undefined;
 }
 
 /** Where in the Dockerfile it went wrong, of errors that know. */

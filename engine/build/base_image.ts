@@ -1,3 +1,5 @@
+import type { EngineContext } from "../context.ts";
+import { isEmulated, isNative } from "./emulation.ts";
 import { EngineError, messageOf } from "../../base/errors.ts";
 import { canonicalString, parseReference, withDefaultTag } from "../../base/reference.ts";
 import type { ImageStore } from "../../image/image_store.ts";
@@ -66,46 +68,20 @@ function isId(reference: string, { id }: Image): boolean {
   return id.startsWith(reference) || id.startsWith(`sha256:${reference}`);
 }
 
-/** Processors whose programs this one runs by itself. */
-const NATIVE: Readonly<Record<string, readonly string[]>> = { amd64: ["amd64", "386"], arm64: ["arm64"] };
-
-/** What binfmt_misc calls QEMU's entries, by Go's name of the processor. */
-const QEMU_NAMES: Readonly<Record<string, string>> = {
-  amd64: "x86_64",
-  "386": "i386",
-  arm64: "aarch64",
-  arm: "arm",
-  riscv64: "riscv64",
-  ppc64le: "ppc64le",
-  s390x: "s390x",
-  mips64le: "mips64el",
-  loong64: "loongarch64",
-};
-
 /**
- * Makes sure that programs for a platform run here: by the processor itself, or by an emulator that binfmt_misc knows.
+ * Makes sure that programs for a platform run here: by the processor itself, or by an emulator.
  *
  * @throws {EngineError} invalid, and what to install.
  */
-export function requireRunnable(platform: Platform): void {
+export function requireRunnable(
+  ctx: Pick<EngineContext, "execRoot" | "kernel" | "log">,
+  platform: Platform,
+): void {
   const { architecture } = platform;
-  if (NATIVE[HOST_PLATFORM.architecture]?.includes(architecture)) return;
-  const name = QEMU_NAMES[architecture];
-  if (name !== undefined && enabled(`/proc/sys/fs/binfmt_misc/qemu-${name}`)) return;
+  if (isNative(architecture) || isEmulated(ctx, architecture)) return;
   throw new EngineError(
     "invalid",
     `cannot run programs for ${formatPlatform(platform)} on this machine (${formatPlatform(HOST_PLATFORM)})`,
-    {
-      hint:
-        "Install an emulator that the kernel starts by itself:  sudo apt install qemu-user-static binfmt-support",
-    },
+    { hint: "Install an emulator that the kernel starts by itself:  sudo apt install qemu-user-static" },
   );
-}
-
-function enabled(path: string): boolean {
-  try {
-    return Deno.readTextFileSync(path).startsWith("enabled");
-  } catch {
-    return false;
-  }
 }

@@ -15,6 +15,7 @@ import { BuildCache } from "./cache.ts";
 import { CacheMounts } from "./cache_mounts.ts";
 import { CacheUsage } from "./cache_usage.ts";
 import { ignoredSources, readContextFile, removeContextFile } from "./context_files.ts";
+import { releaseEmulation } from "./emulation.ts";
 import { KeptContexts } from "./kept_contexts.ts";
 import { Planner } from "./plan.ts";
 import { Progress } from "./progress.ts";
@@ -262,6 +263,7 @@ export class EngineBuilder implements Builder {
     this.#ended.abort(reason);
     await Promise.allSettled([...this.#running.values(), this.#tidying, this.#pruning]);
     this.#endUnpacking();
+    releaseEmulation(this.#ctx);
     this.#downloads[Symbol.dispose]();
     this.#close();
   }

@@ -154,7 +154,7 @@ async function run(
 ): Promise<CommittedLayer> {
   const { ctx, caches, runs, store } = tools;
   const { request, platform, client, findNamed, signal } = scope;
-  requireRunnable(platform);
+  requireRunnable(ctx, platform);
   await using prepared = await prepareMounts({ ctx, caches, client, find: findNamed, signal }, op);
   const names = new Set(op.env.map((entry) => entry.split("=", 1)[0]));
   const proxies = op.proxyEnv.filter((entry) => !names.has(entry.split("=", 1)[0]));

@@ -10,10 +10,15 @@ export class DockerfileError extends EngineError {
   /** The text without "dockerfile parse error on line N: ". */
   readonly reason: string;
 
-  constructor(reason: string, range?: SourceRange, options: { prefix?: boolean; kind?: ErrorKind } = {}) {
+  constructor(
+    reason: string,
+    range?: SourceRange,
+    options: { prefix?: boolean; kind?: ErrorKind; hint?: string | undefined } = {},
+  ) {
     super(
       options.kind ?? "invalid",
       options.prefix && range ? `dockerfile parse error on line ${range.startLine}: ${reason}` : reason,
+      { hint: options.hint },
     );
     this.reason = reason;
     this.range = range;
@@ -27,7 +32,7 @@ export function locate<T>(range: SourceRange, action: () => T): T {
   } catch (error) {
     if (!(error instanceof EngineError)) throw error;
     if (error instanceof DockerfileError && error.range !== undefined) throw error;
-    throw new DockerfileError(error.message, range, { kind: error.kind });
+    throw new DockerfileError(error.message, range, { kind: error.kind, hint: error.hint });
   }
 }
 
