@@ -1,7 +1,7 @@
 /** Flags whose argument is a number, a size or a time, with the messages Go's packages give for bad ones. */
 
 import { custom, type Flag } from "./spec.ts";
-import { parseGoDuration } from "../output/durations.ts";
+import { goDuration } from "../../base/go_duration.ts";
 
 interface NumberOptions {
   short?: string;
@@ -83,7 +83,7 @@ export function bytes(
 
 /** A Go duration ("1m30s"); the value is in nanoseconds. */
 export function duration(help: string, options: { short?: string } = {}): Flag<number> {
-  return custom(help, { ...options, label: "duration", initial: 0, parse: (text) => parseGoDuration(text) });
+  return custom(help, { ...options, label: "duration", initial: 0, parse: (text) => goDuration(text) });
 }
 
 /** `--cpus`: a decimal or fraction; the value is in billionths of a CPU (the API's NanoCpus). */

@@ -1,39 +1,5 @@
 /** Durations and times as Go and Docker's command line write and read them. */
-
-const UNIT_NS: Readonly<Record<string, number>> = {
-  ns: 1,
-  us: 1e3,
-  "µs": 1e3,
-  "μs": 1e3,
-  ms: 1e6,
-  s: 1e9,
-  m: 60e9,
-  h: 3600e9,
-};
-
-/** Nanoseconds of a Go duration such as "1h15m30.918s". Throws with time.ParseDuration's message. */
-export function parseGoDuration(text: string): number {
-  const bad = () => new Error(`time: invalid duration ${JSON.stringify(text)}`);
-  const sign = text.startsWith("-") ? -1 : 1;
-  let rest = text.replace(/^[+-]/, "");
-  if (rest === "0") return 0;
-  if (rest === "") throw bad();
-  let total = 0;
-  while (rest !== "") {
-    const number = /^(\d+\.?\d*|\.\d+)/.exec(rest)?.[0];
-    if (number === undefined) throw bad();
-    rest = rest.slice(number.length);
-    const unit = /^[^\d.]+/.exec(rest)?.[0];
-    if (unit === undefined) throw new Error(`time: missing unit in duration ${JSON.stringify(text)}`);
-    const scale = UNIT_NS[unit];
-    if (scale === undefined) {
-      throw new Error(`time: unknown unit ${JSON.stringify(unit)} in duration ${JSON.stringify(text)}`);
-    }
-    total += Number(number) * scale;
-    rest = rest.slice(unit.length);
-  }
-  return sign * Math.round(total);
-}
+import { goDuration } from "../../base/go_duration.ts";
 
 /** "About a minute", "3 hours", "2 weeks": go-units' HumanDuration, which `ps` and `images` show. */
 export function humanDuration(seconds: number): string {
@@ -112,7 +78,7 @@ export function apiTimestamp(text: string, now: Date = new Date()): string {
   // "0" is the beginning of time, although it is a duration as well.
   if (text !== "0" && /^[+-]?(\d|\.)/.test(text)) {
     try {
-      return ((now.getTime() * 1e6 - parseGoDuration(text)) / 1e9).toFixed(9).replace(/\.?0+$/, "");
+      return ((now.getTime() * 1e6 - goDuration(text)) / 1e9).toFixed(9).replace(/\.?0+$/, "");
     } catch {
       // Not a duration: a time, then.
     }

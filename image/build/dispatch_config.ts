@@ -4,7 +4,7 @@ import { signalNumber } from "../../ffi/signals.ts";
 import { quoted } from "./errors.ts";
 import { parseExpose } from "./expose.ts";
 import { argumentsOf, own } from "./global_args.ts";
-import { goDurationText } from "./go_duration.ts";
+import { goDurationText } from "../../base/go_duration.ts";
 import { healthInterval, healthRetries } from "./instruction_check.ts";
 import type { Dispatched, Step } from "./step.ts";
 import type { WorkingState } from "./stage_state.ts";

@@ -1,5 +1,5 @@
 import { EngineError, invalid } from "../../base/errors.ts";
-import { goDuration } from "./go_duration.ts";
+import { goDuration } from "../../base/go_duration.ts";
 import { quoted } from "./errors.ts";
 import { flagValue, flagValues } from "./flags.ts";
 import { checkMountText } from "./run_mount.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { apiTimestamp, humanDuration, parseGoDuration, rfc3339Nano } from "../../cli/output/durations.ts";
+import { apiTimestamp, humanDuration, rfc3339Nano } from "../../cli/output/durations.ts";
+import { goDuration } from "../../base/go_duration.ts";
 import { formatList } from "../../cli/output/list_format.ts";
 import { ellipsis, familiarName, shortId, splitReference } from "../../cli/output/names.ts";
 import { displayPorts } from "../../cli/output/ports.ts";
@@ -98,11 +99,11 @@ test.each([
   expect(humanDuration(seconds)).toBe(expected);
 });
 
-test("parseGoDuration() adds its parts up", () => {
-  expect(parseGoDuration("1h2m3.5s")).toBe(3723.5e9);
-  expect(parseGoDuration("-1.5h")).toBe(-5400e9);
-  expect(parseGoDuration("100ms")).toBe(1e8);
-  expect(() => parseGoDuration("1x")).toThrow('time: unknown unit "x" in duration "1x"');
+test("goDuration() adds its parts up", () => {
+  expect(goDuration("1h2m3.5s")).toBe(3723.5e9);
+  expect(goDuration("-1.5h")).toBe(-5400e9);
+  expect(goDuration("100ms")).toBe(1e8);
+  expect(() => goDuration("1x")).toThrow('time: unknown unit "x" in duration "1x"');
 });
 
 describe("apiTimestamp()", () => {

@@ -1,5 +1,5 @@
-import { invalid } from "../../base/errors.ts";
-import { quoted } from "./errors.ts";
+/** Durations as Go writes and reads them. */
+import { invalid } from "./errors.ts";
 
 const UNITS: Readonly<Record<string, number>> = {
   ns: 1,
@@ -22,17 +22,19 @@ const LONGEST = 2 ** 63;
 export function goDuration(text: string): number {
   const [, sign = "", rest = ""] = /^([+-]?)(.*)$/s.exec(text) ?? [];
   if (rest === "0") return 0;
-  if (/^\d+(?:\.\d*)?$/.test(rest)) throw invalid(`time: missing unit in duration ${quoted(text)}`);
+  if (/^\d+(?:\.\d*)?$/.test(rest)) throw invalid(`time: missing unit in duration ${JSON.stringify(text)}`);
   let total = 0;
   let matched = 0;
   for (const [whole, number = "", unit = ""] of rest.matchAll(/(\d+\.?\d*|\.\d+)([^\d.]+)/g)) {
     const factor = UNITS[unit];
-    if (factor === undefined) throw invalid(`time: unknown unit ${quoted(unit)} in duration ${quoted(text)}`);
+    if (factor === undefined) {
+      throw invalid(`time: unknown unit ${JSON.stringify(unit)} in duration ${JSON.stringify(text)}`);
+    }
     total += Math.round(Number(number) * factor);
     matched += whole.length;
   }
   if (rest === "" || matched !== rest.length || total >= LONGEST) {
-    throw invalid(`time: invalid duration ${quoted(text)}`);
+    throw invalid(`time: invalid duration ${JSON.stringify(text)}`);
   }
   return sign === "-" ? -total : total;
 }
