@@ -1,6 +1,7 @@
 /** Hosts that lack something: the engine works all the same, or says what to type. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { berthExecutable } from "../support/engine.ts";
+import { describeWith, MACHINE_ROOT } from "../support/needs.ts";
 import { leftovers, processExists, waitFor } from "../support/processes.ts";
 import { makeShortDirectory, removeTree } from "../support/run_directory.ts";
 import { argvAs, currentUser, runAs, spawnAs, type User, usersToTest } from "../support/users.ts";
@@ -36,7 +37,8 @@ async function serve(
 ): Promise<Outcome> {
   Deno.chownSync(dir, user.uid, user.gid);
   const socket = `${dir}/s`;
-  const words = [berthExecutable(), "serve", "-H", `unix://${socket}`, ...args];
+  const host = args.includes("-H") ? [] : ["-H", `unix://${socket}`];
+  const words = [berthExecutable(), "serve", ...host, ...args];
   const script = 'exec "$@" >"$0" 2>&1';
   const inside = ["unshare", "--mount", "sh", "-c", `{ ${prepare}; } && ${script}`, `${dir}/log`];
   const child = prepare === ""
@@ -135,9 +137,10 @@ describe.each(usersToTest().filter(({ uid }) => uid !== 0))("directories of $nam
   });
 });
 
-describe.skipIf(Deno.uid() !== 0).each(usersToTest())("what is missing for $name", (user) => {
-  const NOTHING = "mount -t tmpfs none /mnt && touch /mnt/empty";
+/** A command that makes an empty file, to be bound over others. */
+const NOTHING = "mount -t tmpfs none /mnt && touch /mnt/empty";
 
+describeWith(MACHINE_ROOT).each(usersToTest())("what is missing for $name", (user) => {
   it("/dev/net/tun: containers work, without a way outside", async () => {
     expect(await serve(user, "mount -t tmpfs none /dev/net", {})).toMatchObject(WORKS);
   });
@@ -145,20 +148,6 @@ describe.skipIf(Deno.uid() !== 0).each(usersToTest())("what is missing for $name
   it("/dev/fuse: nothing needs it unless it is asked for", async () => {
     const mask = `${NOTHING} && mount --bind /mnt/empty /dev/fuse`;
     expect(await serve(user, mask, {})).toMatchObject(WORKS);
-  });
-
-  it.skipIf(user.uid === 0)("newuidmap, or subordinate ids: the own id alone, and what to type", async () => {
-    for (
-      const [path, hint] of [
-        ["/usr/bin/newuidmap", "sudo apt-get install uidmap"],
-        ["/etc/subuid", `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${user.name}`],
-      ]
-    ) {
-      const outcome = await serve(user, `${NOTHING} && mount --bind /mnt/empty ${path}`, {});
-      expect(outcome).toMatchObject({ ...WORKS, said: expect.stringContaining(hint ?? "") });
-      await waitFor(() => leftovers(dir).length === 0, 20_000, () => "processes stay");
-      await removeTree(`${dir}/d`);
-    }
   });
 
   it.each(["64k", "100k", "200k", "300k"])(
@@ -172,3 +161,25 @@ describe.skipIf(Deno.uid() !== 0).each(usersToTest())("what is missing for $name
     },
   );
 });
+
+describeWith(MACHINE_ROOT).each(usersToTest().filter(({ uid }) => uid !== 0))(
+  "what is missing for $name alone",
+  (user) => {
+    it("newuidmap, or subordinate ids: the own id alone, and what to type", async () => {
+      for (
+        const [path, hint] of [
+          ["/usr/bin/newuidmap", "sudo apt-get install uidmap"],
+          [
+            "/etc/subuid",
+            `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${user.name}`,
+          ],
+        ]
+      ) {
+        const outcome = await serve(user, `${NOTHING} && mount --bind /mnt/empty ${path}`, {});
+        expect(outcome).toMatchObject({ ...WORKS, said: expect.stringContaining(hint ?? "") });
+        await waitFor(() => leftovers(dir).length === 0, 20_000, () => "processes stay");
+        await removeTree(`${dir}/d`);
+      }
+    });
+  },
+);
