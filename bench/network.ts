@@ -240,9 +240,11 @@ function printComparisons(lines: readonly Line[], comparisons: readonly Comparis
   for (const [index, { own, other, goal }] of there.entries()) {
     const label = labels[index] ?? "";
     const cells = COLUMNS.map((column, i) => {
-      const times = ratio(column, valueOf(lines, own, i), valueOf(lines, other, i));
+      const [ours, theirs] = [valueOf(lines, own, i), valueOf(lines, other, i)];
+      const times = ratio(column, ours, theirs);
       const text = Number.isNaN(times) ? "-" : times.toFixed(2);
       if (!THROUGHPUT.includes(i)) return text;
+      if (!Number.isNaN(ours) && Number.isNaN(theirs)) return "peer failed";
       // what could not be measured is not met either
       const met = times >= goal;
       if (!met) missed.push(`${label}, ${column.title}`);

@@ -57,7 +57,7 @@ function parseOptions(args: string[]): Options {
     containers: 50,
     megabytes: 1000,
     files: 50_000,
-    seconds: 0.6,
+    seconds: 1,
     parts: [] as string[],
   };
   for (const arg of args) {
