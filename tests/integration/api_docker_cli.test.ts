@@ -200,7 +200,7 @@ describeWith(program("docker", "docker.io"))("docker's command line", () => {
       code: 1,
       stderr: "Error response from daemon: cannot remove container: it is running\n",
     });
-    expect((await run(["swarm", "leave"])).stderr).toContain("This node is not a swarm manager");
-    expect((await run(["plugin", "disable", "x"])).stderr).toContain("docker plugin is not available yet");
+    expect((await run(["swarm", "leave"])).stderr).toContain("This node is not part of a swarm");
+    expect((await run(["plugin", "disable", "x"])).stderr).toContain('plugin "x" not found');
   });
 });
