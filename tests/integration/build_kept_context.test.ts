@@ -58,7 +58,19 @@ describeWith(ROOT)("KeptContexts", () => {
     while_(update.path);
     const wanted = update.wanted.flatMap((index) => entries[index] ?? []);
     const content = await update.receive(packEntries(source, wanted), signal);
-    return { sent: wanted.map(({ path }) => path), content, tree: treeOf(update.path) };
+    const tree = treeOf(update.path);
+    nextMillisecond();
+    return { sent: wanted.map(({ path }) => path), content, tree };
+  }
+
+  /** What is written from now on has times of its own, as files that have settled have: the file system's clock has gone on. */
+  function nextMillisecond(): void {
+    const probe = `${base}/clock`;
+    const look = () => {
+      Deno.writeTextFileSync(probe, "");
+      return Deno.lstatSync(probe).mtime?.getTime() ?? 0;
+    };
+    for (const before = look(); look() <= before;);
   }
 
   /** Everything that a COPY would take, times included; those of links are their own. */

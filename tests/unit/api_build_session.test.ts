@@ -1,5 +1,5 @@
 /** `berth build` and the engine's end of its own connection, over a real socket, with a builder that a test writes down. */
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createApp } from "../../api/app.ts";
 import { serveHttp, type Server } from "../../api/server.ts";
 import { TAR_END, tarEvents, tarHeader, tarPadding } from "../../base/tar/mod.ts";
@@ -11,7 +11,10 @@ import { failure, type ScriptedBuilder, scriptedBuilder } from "../support/scrip
 const IMAGE = `sha256:${"f".repeat(64)}`;
 const encoder = new TextEncoder();
 const removed: string[] = [];
-const root = Deno.makeTempDirSync({ prefix: "berth-build-" });
+let root: string;
+beforeAll(() => {
+  root = Deno.makeTempDirSync({ prefix: "berth-build-" });
+});
 afterAll(() => Deno.removeSync(root, { recursive: true }));
 
 function directory(files: Readonly<Record<string, string>>): string {

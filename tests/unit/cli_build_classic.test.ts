@@ -1,10 +1,13 @@
 /** `berth build` against an engine that is not berth's: Docker's classic API. */
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { tarEvents } from "../../base/tar/mod.ts";
 import { runBerth } from "../support/berth_cli.ts";
 import { scriptedEngine, type ScriptedRequest } from "../support/scripted_engine.ts";
 
-const root = Deno.makeTempDirSync({ prefix: "berth-classic-" });
+let root: string;
+beforeAll(() => {
+  root = Deno.makeTempDirSync({ prefix: "berth-classic-" });
+});
 afterAll(() => Deno.removeSync(root, { recursive: true }));
 
 const LINES = [

@@ -2,14 +2,16 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runBerth } from "../support/berth_cli.ts";
 import { describeWith, program } from "../support/needs.ts";
-import { scriptedEngine } from "../support/scripted_engine.ts";
+import { type ScriptedEngine, scriptedEngine } from "../support/scripted_engine.ts";
 
-const directory = Deno.makeTempDirSync({ prefix: "berth-completion-" });
-const engine = scriptedEngine(async (_request, connection) => {
-  await connection.answer(200, [{ Id: "a".repeat(64), Names: ["/web"], Created: 0 }]);
-});
+let directory: string;
+let engine: ScriptedEngine;
 
 beforeAll(async () => {
+  directory = Deno.makeTempDirSync({ prefix: "berth-completion-" });
+  engine = scriptedEngine(async (_request, connection) => {
+    await connection.answer(200, [{ Id: "a".repeat(64), Names: ["/web"], Created: 0 }]);
+  });
   for (const shell of ["bash", "zsh", "fish"]) {
     const { stdout } = await runBerth(["completion", shell]);
     Deno.writeTextFileSync(`${directory}/${shell === "zsh" ? "_berth" : shell}`, stdout);
