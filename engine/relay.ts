@@ -32,24 +32,33 @@ export async function relay(
   const input = options.stdin ? pumpInput(shim, client, options) : undefined;
   const output = pumpOutput(shim, client, options.output).then(() => "ended" as const);
   if (input === undefined) return await output;
-  const detached = input.then((how) => how === "ended" && options.inputEnd === "stdin" ? output : how);
-  return await Promise.race([output, detached]);
+  const left = input.then((how) => {
+    if (how === "refused") return output;
+    return how === "ended" && options.inputEnd === "stdin" ? output : how;
+  });
+  return await Promise.race([output, left]);
 }
+
+/**
+ * How a client's input has ended: by the client, by its detach keys, or because the process takes no more. In the last case the process is ending, and
+ * what it has printed may still be on its way.
+ */
+type InputEnd = "ended" | "detached" | "refused";
 
 async function pumpInput(
   shim: AttachConn,
   client: ClientStream,
   { detachKeys, inputEnd }: RelayOptions,
-): Promise<"ended" | "detached"> {
+): Promise<InputEnd> {
   const scanner = detachKeys === undefined ? undefined : new DetachScanner(detachKeys);
   try {
     for await (const chunk of client.input) {
       const { data, detached } = scanner?.push(chunk) ?? { data: chunk, detached: false };
-      if (data.length > 0) await shim.write(data);
+      if (data.length > 0 && !await takes(shim, data)) return "refused";
       if (detached) return "detached";
     }
   } catch {
-    // The client broke off, or the process has closed its stdin: neither ends the output.
+    // The client broke off: as if it had said that this was all.
   }
   if (inputEnd === "relay") return "ended";
   try {
@@ -58,6 +67,15 @@ async function pumpInput(
     // The stream ended first.
   }
   return "ended";
+}
+
+async function takes(shim: AttachConn, data: Uint8Array): Promise<boolean> {
+  try {
+    await shim.write(data);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 async function pumpOutput(shim: AttachConn, client: ClientStream, wanted: boolean): Promise<void> {

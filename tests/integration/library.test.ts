@@ -1,7 +1,7 @@
 /** berth as a library: engines of a test's own, in Node and in Deno, that leave nothing. */
 import { expect, it } from "vitest";
 import { berthExecutable } from "../support/engine.ts";
-import { describeWith } from "../support/needs.ts";
+import { describeWith, program } from "../support/needs.ts";
 import { leftovers, waitFor } from "../support/processes.ts";
 import { environmentOf, runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
 
@@ -42,7 +42,7 @@ const gone = (directory: string): boolean => {
   }
 };
 
-describeWith().each(usersToTest())("Engine.start() of $name", (user) => {
+describeWith(program("node", "nodejs")).each(usersToTest())("Engine.start() of $name", (user) => {
   const env = { BERTH_EXECUTABLE: berthExecutable(), DENO_DIR: `${testDir()}/deno-${user.uid}` };
 
   it.each(Object.keys(RUNTIMES))(
