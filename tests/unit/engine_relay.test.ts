@@ -27,7 +27,6 @@ test.each(["relay", "stdin"] as const)(
   async (inputEnd) => {
     let received = 0;
     const client = {
-      // deno-lint-ignore require-await
       input: (async function* () {
         yield new Uint8Array([4]);
       })(),
