@@ -7,6 +7,7 @@
  */
 
 import { packaging } from "./version.ts";
+import { exists } from "./exists.ts";
 
 /** A program to run: the caller adds `env` to what the child inherits, or to an otherwise empty environment. */
 export interface SelfCommand {
@@ -111,13 +112,4 @@ export function workerUrl(path: string): URL {
 export function selfExecutable(): string {
   return (packaging() === "self-extracting" ? Deno.env.get(EXECUTABLE_VARIABLE) : undefined) ??
     Deno.execPath();
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

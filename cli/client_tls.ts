@@ -2,6 +2,7 @@
 
 import { certificateDirectory } from "../base/paths.ts";
 import type { TlsFlagValues } from "./tls_flags.ts";
+import { exists } from "../base/exists.ts";
 
 /** Paths of PEM files. What is absent: the system's authorities, and no certificate of the client's. */
 export interface ClientTls {
@@ -35,13 +36,4 @@ export function clientTls(values: TlsFlagValues, changed: ReadonlySet<string>): 
 /** Without the keys of files that there are not. */
 export function filesOf(files: { [K in keyof ClientTls]: string | undefined }): ClientTls {
   return Object.fromEntries(Object.entries(files).filter(([, path]) => path !== undefined));
-}
-
-export function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

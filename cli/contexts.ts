@@ -5,7 +5,8 @@
  */
 
 import { dockerConfigDirectory } from "../base/paths.ts";
-import { type ClientTls, exists, filesOf } from "./client_tls.ts";
+import { exists } from "../base/exists.ts";
+import { type ClientTls, filesOf } from "./client_tls.ts";
 import { CliError } from "./errors.ts";
 
 interface Context {

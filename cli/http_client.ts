@@ -12,6 +12,7 @@ import {
   readHead,
   type ResponseHead,
 } from "./http_reader.ts";
+import { concat } from "../base/concat.ts";
 
 const encoder = new TextEncoder();
 
@@ -184,7 +185,7 @@ export class HttpClient implements Disposable {
     if (body === undefined) {
       await writeAll(connection.conn, start);
     } else if (body instanceof Uint8Array) {
-      await writeAll(connection.conn, concat(start, body));
+      await writeAll(connection.conn, concat([start, body]));
     } else {
       return await this.#upload(connection, start, body);
     }
@@ -206,14 +207,14 @@ export class HttpClient implements Disposable {
       for await (const bytes of body) {
         if (bytes.length === 0) continue;
         const size = encoder.encode(`${bytes.length.toString(16)}\r\n`);
-        if (bytes.length < SMALL_CHUNK) await writeAll(conn, concat(before, size, bytes));
+        if (bytes.length < SMALL_CHUNK) await writeAll(conn, concat([before, size, bytes]));
         else {
-          await writeAll(conn, concat(before, size));
+          await writeAll(conn, concat([before, size]));
           await writeAll(conn, bytes);
         }
         before = CRLF;
       }
-      await writeAll(conn, concat(before, encoder.encode("0\r\n\r\n")));
+      await writeAll(conn, concat([before, encoder.encode("0\r\n\r\n")]));
     })();
     let sent = false;
     const failed = sending.then(() => {
@@ -284,16 +285,6 @@ export class HttpClient implements Disposable {
 const CRLF = encoder.encode("\r\n");
 /** Below this, one more write costs more than the copy. */
 const SMALL_CHUNK = 16 * 1024;
-
-function concat(...parts: Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
 
 /** The other side went away, as against an error of ours. */
 export function isDisconnect(error: unknown): boolean {

@@ -1,6 +1,9 @@
 /** What is known of a container beside each line of its log. */
 import type { ContainerRecord } from "./container_record.ts";
 
+/** Options that {@link expandTag} and {@link logAttributes} heed: of every driver whose entries tell of their container. */
+export const ATTRIBUTE_OPTIONS = ["tag", "labels", "labels-regex", "env", "env-regex"] as const;
+
 /** Environment of a container by name. */
 function envMap(env: readonly string[]): Record<string, string> {
   return Object.fromEntries(

@@ -3,14 +3,14 @@ import { EngineError, invalid } from "../base/errors.ts";
 import { hints } from "../base/hints.ts";
 import type { LogSpec } from "../runtime/spec.ts";
 import type { ContainerRecord } from "./container_record.ts";
-import { expandTag, logAttributes } from "./log_attributes.ts";
+import { ATTRIBUTE_OPTIONS, expandTag, logAttributes } from "./log_attributes.ts";
 import { REMOTE_LOG_DRIVERS, remoteLogDriver } from "./log_drivers/registry.ts";
 
 /** Drivers of Docker's that berth does not have; a Docker that was built without them says the same. */
 const CLOUD = ["awslogs", "gcplogs"];
 
 const OPTIONS = {
-  "json-file": ["max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"],
+  "json-file": ["max-file", "max-size", "compress", ...ATTRIBUTE_OPTIONS],
   local: ["max-file", "max-size", "compress"],
 } as const;
 

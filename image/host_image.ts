@@ -3,6 +3,7 @@ import { TAR_END, type TarEntryInput, tarHeader, tarPadding } from "../fs/tar/mo
 import { hostEtc } from "./host_etc.ts";
 import { HOST_PLATFORM } from "./platform.ts";
 import type { ContainerDefaults } from "./types.ts";
+import { concat } from "../base/concat.ts";
 
 /**
  * `berth/host`: this machine's own system directories as an image. Its one layer holds an empty machine (directories, links and
@@ -70,21 +71,11 @@ export async function* hostLayer(layout: HostLayout): AsyncGenerator<Uint8Array,
     parts.push(part);
     length += part.length;
     if (length < PIECE) continue;
-    yield concat(parts, length);
+    yield concat(parts);
     parts = [];
     length = 0;
   }
-  yield concat(parts, length);
-}
-
-function concat(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const all = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  yield concat(parts);
 }
 
 function* layerParts(layout: HostLayout): Generator<Uint8Array, void, undefined> {

@@ -6,6 +6,7 @@ import type { AttachHeader } from "./protocol.ts";
 import { AttachClient } from "./shim_attach_client.ts";
 import type { EventLoop } from "../ffi/event_loop.ts";
 import type { ProcessStreams } from "./shim_streams.ts";
+import { concat } from "../base/concat.ts";
 
 const MAX_HEADER = 4096;
 const NEWLINE = 0x0a;
@@ -43,7 +44,7 @@ export class AttachServer {
       const chunk = new Uint8Array(MAX_HEADER);
       const count = readSome(this.#kernel, fd, chunk);
       if (count === WOULD_BLOCK) return;
-      text = joined(text, chunk.subarray(0, Math.max(0, count)));
+      text = concat([text, chunk.subarray(0, Math.max(0, count))]);
       const end = text.indexOf(NEWLINE);
       if (end < 0 && count > 0 && text.length < MAX_HEADER) return;
       this.#loop.remove(fd);
@@ -103,13 +104,6 @@ export function readSome(kernel: Syscalls, fd: number, buffer: Uint8Array): numb
     if (error instanceof SysError) return 0;
     throw error;
   }
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-  const both = new Uint8Array(a.length + b.length);
-  both.set(a);
-  both.set(b, a.length);
-  return both;
 }
 
 function parseHeader(text: Uint8Array): AttachHeader | undefined {

@@ -3,6 +3,7 @@
  * whoever is attached, so a frame's bytes are passed on as they come, however large it is.
  */
 import { type ClientStream } from "../../engine/types.ts";
+import { concat } from "../../base/concat.ts";
 
 const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 /** RFC 6455, 5.5: a control frame is short and in one piece. */
@@ -70,7 +71,7 @@ export class FrameDecoder {
 
   /** @throws WebSocketError when the bytes are no frames of a client. */
   *push(bytes: Uint8Array): Generator<WebSocketInput> {
-    this.#waiting = this.#waiting.length === 0 ? bytes : concat(this.#waiting, bytes);
+    this.#waiting = this.#waiting.length === 0 ? bytes : concat([this.#waiting, bytes]);
     for (;;) {
       if (this.#frame === undefined) {
         const head = readHead(this.#waiting);
@@ -167,13 +168,6 @@ function controlInput(opcode: number, data: Uint8Array): WebSocketInput | undefi
 }
 
 const protocolError = (message: string) => new WebSocketError(CLOSE.protocolError, message);
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const all = new Uint8Array(a.length + b.length);
-  all.set(a);
-  all.set(b, a.length);
-  return all;
-}
 
 /**
  * A taken-over connection whose bytes travel in frames. The client's Close is the end of the input, as a half-close is elsewhere:

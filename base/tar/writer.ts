@@ -1,6 +1,7 @@
 import { encodePath } from "../path_text.ts";
 import { BLOCK, padding, type TarEntryType, type TarTime } from "./entry.ts";
 import { formatPax, formatPaxTime, XATTR_PREFIX } from "./pax.ts";
+import { concat } from "../concat.ts";
 
 /** What a header needs; everything but the name has a default. */
 export interface TarEntryInput {
@@ -81,7 +82,7 @@ export function tarHeader(input: TarEntryInput): Uint8Array<ArrayBuffer> {
     deviceMajor: 0,
     deviceMinor: 0,
   });
-  return concat(head, payload, tarPadding(payload.length), block);
+  return concat([head, payload, tarPadding(payload.length), block]);
 }
 
 /** A whole archive of small entries in memory. */
@@ -94,7 +95,7 @@ export function tarArchive(
     parts.push(tarHeader({ ...entry, size }));
     if (data) parts.push(data, tarPadding(size));
   }
-  return concat(...parts, TAR_END);
+  return concat([...parts, TAR_END]);
 }
 
 interface Fields {
@@ -139,14 +140,4 @@ function ustarBlock(flag: string, fields: Fields): Uint8Array<ArrayBuffer> {
 function isAscii(bytes: Uint8Array): boolean {
   for (let at = 0; at < bytes.length; at++) if ((bytes[at] as number) >= 128) return false;
   return true;
-}
-
-function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

@@ -6,6 +6,7 @@ import { DockerIgnore, readDockerignore } from "../../base/dockerignore.ts";
 import { exists } from "../../base/exists.ts";
 import { CliError } from "../errors.ts";
 import { stdinBytes } from "../stdio.ts";
+import { concat } from "../../base/concat.ts";
 
 export type ContextSource =
   | { readonly kind: "directory"; readonly path: string; readonly ignored: DockerIgnore }
@@ -182,16 +183,6 @@ async function* prepend(head: Uint8Array, chunks: AsyncIterable<Uint8Array>): As
 
 async function gather(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
   return concat(await Array.fromAsync(chunks));
-}
-
-function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 function textIfAny(path: string): string | undefined {

@@ -5,6 +5,7 @@ import { selfExecutable } from "../../base/self.ts";
 import { subordinateIds, userName } from "../../base/subordinate_ids.ts";
 import { explainUserNamespaceRefusal } from "../../base/user_namespaces.ts";
 import { type Check, check } from "./check.ts";
+import { lexists } from "../../base/exists.ts";
 
 /** Images use as many ids. */
 const IDS_WANTED = 65536;
@@ -58,18 +59,9 @@ function fuse(): Check {
 
 /** Under systemd a user's processes end with the last session, unless they may linger. */
 function linger(uid: number): Check[] {
-  if (uid === 0 || !exists("/run/systemd/system")) return [];
+  if (uid === 0 || !lexists("/run/systemd/system")) return [];
   const user = userName(uid);
-  const lingers = exists(`/var/lib/systemd/linger/${user}`);
+  const lingers = lexists(`/var/lib/systemd/linger/${user}`);
   const detail = lingers ? "containers go on after logout" : "containers end with the last session";
   return [check("linger", lingers, detail, hints.linger(user))];
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -7,6 +7,7 @@ import { findProgram } from "../../base/find_program.ts";
 import { MNT_DETACH, MS_NODEV, MS_NOEXEC, MS_NOSUID } from "../../ffi/constants.ts";
 import { HOST_PLATFORM } from "../../image/platform.ts";
 import type { EngineContext } from "../context.ts";
+import { lexists } from "../../base/exists.ts";
 
 interface Processor {
   /** Of QEMU and of binfmt_misc's entries. */
@@ -65,7 +66,7 @@ export function isEmulated(ctx: Ctx, architecture: string): boolean {
     mount(ctx, own);
     // with an instance of its own, a namespace sees no entry of the machine's any more: all that can be had are made
     for (const one of wanted) {
-      if (!exists(`${own}/qemu-${one.name}`)) Deno.writeTextFileSync(`${own}/register`, entryOf(one));
+      if (!lexists(`${own}/qemu-${one.name}`)) Deno.writeTextFileSync(`${own}/register`, entryOf(one));
     }
   } catch (error) {
     ctx.log.info("emulators cannot be registered for this engine alone", { error: messageOf(error) });
@@ -76,7 +77,7 @@ export function isEmulated(ctx: Ctx, architecture: string): boolean {
 /** Unmounts what {@link isEmulated} may have mounted. The entries live as long as the namespace. */
 export function releaseEmulation(ctx: Ctx): void {
   const own = directoryOf(ctx);
-  if (!exists(`${own}/register`)) return;
+  if (!lexists(`${own}/register`)) return;
   try {
     ctx.kernel.umount2(own, MNT_DETACH);
     Deno.removeSync(own);
@@ -88,7 +89,7 @@ export function releaseEmulation(ctx: Ctx): void {
 const directoryOf = ({ execRoot }: Pick<EngineContext, "execRoot">): string => `${execRoot}/binfmt`;
 
 function mount({ kernel }: Ctx, directory: string): void {
-  if (exists(`${directory}/register`)) return;
+  if (lexists(`${directory}/register`)) return;
   Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
   kernel.mount("binfmt_misc", directory, "binfmt_misc", MS_NOSUID | MS_NODEV | MS_NOEXEC, null);
 }
@@ -115,15 +116,6 @@ const escaped = (bytes: readonly number[]): string =>
 function isEnabled(path: string): boolean {
   try {
     return Deno.readTextFileSync(path).startsWith("enabled");
-  } catch {
-    return false;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
   } catch {
     return false;
   }

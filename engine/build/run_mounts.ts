@@ -46,7 +46,7 @@ export interface PreparedMounts extends AsyncDisposable {
 export async function prepareMounts(input: RunMountsInput, op: RunOp): Promise<PreparedMounts> {
   const preparing = new Preparing(input);
   try {
-    for (const [index, mount] of op.mounts.entries()) await preparing.add(mount, index, op);
+    for (const [index, mount] of op.mounts.entries()) await preparing.add(mount, index);
     for (const { path, content } of op.scripts) preparing.script(path, content);
     return preparing.done();
   } catch (error) {
@@ -71,7 +71,7 @@ class Preparing {
     this.#dir = containerDir(input.ctx, newContainerId());
   }
 
-  async add(mount: RunMount, index: number, { cwd }: RunOp): Promise<void> {
+  async add(mount: RunMount, index: number): Promise<void> {
     switch (mount.type) {
       case "bind":
         return await this.#bind(mount, index);
@@ -89,7 +89,6 @@ class Preparing {
       case "ssh":
         return await this.#ssh(mount);
     }
-    void cwd;
   }
 
   async #bind(mount: Extract<RunMount, { type: "bind" }>, index: number): Promise<void> {

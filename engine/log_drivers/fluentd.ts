@@ -2,12 +2,13 @@
 import { EngineError, invalid, messageOf } from "../../base/errors.ts";
 import { parseRamBytes } from "../../base/ram_bytes.ts";
 import { parseTime } from "../log_entry.ts";
-import { expandTag, logAttributes } from "../log_attributes.ts";
+import { ATTRIBUTE_OPTIONS, expandTag, logAttributes } from "../log_attributes.ts";
 import { type LogAddress, LogConnection, parseAddress } from "./address.ts";
 import type { LogLine, LogOptions, LogSink, RemoteLogDriver } from "./driver.ts";
 import { type EventTime, pack, type Packable, readTextMap } from "./message_pack.ts";
 import { durationOption, flagOption } from "./option_values.ts";
 import { PartialLines } from "./partial_lines.ts";
+import { concat } from "../../base/concat.ts";
 
 const DEFAULT_HOST = "127.0.0.1";
 const DEFAULT_PORT = 24224;
@@ -31,11 +32,7 @@ export const fluentdDriver: RemoteLogDriver = {
     "fluentd-sub-second-precision",
     "fluentd-write-timeout",
     "fluentd-read-timeout",
-    "tag",
-    "labels",
-    "labels-regex",
-    "env",
-    "env-regex",
+    ...ATTRIBUTE_OPTIONS,
   ],
 
   check(options) {
@@ -138,7 +135,7 @@ class FluentdConnection {
 
   async send(lines: readonly LogLine[], message: Format): Promise<void> {
     if (this.#acks === undefined) {
-      return await this.#write(joined(lines.map((line) => message(line, NO_OPTION))));
+      return await this.#write(concat(lines.map((line) => message(line, NO_OPTION))));
     }
     // As in Docker, the next line follows the acknowledgement of this one.
     for (const line of lines) {
@@ -179,7 +176,7 @@ class Acknowledgements {
   }
 
   receive(bytes: Uint8Array): void {
-    const all = joined([this.#received, bytes]);
+    const all = concat([this.#received, bytes]);
     try {
       const message = readTextMap(all);
       this.#received = all.slice(message?.length ?? 0);
@@ -246,14 +243,4 @@ async function within(work: Promise<void>, milliseconds: number, late: string): 
   } finally {
     clearTimeout(timer);
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }

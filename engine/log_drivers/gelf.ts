@@ -1,6 +1,6 @@
 /** Docker's gelf driver: GELF 1.1 for Graylog and Logstash, over UDP (compressed, in chunks) or TCP (ended by a zero byte). */
 import { invalid } from "../../base/errors.ts";
-import { expandTag, logAttributes } from "../log_attributes.ts";
+import { ATTRIBUTE_OPTIONS, expandTag, logAttributes } from "../log_attributes.ts";
 import type { ContainerRecord } from "../container_record.ts";
 import { DatagramSender, type LogAddress, LogConnection, parseAddress } from "./address.ts";
 import type { LogLine, LogOptions, RemoteLogDriver } from "./driver.ts";
@@ -25,11 +25,7 @@ export const gelfDriver: RemoteLogDriver = {
     "gelf-compression-level",
     "gelf-tcp-max-reconnect",
     "gelf-tcp-reconnect-delay",
-    "tag",
-    "labels",
-    "labels-regex",
-    "env",
-    "env-regex",
+    ...ATTRIBUTE_OPTIONS,
   ],
 
   check(options) {

@@ -1,7 +1,7 @@
 /** Docker's journald driver: the journal's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL), with Docker's fields. */
 import { EngineError } from "../../base/errors.ts";
 import type { ContainerRecord } from "../container_record.ts";
-import { expandTag, logAttributes } from "../log_attributes.ts";
+import { ATTRIBUTE_OPTIONS, expandTag, logAttributes } from "../log_attributes.ts";
 import type { LogLine, LogOptions, RemoteLogDriver } from "./driver.ts";
 import { sendLocal } from "./syslog.ts";
 
@@ -14,7 +14,7 @@ const NEWLINE = 0x0a;
 const encoder = new TextEncoder();
 
 export const journaldDriver: RemoteLogDriver = {
-  options: ["labels", "labels-regex", "env", "env-regex", "tag"],
+  options: [...ATTRIBUTE_OPTIONS],
 
   check() {},
 

@@ -1,5 +1,7 @@
 /** MessagePack, as much as Fluentd's forward protocol takes to write and to read. */
 
+import { concat } from "../../base/concat.ts";
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -24,13 +26,7 @@ const INT32_MAX = 2 ** 31 - 1;
 export function pack(value: Packable): Uint8Array {
   const parts: Uint8Array[] = [];
   append(parts, value);
-  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return concat(parts);
 }
 
 function append(parts: Uint8Array[], value: Packable): void {

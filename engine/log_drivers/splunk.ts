@@ -3,7 +3,7 @@ import type { IncomingMessage, RequestOptions } from "node:http";
 import { messageOf } from "../../base/errors.ts";
 import { goErrno } from "../../base/go_errno.ts";
 import { nodeBuiltin } from "../../base/node_builtin.ts";
-import { expandTag, logAttributes } from "../log_attributes.ts";
+import { ATTRIBUTE_OPTIONS, expandTag, logAttributes } from "../log_attributes.ts";
 import type { ContainerRecord } from "../container_record.ts";
 import { parseTime } from "../log_entry.ts";
 import type { LogLine, LogOptions, LogSink, RemoteLogDriver } from "./driver.ts";
@@ -33,11 +33,7 @@ export const splunkDriver: RemoteLogDriver = {
     "splunk-gzip",
     "splunk-gzip-level",
     "splunk-index-acknowledgment",
-    "tag",
-    "labels",
-    "labels-regex",
-    "env",
-    "env-regex",
+    ...ATTRIBUTE_OPTIONS,
   ],
 
   check() {},

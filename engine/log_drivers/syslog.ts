@@ -5,7 +5,7 @@ import { MSG_DONTWAIT } from "../../ffi/constants.ts";
 import { SysError } from "../../ffi/errno.ts";
 import { sendUnixDatagram } from "../../ffi/unix_datagram.ts";
 import type { ContainerRecord } from "../container_record.ts";
-import { expandTag } from "../log_attributes.ts";
+import { ATTRIBUTE_OPTIONS, expandTag } from "../log_attributes.ts";
 import { DatagramSender, type LogAddress, LogConnection, parseAddress } from "./address.ts";
 import type { LogLine, LogOptions, RemoteLogDriver } from "./driver.ts";
 
@@ -31,18 +31,14 @@ const encoder = new TextEncoder();
 
 export const syslogDriver: RemoteLogDriver = {
   options: [
-    "env",
-    "env-regex",
-    "labels",
-    "labels-regex",
     "syslog-address",
     "syslog-facility",
     "syslog-tls-ca-cert",
     "syslog-tls-cert",
     "syslog-tls-key",
     "syslog-tls-skip-verify",
-    "tag",
     "syslog-format",
+    ...ATTRIBUTE_OPTIONS,
   ],
 
   check(options) {

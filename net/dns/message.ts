@@ -1,5 +1,6 @@
 /** DNS messages (RFC 1035, 4; EDNS0: RFC 6891): what a server that answers from memory and passes on the rest must know of them. */
 import { DnsFormatError, encodeName, readName, skipName } from "./name.ts";
+import { concat } from "../../base/concat.ts";
 
 /** Types of records (IANA, DNS parameters). All others pass through as bytes. */
 export const TYPE = { A: 1, CNAME: 5, PTR: 12, TXT: 16, AAAA: 28, SRV: 33, OPT: 41 } as const;
@@ -157,7 +158,7 @@ export function encodeAnswer(
   const extra = cut ? 0 : add(additional);
   parts.push(opt);
   const flags = replyFlags(query.flags, rcode) | (cut ? FLAG.TC : 0);
-  return concat(header(query.id, flags, [1, answered, 0, extra + (opt.length > 0 ? 1 : 0)]), ...parts);
+  return concat([header(query.id, flags, [1, answered, 0, extra + (opt.length > 0 ? 1 : 0)]), ...parts]);
 }
 
 /** The answer to what is no proper query: the header alone. */
@@ -188,7 +189,7 @@ function encodeRecord({ name, type, ttl, data }: OwnRecord): Uint8Array<ArrayBuf
   view.setUint16(2, CLASS_IN);
   view.setUint32(4, ttl);
   view.setUint16(8, data.length);
-  return concat(owner, fixed, data);
+  return concat([owner, fixed, data]);
 }
 
 function encodeOpt(rcode: number): Uint8Array<ArrayBuffer> {
@@ -204,17 +205,7 @@ function encodeOpt(rcode: number): Uint8Array<ArrayBuffer> {
 export function serviceData(port: number, target: string): Uint8Array<ArrayBuffer> {
   const fixed = new Uint8Array(6);
   viewOf(fixed).setUint16(4, port);
-  return concat(fixed, encodeName(target));
-}
-
-function concat(...parts: Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
+  return concat([fixed, encodeName(target)]);
 }
 
 /** What an upstream has sent, checked from end to end. */
@@ -275,7 +266,7 @@ export function truncateAnswer(bytes: Uint8Array<ArrayBuffer>, limit: number): U
   const authority = Math.min(kept - answers, view.getUint16(8));
   const last = answers + authority;
   end = last === 0 ? bodyStart : all[last - 1]?.end ?? end;
-  return concat(
+  return concat([
     header(view.getUint16(0), view.getUint16(2) | FLAG.TC, [
       view.getUint16(4),
       answers,
@@ -284,5 +275,5 @@ export function truncateAnswer(bytes: Uint8Array<ArrayBuffer>, limit: number): U
     ]),
     bytes.subarray(HEADER, end),
     optBytes,
-  );
+  ]);
 }

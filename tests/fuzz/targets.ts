@@ -16,6 +16,7 @@ import { Packet } from "../../net/outbound/packet.ts";
 import { compressed, image, tars } from "./corpus.ts";
 import { packets, repairPacket } from "./packets.ts";
 import { mutate, mutateJson, type Random, repairChecksums } from "./random.ts";
+import { lexists } from "../../base/exists.ts";
 
 export interface Target {
   readonly name: string;
@@ -171,16 +172,7 @@ async function plan(
   } catch (error) {
     if (!(error instanceof EngineError) || error.kind !== "invalid") throw error;
   }
-  if (exists(path)) throw new Error("the spooled archive is left");
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
+  if (lexists(path)) throw new Error("the spooled archive is left");
 }
 
 const stringify = (random: Random, value: unknown): string => {

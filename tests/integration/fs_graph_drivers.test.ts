@@ -1,18 +1,10 @@
 import { afterAll, describe, expect, it } from "vitest";
 import { currentUser, environmentOf, runAs, usersToTest } from "../support/users.ts";
 import { describeWith, itWith, need, ROOT } from "../support/needs.ts";
+import { exists } from "../../base/exists.ts";
 
 const CHILD = new URL("../support/graph_driver_child.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 const FUSE = need(
   exists("/usr/bin/fuse-overlayfs") && exists("/dev/fuse"),

@@ -4,6 +4,7 @@ import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
 import { containerSpec, processSpec } from "../support/container_spec.ts";
 import { ShimClient, withDeadline } from "../support/shim_client.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
+import { lexists } from "../../base/exists.ts";
 
 let rootfs: string;
 beforeAll(async () => {
@@ -22,15 +23,6 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
     while (!await holds()) await new Promise((resolve) => setTimeout(resolve, 10));
   };
   await withDeadline(poll(), what);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describeWith(BUSYBOX)("the log", () => {
@@ -87,7 +79,7 @@ describeWith(BUSYBOX)("the log", () => {
         }
         for (const line of text.trimEnd().split("\n")) numbers.push(Number(JSON.parse(line).log));
       }
-      expect(exists(`${shim.logFile}.3${suffix}`)).toBe(false);
+      expect(lexists(`${shim.logFile}.3${suffix}`)).toBe(false);
       expect(numbers.at(-1)).toBe(2000);
       expect(numbers).toEqual(
         Array.from({ length: numbers.length }, (_, index) => 2001 - numbers.length + index),
@@ -100,7 +92,7 @@ describeWith(BUSYBOX)("the log", () => {
     await shim.run(sh("seq 1 2000"), { log: { maxSize: 20_000, maxFile: 1 } });
     expect((await Deno.stat(shim.logFile)).size).toBeLessThan(20_100);
     expect((await shim.log()).at(-1)?.log).toBe("2000\n");
-    expect(exists(`${shim.logFile}.1`)).toBe(false);
+    expect(lexists(`${shim.logFile}.1`)).toBe(false);
   });
 
   it("on a full disk loses entries, not the container, and never half an entry", async () => {
@@ -114,7 +106,7 @@ describeWith(BUSYBOX)("the log", () => {
   it("is not written by driver none", async () => {
     await using shim = await ShimClient.start();
     await shim.run(sh("echo hi"), { log: { driver: "none" } });
-    expect(exists(shim.logFile)).toBe(false);
+    expect(lexists(shim.logFile)).toBe(false);
   });
 
   it("that cannot be opened fails the start", async () => {
@@ -229,14 +221,14 @@ describeWith(BUSYBOX)("attach", () => {
 describeWith(BUSYBOX)("a shim", () => {
   it("ends when its engine has died between hearing that it is ready and connecting", async () => {
     await using shim = await ShimClient.start(undefined, undefined, false);
-    await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`) && !exists(shim.dir));
+    await until("the shim's end", () => !lexists(`/proc/${shim.pid}/ns/pid`) && !lexists(shim.dir));
   });
 
   it("outlives its engine, and tells the next one what has happened", async () => {
     await using shim = await ShimClient.start();
     const started = await shim.start(sh("sleep 0.2; echo later; exit 4"));
     shim.disconnect();
-    await until("exit record", () => exists(shim.exitFile));
+    await until("exit record", () => lexists(shim.exitFile));
     await shim.connect();
     const record = await shim.exit();
     expect(record.exitCode).toBe(4);
@@ -256,7 +248,7 @@ describeWith(BUSYBOX)("a shim", () => {
     await using shim = await ShimClient.start();
     await shim.start(sh("exit 4"));
     shim.disconnect();
-    await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`) && !exists(shim.dir));
+    await until("the shim's end", () => !lexists(`/proc/${shim.pid}/ns/pid`) && !lexists(shim.dir));
     expect(JSON.parse(await Deno.readTextFile(shim.exitFile)).exitCode).toBe(4);
   });
 
@@ -266,9 +258,9 @@ describeWith(BUSYBOX)("a shim", () => {
     await shim.start(sh("seq 1 1000000 | head -c 6000000"), { log: { driver: "none" } });
     await shim.exit();
     shim.disconnect();
-    await until("the moment when it would have ended", () => !exists(shim.dir));
+    await until("the moment when it would have ended", () => !lexists(shim.dir));
     expect((await slow.output()).stdout.length).toBe(6_000_000);
-    await until("the shim's end", () => !exists(`/proc/${shim.pid}/ns/pid`));
+    await until("the shim's end", () => !lexists(`/proc/${shim.pid}/ns/pid`));
   });
 
   it("keeps on disk how to find it", async () => {
@@ -330,27 +322,27 @@ describeWith(BUSYBOX)("a shim", () => {
     const mounts = (pid: number | undefined) => Deno.readLinkSync(`/proc/${pid}/ns/mnt`);
     await until("the start has begun", () => mounts(init) !== mounts(shim.pid));
     shim.disconnect();
-    await until("both are gone", () => !exists(`/proc/${init}`) && !exists(shim.dir));
+    await until("both are gone", () => !lexists(`/proc/${init}`) && !lexists(shim.dir));
   });
 
   it("without a container ends with its engine's connection", async () => {
     await using shim = await ShimClient.start();
     shim.disconnect();
-    await until("end of the shim", () => !exists(shim.dir));
+    await until("end of the shim", () => !lexists(shim.dir));
   });
 
   it("whose waiting init is killed ends as well, so that nobody takes it for a warm one", async () => {
     await using shim = await ShimClient.start();
     const init = Deno.readTextFileSync(`/proc/${shim.pid}/task/${shim.pid}/children`).trim();
     Deno.kill(Number(init), "SIGKILL");
-    await until("the shim's end", () => !exists(shim.dir));
+    await until("the shim's end", () => !lexists(shim.dir));
   });
 
   it("whose start has failed ends with its engine's connection too, and its namespaces with it", async () => {
     await using shim = await ShimClient.start();
     expect((await shim.start(containerSpec(rootfs, ["nosuch"]))).ok).toBe(false);
     shim.disconnect();
-    await until("end of the shim", () => !exists(shim.dir));
+    await until("end of the shim", () => !lexists(shim.dir));
   });
 
   it("ignores what would end other processes", async () => {
@@ -403,7 +395,7 @@ describeWith(BUSYBOX)("a shim", () => {
       expect(lines.slice(0, 6).filter((line) => shims.includes(line))).toEqual([]);
       expect([record.exitCode, ...lines.slice(6)]).toEqual([life, "test", "1"]);
       await shim.again();
-      expect(exists(old)).toBe(false);
+      expect(lexists(old)).toBe(false);
     }
     // The connection of the life before is closed when the shim has seen its end.
     await until("descriptors to be closed", () => descriptors() <= before);
@@ -421,7 +413,7 @@ describeWith(BUSYBOX)("a shim", () => {
     const dir = await Deno.makeTempDir();
     await shim.request({ op: "shutdown", again: dir });
     shim.disconnect();
-    await until("the shim's end", () => !exists(dir));
+    await until("the shim's end", () => !lexists(dir));
   });
 
   it("does not begin anew while its container runs", async () => {

@@ -5,6 +5,7 @@ import { describeWith } from "../support/needs.ts";
 import { waitFor } from "../support/processes.ts";
 import { makeShortDirectory } from "../support/run_directory.ts";
 import { currentUser, runAs, spawnAs, testDir, usersToTest } from "../support/users.ts";
+import { lexists } from "../../base/exists.ts";
 
 const certificates = () => `${testDir()}/tls`;
 
@@ -96,7 +97,7 @@ describeWith().each(usersToTest())("an engine of $name", (user) => {
       ...["--data-root", engine.dataRoot, "--exec-root", engine.execRoot],
     ], { stdout: "null", stderr: "null" });
     try {
-      await waitFor(() => exists(socket), 10_000, () => "systemd-socket-activate does not listen");
+      await waitFor(() => lexists(socket), 10_000, () => "systemd-socket-activate does not listen");
       const docker = (host: string, ...args: string[]) => runAs(user, ["docker", "-H", host, ...args]);
       // This first connection is what starts the engine.
       expect((await docker(`unix://${socket}`, "ps", "--format", "{{.Names}}")).stdout).toBe("cc\n");
@@ -111,7 +112,7 @@ describeWith().each(usersToTest())("an engine of $name", (user) => {
       await child.status;
     }
     // systemd's socket is systemd's: it stays.
-    expect(exists(socket)).toBe(true);
+    expect(lexists(socket)).toBe(true);
     await engine.restart();
   });
 
@@ -123,9 +124,9 @@ describeWith().each(usersToTest())("an engine of $name", (user) => {
       stdout: "null",
       stderr: "null",
     });
-    const said = () => exists(file) ? Deno.readTextFileSync(file) : "";
+    const said = () => lexists(file) ? Deno.readTextFileSync(file) : "";
     try {
-      await waitFor(() => exists(path), 10_000, () => "socat does not listen");
+      await waitFor(() => lexists(path), 10_000, () => "socat does not listen");
       await using engine = await startEngine({ user, env: { NOTIFY_SOCKET: path } });
       await waitFor(() => said().includes(`READY=1\n`), 10_000, said);
       expect(said()).toContain(`MAINPID=${engine.pid}\n`);
@@ -194,7 +195,7 @@ describe("the socket that Docker's clients probe", () => {
       stderr: "null",
     });
     try {
-      await waitFor(() => exists(`${dir}/docker.sock`), 20_000, () => "no docker.sock");
+      await waitFor(() => lexists(`${dir}/docker.sock`), 20_000, () => "no docker.sock");
       expect((Deno.statSync(`${dir}/docker.sock`).mode ?? 0) & 0o777).toBe(0o660);
       expect((Deno.statSync(`${dir}/berth`).mode ?? 0) & 0o777).toBe(0o700);
       const { code } = await runAs(user, ["docker", "-H", `unix://${dir}/docker.sock`, "ps"]);
@@ -203,16 +204,7 @@ describe("the socket that Docker's clients probe", () => {
       child.kill("SIGTERM");
       expect((await child.status).code).toBe(0);
     }
-    expect(exists(`${dir}/docker.sock`)).toBe(false);
+    expect(lexists(`${dir}/docker.sock`)).toBe(false);
     Deno.removeSync(dir, { recursive: true });
   });
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

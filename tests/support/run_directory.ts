@@ -5,6 +5,7 @@
 import { identify, isAlive, type ProcessIdentity } from "../../base/process_identity.ts";
 import { leftovers, waitFor } from "./processes.ts";
 import { currentUser, runAs, testDir } from "./users.ts";
+import { lexists } from "../../base/exists.ts";
 
 const ROOT = "/tmp";
 const PREFIX = "bt-";
@@ -38,14 +39,14 @@ export function makeShortDirectory(prefix: string): string {
 /** What the tests of a run have made and not removed. */
 export function leftBehind(dir: string): string[] {
   const temporary = temporaryIn(dir);
-  const names = exists(temporary) ? [...Deno.readDirSync(temporary)].map(({ name }) => name) : [];
-  return [...names.map((name) => `${temporary}/${name}`), ...elsewhere(dir).filter(exists)];
+  const names = lexists(temporary) ? [...Deno.readDirSync(temporary)].map(({ name }) => name) : [];
+  return [...names.map((name) => `${temporary}/${name}`), ...elsewhere(dir).filter(lexists)];
 }
 
 /** Removes a run's directories, whoever's files are in them. */
 export async function removeRunDirectory(dir: string): Promise<void> {
   // The list goes last: a removal that is cut short is continued by the next run.
-  for (const path of elsewhere(dir)) if (exists(path)) await removeTree(path);
+  for (const path of elsewhere(dir)) if (lexists(path)) await removeTree(path);
   await removeTree(dir);
 }
 
@@ -85,15 +86,6 @@ function elsewhere(dir: string): string[] {
     );
   } catch {
     return [];
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -2,6 +2,7 @@
  * Runs programs as another user, the way a login would: clean environment, own home and runtime directory.
  */
 import { SLOWNESS } from "./processes.ts";
+import { lexists } from "../../base/exists.ts";
 
 export interface User {
   name: string;
@@ -79,7 +80,7 @@ export function environmentOf(user: User): Record<string, string> {
   for (const name of ["systemd", "bus"]) {
     const [real, link] = [`/run/user/${user.uid}/${name}`, `${base}/run/${name}`];
     try {
-      if (exists(real) && !exists(link)) Deno.symlinkSync(real, link);
+      if (lexists(real) && !lexists(link)) Deno.symlinkSync(real, link);
     } catch (error) {
       // Another test file of the same run.
       if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
@@ -98,15 +99,6 @@ export function environmentOf(user: User): Record<string, string> {
     XDG_CACHE_HOME: `${base}/cache`,
     ...(SLOWNESS === 1 ? {} : { BERTH_TEST_SLOWNESS: String(SLOWNESS) }),
   };
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Words that run a program as `user`; root needs setpriv (util-linux) for anybody else. */

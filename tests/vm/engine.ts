@@ -5,6 +5,7 @@
 import { assert, check, equal, eventually, finish, settled, within } from "./checks.ts";
 import { Engine, type Json } from "./engine_support.ts";
 import { shownStats } from "./shown_stats.ts";
+import { exists } from "../../base/exists.ts";
 
 const MB = 1024 * 1024;
 const [driver = "systemd"] = Deno.args;
@@ -336,15 +337,6 @@ await check(named(`starts and removes ${many} containers with limits, and leaves
     equal(units, [], "units");
   }
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
 
 /** Cgroups of containers. */
 function leftovers(dir = `${cgroupRoot}/user.slice/user-${Deno.uid()}.slice`): number {
