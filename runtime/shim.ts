@@ -11,6 +11,7 @@ import {
   type ShimMessage,
   type ShimRequest,
   type ShimState,
+  type StartFailure,
 } from "./protocol.ts";
 import { AttachServer } from "./shim_attach.ts";
 import { ControlServer } from "./shim_control.ts";
@@ -245,17 +246,18 @@ export class Shim {
       mountPoint: this.#options.dir,
       oomScoreAdj: this.#oomScoreAdj,
     } as const;
+    // Before the program runs: it may have been killed, and its cgroup removed, when we hear that it does.
+    const oom = new OomWatch(kernel, this.#loop, spec.cgroupPath, () => this.#report({ event: "oom" }));
     try {
       this.#init.launch(order, stdio, (result) => {
         this.#starting = false;
         if (!result.ok) {
           this.#streams.finish();
           log?.end();
-          this.#control.send({ seq, ok: false, error: result.error });
+          this.#control.send({ seq, ok: false, error: explained(result.error, oom) });
           if (!this.#control.connected) this.#leave();
           return;
         }
-        const oom = new OomWatch(kernel, this.#loop, spec.cgroupPath, () => this.#report({ event: "oom" }));
         this.#container = { request, startedAt: timestamp(), oom };
         if (result.master !== undefined) this.#streams.openTerminal(result.master, request.openStdin);
         this.#streams.start(log);
@@ -425,6 +427,14 @@ export class Shim {
     }
     ignoreMissing(() => this.#kernel.rmdir(dir));
   }
+}
+
+/** Why a start has failed, in runc's words when the limit of memory was below what a start takes. Ends the watch. */
+function explained(failure: StartFailure, oom: OomWatch): StartFailure {
+  const ended = failure.stage === "init";
+  return oom.finish(ended) && ended
+    ? { ...failure, message: "container init was OOM-killed (memory limit too low?)" }
+    : failure;
 }
 
 const dirOf = (path: string): string => path.slice(0, path.lastIndexOf("/"));

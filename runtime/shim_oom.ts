@@ -20,6 +20,8 @@ export class OomWatch {
   readonly #cgroup: string;
   readonly #onKill: () => void;
   #fd: number | undefined;
+  /** There was such a file once: when it no longer is, its cgroup has been removed. */
+  #found = false;
   #kills = 0;
   /** Kills in the cgroup above, this one's among them, when this one was last seen. */
   #above = 0;
@@ -42,9 +44,8 @@ export class OomWatch {
    * @param unexplained the container has ended by a SIGKILL that did not come from berth
    */
   finish(unexplained: boolean): boolean {
-    const watched = this.#fd !== undefined;
-    if (watched) this.#look();
-    const gone = watched && this.#fd === undefined;
+    if (this.#fd !== undefined) this.#look();
+    const gone = this.#found && this.#fd === undefined;
     this.#close();
     if (gone && unexplained && this.#kills === 0 && this.#readAbove() > this.#above) {
       this.#kills = 1;
@@ -59,6 +60,7 @@ export class OomWatch {
     try {
       const fd = this.#kernel.open(`${this.#cgroup}/memory.events`, 0);
       this.#fd = fd;
+      this.#found = true;
       // Before the own count: what happens in between is seen as new.
       const above = this.#readAbove();
       const kills = this.#readKills(fd);

@@ -78,11 +78,15 @@ for (const [name, client] of Object.entries(clients)) {
   });
 
   await check(`${name}: a container that wants too much memory ends with 137`, async () => {
-    const flags = ["--name", `greedy-${name}`, ...alone, "-m", "24m", "--memory-swap", "24m"];
-    const { code } = await client("run", ...flags, IMAGE, "tail", "/dev/zero");
-    equal(code, 137, "exit code");
-    equal(await good(client("inspect", "-f", "{{.State.OOMKilled}}", `greedy-${name}`)), "true", "OOMKilled");
-    await engine.remove(`greedy-${name}`);
+    const container = `greedy-${name}`;
+    const flags = ["--name", container, ...alone, "-m", "24m", "--memory-swap", "24m"];
+    try {
+      const { code, stderr } = await client("run", ...flags, IMAGE, "tail", "/dev/zero");
+      equal(code, 137, `exit code (${stderr.trim()})`);
+      equal(await good(client("inspect", "-f", "{{.State.OOMKilled}}", container)), "true", "OOMKilled");
+    } finally {
+      await engine.remove(container);
+    }
   });
 
   await check(`${name}: --cpus is kept within 5 %, pause stops, stats, top and ps tell`, async () => {

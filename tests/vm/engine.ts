@@ -103,6 +103,26 @@ await check(named("kills for want of memory, and says so"), async () => {
   await engine.remove(id);
 });
 
+await check(
+  named("knows of each kill when many are killed at once, before their shims have looked twice"),
+  async () => {
+    const limits = { Memory: 12 * MB, MemorySwap: 12 * MB };
+    const made = await Promise.all(
+      Array.from({ length: 12 }, () => engine.create(["tail", "/dev/zero"], limits)),
+    );
+    try {
+      await Promise.all(made.map(({ Id }) => engine.ask("POST", `/containers/${Id}/start`)));
+      const ends = await Promise.all(made.map(async ({ Id }) => {
+        const code = await engine.wait(Id);
+        return `${code} ${(await engine.state(Id))["OOMKilled"]}`;
+      }));
+      equal(ends, made.map(() => "137 true"), "exit codes, OOMKilled");
+    } finally {
+      for (const { Id } of made) await engine.remove(Id);
+    }
+  },
+);
+
 await once("tells of a kill inside of a container that goes on", async () => {
   await running("tail /dev/zero; sleep 1000", { Memory: 24 * MB, MemorySwap: 24 * MB }, async (id) => {
     await eventually(async () => (await engine.state(id))["OOMKilled"] === true, "OOMKilled");
