@@ -20,14 +20,16 @@ export default class IntegrationReporter implements Reporter {
       }),
     ];
     const flaky = tests.filter((test) => test.diagnostic()?.flaky).map((test) => test.fullName);
-    const numbers = `${count("passed")} passed, ${count("skipped")} skipped (${
-      Math.round(module.diagnostic().duration / 1000)
-    } s)`;
+    const reasons = new Set(
+      [...module.children.allSuites()].flatMap((suite) => suite.meta().skipReason ?? []),
+    );
+    const seconds = Math.round(module.diagnostic().duration / 1000);
+    const skips = [`${count("skipped")} skipped`, ...reasons].join(": ");
+    const numbers = `${count("passed")} passed, ${skips} (${seconds} s)`;
     if (failures.length > 0) {
       console.log(indented(`FAILED integration ${name}: ${numbers}\n${failures.join("\n")}`));
     } else if (count("passed") === 0) {
-      const reasons = [...module.children.allSuites()].flatMap((suite) => suite.meta().skipReason ?? []);
-      console.log(`skipped integration ${name}: ${[numbers, ...new Set(reasons)].join("; ")}`);
+      console.log(`skipped integration ${name}: ${numbers}`);
     } else {
       console.log(
         `ok integration ${name}: ${numbers}${flaky.length === 0 ? "" : `; unsteady: ${flaky.join("; ")}`}`,
