@@ -209,19 +209,26 @@ export class StubProcess implements Disposable {
     this.#pid = Atomics.load(this.#words, FORKED);
   }
 
-  /** Keeps both processes on the processor that the caller is on while `work` makes many calls. Ends for the stub with {@link execve}. */
+  /**
+   * Keeps both processes on the processor that the caller is on while `work` makes many calls. Ends for the stub with {@link execve}. The work of
+   * another stub may come in between (`onSlow`).
+   */
   together<T>(work: () => T): T {
-    const before = affinity();
+    const outermost = unbound === undefined;
+    const before = unbound ?? affinity();
     const here = currentProcessor();
     if (before === undefined || here === undefined) return work();
     setAffinity(0, here);
     setAffinity(this.#pid, here);
-    this.#affinity = before;
+    this.#affinity = unbound = before;
     try {
       return work();
     } finally {
       this.#part();
-      setAffinity(0, before);
+      if (outermost) {
+        unbound = undefined;
+        setAffinity(0, before);
+      }
     }
   }
 
@@ -449,6 +456,9 @@ function slowTimeout(): { readonly address: number } {
 
 /** Bytes of a set of processors: 8,192 of them, as many as Linux can be built for. */
 const CPU_SET = 1024;
+
+/** Where the calling thread may run when no {@link StubProcess.together} binds it; undefined: none does. */
+let unbound: Uint8Array | undefined;
 
 /** Where the calling thread may run. Undefined when the kernel does not tell. */
 function affinity(): Uint8Array | undefined {

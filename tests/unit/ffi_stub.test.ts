@@ -165,6 +165,22 @@ describe("StubProcess", () => {
     }, () => held.stub?.[Symbol.dispose]());
   });
 
+  it("leaves nobody bound to one processor when another is told much meanwhile", () => {
+    const processors = (process: number | "thread-self") =>
+      /^Cpus_allowed_list:\t(.*)$/m.exec(Deno.readTextFileSync(`/proc/${process}/status`))?.[1];
+    const before = processors("thread-self");
+    withStub((first) =>
+      withStub((second) => {
+        first.together(() => second.together(() => second.calls.getpid()));
+        expect([first.pid, second.pid, "thread-self" as const].map(processors)).toEqual([
+          before,
+          before,
+          before,
+        ]);
+      })
+    );
+  });
+
   it("refuses arguments that are longer than the kernel would take", () => {
     withStub((stub) => {
       expect(errnoOf(() => stub.execve("/bin/true", ["x".repeat(9_000_000)], []))).toBe("E2BIG");
