@@ -58,6 +58,7 @@ export class InitProcess {
   #master: number | undefined;
   #program: Program | undefined;
   #appearsLate = false;
+  #rehearsing = false;
   #ended = false;
   /** A failure is told when the process is gone, and with it all that it had mounted. */
   #afterExit: (() => void) | undefined;
@@ -102,7 +103,13 @@ export class InitProcess {
 
   /** Goes through a start without any effect, so that the one to come is faster. */
   rehearse(): void {
-    if (!this.#ended) this.#stub.together(() => rehearse(this.#stub.calls));
+    if (this.#ended) return;
+    this.#rehearsing = true;
+    try {
+      this.#stub.together(() => rehearse(this.#stub.calls));
+    } finally {
+      this.#rehearsing = false;
+    }
   }
 
   /** Carries out the order; the descriptors stay the caller's. `onResult` is called once, at once or from the loop. */
@@ -231,6 +238,8 @@ export class InitProcess {
 
   /** The rest of the container's life goes on while a file system keeps the stub waiting. */
   #onSlow(): void {
+    // An order that came now would be for this very stub, in the middle of a call.
+    if (this.#rehearsing) return;
     if (performance.now() > this.#deadline) throw new InitFailure("init", LATE);
     this.#loop.turn(0);
   }
