@@ -142,6 +142,8 @@ export class InitProcess {
       forkInto: (cgroup) => this.#forkInto(cgroup),
       procOf: (pidNamespace) => this.#procOf(pidNamespace),
       appear: () => {
+        // Another user is given a process without either.
+        this.#protect();
         this.#awaitGate();
         if (order.kind === "exec" || this.#appearsLate) this.#fork();
         // It has looked after the stub of a shim that is killed; the container is to go on.

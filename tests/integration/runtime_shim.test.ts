@@ -1,7 +1,7 @@
 /** The shim itself: logs, attach, engines that come and go, and what it leaves behind. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
-import { containerSpec, processSpec } from "../support/container_spec.ts";
+import { containerSpec, DEFAULT_CAPS, processSpec } from "../support/container_spec.ts";
 import { ShimClient, withDeadline } from "../support/shim_client.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
 import { lexists } from "../../base/exists.ts";
@@ -324,6 +324,33 @@ describeWith(BUSYBOX)("a shim", () => {
     shim.disconnect();
     await until("both are gone", () => !lexists(`/proc/${init}`) && !lexists(shim.dir));
   });
+
+  it.each(["0", "7"])(
+    "that is killed takes the process of a start with hold along, of user %s too",
+    async (user) => {
+      await using shim = await ShimClient.start();
+      const status = await shim.request({ op: "status" });
+      const init = status.ok ? status.state?.init?.pid ?? 0 : 0;
+      const field = (name: string) =>
+        new RegExp(`^${name}:\\t(\\S+)`, "m").exec(Deno.readTextFileSync(`/proc/${init}/status`))?.[1];
+      const before = field("Uid");
+      void shim.start(containerSpec(rootfs, ["sleep", "1000"], { process: { user } }), { hold: true }).catch(
+        () => {},
+      );
+      await until(
+        "it has given up its rights",
+        () => field("CapBnd") === DEFAULT_CAPS && (user === "0" || field("Uid") !== before),
+      );
+      // It is answered where the start waits.
+      await shim.request({ op: "status" });
+      Deno.kill(shim.pid, "SIGKILL");
+      try {
+        await until("the process is gone", () => !lexists(`/proc/${init}`));
+      } finally {
+        if (lexists(`/proc/${init}`)) Deno.kill(init, "SIGKILL");
+      }
+    },
+  );
 
   it("without a container ends with its engine's connection", async () => {
     await using shim = await ShimClient.start();
