@@ -26,6 +26,8 @@ export function endOrphan(
   const state = readShimState(ref.dir);
   // The shim first: otherwise it would record an exit that nobody waits for.
   kill(kernel, { pid: ref.pid, startTime: ref.startTime });
+  // The process that waited is the one that runs, if the disk was too full to say so.
+  if (state?.init) kill(kernel, state.init);
   if (state !== undefined && state.pid !== null && state.startTime !== null) {
     kill(kernel, { pid: state.pid, startTime: state.startTime });
   }

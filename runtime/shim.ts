@@ -235,11 +235,18 @@ export class Shim {
     const { spec, seq } = request;
     const { process } = spec;
     const log = request.log.driver === "none" ? undefined : new LogWriter(kernel, request.log);
-    this.#starting = true;
     this.#used = true;
     this.#streams.stdinOnce = request.stdinOnce;
     this.#streams.spoolDir = dirOf(request.exitFile);
-    const stdio = process.tty ? [] : this.#streams.openPipes(request.openStdin);
+    let stdio: readonly number[] = [];
+    try {
+      if (!process.tty) stdio = this.#streams.openPipes(request.openStdin);
+    } catch (error) {
+      this.#streams.finish();
+      log?.end();
+      throw error;
+    }
+    this.#starting = true;
     const order = {
       kind: "container",
       spec,
@@ -261,7 +268,13 @@ export class Shim {
         this.#container = { request, startedAt: timestamp(), oom };
         if (result.master !== undefined) this.#streams.openTerminal(result.master, request.openStdin);
         this.#streams.start(log);
-        this.#writeState();
+        try {
+          this.#writeState();
+        } catch (error) {
+          // A full disk: who finds us asks, and what is there names the same process as the one that waits.
+          if (!(error instanceof SysError)) throw error;
+          note(error.message);
+        }
         const { pid, startTime } = this.#init;
         this.#control.send({ seq, ok: true, pid, startTime, startedAt: this.#container.startedAt });
       }, request.hold === true ? { open: () => this.#mayGo() } : undefined);

@@ -83,26 +83,32 @@ export class ProcessStreams {
   /**
    * Makes the pipes of a process without a terminal. Answers its ends (stdin, stdout, stderr), to be closed by the caller once
    * they are handed over.
+   *
+   * @throws {SysError} there are no more descriptors. Ours are closed by {@link finish}.
    */
-  openPipes(openStdin: boolean): [number, number, number] {
+  openPipes(openStdin: boolean): readonly number[] {
     const kernel = this.#kernel;
-    let stdin: number;
-    if (openStdin) {
-      const [read, write] = kernel.pipe2(0);
-      kernel.setNonblocking(write, true);
-      this.#setStdin(write);
-      stdin = read;
-    } else {
-      stdin = kernel.open("/dev/null", O_RDWR);
+    const theirs: number[] = [];
+    try {
+      if (openStdin) {
+        const [read, write] = kernel.pipe2(0);
+        theirs.push(read);
+        this.#setStdin(write);
+        kernel.setNonblocking(write, true);
+      } else {
+        theirs.push(kernel.open("/dev/null", O_RDWR));
+      }
+      for (const stream of [1, 2] as const) {
+        const [read, write] = kernel.pipe2(0);
+        theirs.push(write);
+        this.#outputs.add({ fd: read, stream });
+        kernel.setNonblocking(read, true);
+      }
+      return theirs;
+    } catch (error) {
+      for (const fd of theirs) kernel.close(fd);
+      throw error;
     }
-    const ends = ([1, 2] as const).map((stream) => {
-      const [read, write] = kernel.pipe2(0);
-      kernel.setNonblocking(read, true);
-      this.#outputs.add({ fd: read, stream });
-      return write;
-    });
-    // two pipes were just made
-    return [stdin, ends[0] as number, ends[1] as number];
   }
 
   /** Takes the master of the process's terminal. */

@@ -352,6 +352,16 @@ describeWith(BUSYBOX)("a shim", () => {
     },
   );
 
+  it("whose directory is on a full disk starts containers all the same", async () => {
+    await using shim = await ShimClient.start();
+    // Nothing can be written there, whoever tries.
+    await Deno.mkdir(`${shim.dir}/state.json.tmp`);
+    expect(await shim.start(sh("exit 6"))).toMatchObject({ ok: true });
+    expect((await shim.exit()).exitCode).toBe(6);
+    expect(await shim.shimLog()).toContain("state.json");
+    await Deno.remove(`${shim.dir}/state.json.tmp`);
+  });
+
   it("without a container ends with its engine's connection", async () => {
     await using shim = await ShimClient.start();
     shim.disconnect();
