@@ -75,6 +75,8 @@ export class CacheMounts {
   }
 
   async #lock(name: string, signal: AbortSignal): Promise<() => void> {
+    // what was called off before would wait for an event that has been
+    signal.throwIfAborted();
     const mutex = this.#locks.get(name) ?? new Mutex();
     this.#locks.set(name, mutex);
     return await new Promise((resolve, reject) => {

@@ -59,7 +59,8 @@ class Preparing {
   readonly #input: RunMountsInput;
   /** A directory as containers have them: swept when it has no row. */
   readonly #dir: string;
-  readonly #undo: (() => void | Promise<void>)[] = [];
+  /** One that fails keeps none of the others from being done: a lock that stays would hold up all builds to come. */
+  readonly #undo = new AsyncDisposableStack();
   readonly #mounts: MountPointSpec[] = [];
   readonly #env: string[] = [];
   readonly #caches: string[] = [];
@@ -94,7 +95,7 @@ class Preparing {
   async #bind(mount: Extract<RunMount, { type: "bind" }>, index: number): Promise<void> {
     const { ctx, find } = this.#input;
     const tree = await mountSource(ctx, await find(mount.from), mount.readWrite);
-    this.#undo.push(tree.remove);
+    this.#undo.defer(tree.remove);
     this.#mounts.push({
       Type: "bind",
       Source: this.#place(tree.path, mount.source, index),
@@ -106,7 +107,7 @@ class Preparing {
   async #cache(mount: Extract<RunMount, { type: "cache" }>, index: number): Promise<void> {
     const { caches, signal } = this.#input;
     const { path, release } = await caches.acquire(mount, this.#populate(mount), signal);
-    this.#undo.push(release);
+    this.#undo.defer(release);
     this.#caches.push(path.slice(path.lastIndexOf("/") + 1));
     this.#mounts.push({
       Type: "bind",
@@ -169,7 +170,7 @@ class Preparing {
         if (isDirectory(kernel, found)) Deno.mkdirSync(place);
         else Deno.writeTextFileSync(place, "");
         kernel.mount(fdPath(found), place, null, MS_BIND | MS_REC, null);
-        this.#undo.push(() => unmount(kernel, place));
+        this.#undo.defer(() => unmount(kernel, place));
         return place;
       } finally {
         kernel.close(found);
@@ -201,7 +202,7 @@ class Preparing {
     }
     const target = mount.target ?? `${AGENT_SOCKET}.${this.#agents}`;
     const relay = relaySocket(ctx, agent, mount);
-    this.#undo.push(relay.close);
+    this.#undo.defer(relay.close);
     this.#mounts.push({ Type: "bind", Source: relay.path, Target: target });
     if (this.#agents++ === 0) this.#env.push(`SSH_AUTH_SOCK=${target}`);
   }
@@ -230,7 +231,7 @@ class Preparing {
     const path = `${this.#dir}/mounts/memory`;
     Deno.mkdirSync(path, { recursive: true, mode: 0o700 });
     kernel.mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700");
-    this.#undo.push(() => unmount(kernel, path));
+    this.#undo.defer(() => unmount(kernel, path));
     return this.#private = path;
   }
 
@@ -245,7 +246,8 @@ class Preparing {
   }
 
   async undo(): Promise<void> {
-    for (const step of this.#undo.splice(0).reverse()) await step();
+    await this.#undo.disposeAsync();
+    // never with something still mounted in it
     await removeTree(this.#dir);
   }
 }
