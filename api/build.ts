@@ -109,7 +109,7 @@ async function classicBuild(
     try {
       const { imageId } = result;
       stream.end(imageId);
-      const ignored = unusedArguments(context.dockerfile.text, options.buildArgs);
+      const ignored = await unusedArguments(context.dockerfile.text, options.buildArgs);
       if (ignored.length > 0) {
         say({ stream: `[Warning] One or more build-args [${ignored.join(" ")}] were not consumed\n` });
       }
@@ -177,14 +177,19 @@ function inClassicWords(error: unknown, instruction: string | undefined): unknow
 const PREDEFINED = /^(?:(?:http|https|ftp|no|all)_proxy|SOURCE_DATE_EPOCH|BUILDKIT_\w+)$/i;
 
 /** Names that no ARG of the Dockerfile declares: mistyped, most likely. */
-function unusedArguments(text: string, given: BuildOptions["buildArgs"]): string[] {
-  const lines = text.replaceAll(/[\\`][ \t]*\r?\n/g, " ");
-  const declared = [...lines.matchAll(/^\s*ARG\s+(.*)$/gim)].map(([, words = ""]) => words).join(" ");
-  return Object.keys(given)
-    .filter((name) =>
-      !PREDEFINED.test(name) && !new RegExp(`(?:^|\\s)${RegExp.escape(name)}(?:[=\\s]|$)`).test(declared)
-    )
-    .sort();
+async function unusedArguments(text: string, given: BuildOptions["buildArgs"]): Promise<string[]> {
+  const names = Object.keys(given).filter((name) => !PREDEFINED.test(name));
+  if (names.length === 0) return [];
+  const { parseDockerfile } = await import("../image/build/parse.ts");
+  const { argumentsOf } = await import("../image/build/global_args.ts");
+  const { globalArgs, stages } = parseDockerfile(text);
+  const declared = new Set(
+    [...globalArgs, ...stages.flatMap(({ instructions }) => instructions)]
+      .filter(({ keyword }) => keyword === "ARG")
+      .flatMap(argumentsOf)
+      .map(({ name }) => name),
+  );
+  return names.filter((name) => !declared.has(name)).sort();
 }
 
 function requestOf(

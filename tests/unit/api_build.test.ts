@@ -152,7 +152,10 @@ describe("POST /build", () => {
     );
     const message = "The command '/bin/sh -c make' returned a non-zero code: 2";
     expect(failing.lines.at(-1)).toEqual({ errorDetail: { code: 2, message }, error: message });
-    const files = { Dockerfile: "ARG ONE=1 \\\n  TWO\nFROM busybox\n  arg THREE\n" };
+    // what stands in a heredoc is the shell's
+    const files = {
+      Dockerfile: "ARG ONE=1 \\\n  TWO\nFROM busybox\n  arg THREE\nRUN <<EOF\nARG FOUR\nEOF\n",
+    };
     const args = { ONE: "1", TWO: "2", THREE: "3", FOUR: "4", THRE: "", http_proxy: "x" };
     const { lines } = await build(
       scriptedBuilder(() => Promise.resolve({}), files),
