@@ -12,8 +12,8 @@ import {
 } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { ProcessSyscalls } from "../ffi/syscalls.ts";
-import { writeProc } from "./files.ts";
-import { type InitFailure, inStage } from "./init_failure.ts";
+import { readText, writeProc } from "./files.ts";
+import { InitFailure, inStage } from "./init_failure.ts";
 import { prepareProcess, type ProcessSetup, type Program } from "./init_process.ts";
 import { enterRootfs, INIT_PROGRAM } from "./init_rootfs.ts";
 import type { ContainerSpec, NamespaceMode, ProcessSpec } from "./spec.ts";
@@ -98,7 +98,7 @@ const FLAGS = {
  */
 function enterContainer(kernel: ProcessSyscalls, order: ExecOrder, hooks: Hooks): Program {
   setOomScore(kernel, order.process.oomScoreAdj ?? order.oomScoreAdj);
-  bearInCgroup(kernel, order.cgroupPath, hooks);
+  enterCgroup(kernel, order, hooks);
   const modes: Readonly<Record<keyof typeof FLAGS, NamespaceMode>> = {
     ...order.namespaces,
     mnt: { kind: "private" },
@@ -143,17 +143,42 @@ function joinCgroup(kernel: ProcessSyscalls, path: string | undefined): void {
   inStage("cgroup", "", () => writeProc(kernel, `${path}/cgroup.procs`, "0"));
 }
 
+/** Brings the process to the container's cgroup. */
+function enterCgroup(kernel: ProcessSyscalls, { cgroupPath, pid }: ExecOrder, hooks: Hooks): void {
+  if (cgroupPath === undefined) return;
+  try {
+    bearInCgroup(kernel, cgroupPath, hooks);
+  } catch (error) {
+    // systemd, dockerd and the like give controllers on to cgroups that they make below theirs, and then no process may be beside those:
+    // where the first process has gone to, others may be (as runc's exec does it).
+    const nested = refusedWith(error, "EBUSY") ? nestedCgroup(kernel, cgroupPath, pid) : undefined;
+    if (nested === undefined) throw error;
+    bearInCgroup(kernel, nested, hooks);
+  }
+}
+
+/** Below `cgroup`, where process `pid` is; undefined: it is in there itself. */
+function nestedCgroup(kernel: ProcessSyscalls, cgroup: string, pid: number): string | undefined {
+  const [, own = ""] = /^0::(\/.*)$/m.exec(readText(kernel, `/proc/${pid}/cgroup`) ?? "") ?? [];
+  const name = `${cgroup.slice(cgroup.lastIndexOf("/"))}/`;
+  const at = own.indexOf(name);
+  return at < 0 ? undefined : `${cgroup}/${own.slice(at + name.length)}`;
+}
+
 /** As {@link joinCgroup}, in a fiftieth of the time, for a process that nobody knows yet: it will have another number. */
-function bearInCgroup(kernel: ProcessSyscalls, path: string | undefined, hooks: Hooks): void {
-  if (path === undefined) return;
+function bearInCgroup(kernel: ProcessSyscalls, path: string, hooks: Hooks): void {
   try {
     inStage("cgroup", "", () => hooks.forkInto(path));
   } catch (error) {
     // Linux before 5.7, or a filter around berth that does not know clone3.
-    const { cause } = error as InitFailure;
-    if (!(cause instanceof SysError && cause.is("ENOSYS", "EINVAL", "E2BIG", "EPERM"))) throw error;
+    if (!refusedWith(error, "ENOSYS", "EINVAL", "E2BIG", "EPERM")) throw error;
     joinCgroup(kernel, path);
   }
+}
+
+function refusedWith(error: unknown, ...names: Parameters<SysError["is"]>): boolean {
+  const cause = error instanceof InitFailure ? error.cause : undefined;
+  return cause instanceof SysError && cause.is(...names);
 }
 
 /** Lowering it below what the engine itself was given needs rights over the host: then it stays as it is. */

@@ -4,6 +4,7 @@ import { MS_BIND, MS_RDONLY, PR_CAPBSET_DROP } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { Recorder } from "../../ffi/recorder.ts";
 import type { Stat } from "../../ffi/syscalls.ts";
+import { obey } from "../../runtime/init.ts";
 import { applyMounts, openMountSources } from "../../runtime/init_mounts.ts";
 import { prepareProcess } from "../../runtime/init_process.ts";
 import { rehearse } from "../../runtime/init_rehearsal.ts";
@@ -191,6 +192,66 @@ describe("prepareProcess()", () => {
     const other = becoming({ additionalGroups: ["7"] });
     other.recorder.fail("setgroups", "EPERM");
     expect(other.run).toThrow("switching to uid 0, gid 0");
+  });
+});
+
+describe("obey(), for an exec", () => {
+  /** Which cgroups the process was to go to, when `refused` may not be entered and the container's first process is in `first`. */
+  function entering(first: string, refused: Record<string, keyof typeof ERRNO>) {
+    const recorder = new Recorder();
+    recorder.answer("open", (path) => path === "/proc/7/cgroup" ? 50 : 51);
+    let told = false;
+    recorder.answer("read", (fd, buffer) => {
+      if (fd !== 50 || told) return 0;
+      told = true;
+      return new TextEncoder().encodeInto(`1:name=systemd:/x\n0::${first}\n`, buffer).written;
+    });
+    recorder.answer("getcwd", () => "/");
+    recorder.answer("stat", () => ({ ...DIRECTORY, mode: 0o100755 }));
+    const born: string[] = [];
+    const order = {
+      kind: "exec",
+      process: processSpec(["/x"]),
+      pid: 7,
+      namespaces: containerSpec("/", []).namespaces,
+      cgroupPath: "/sys/fs/cgroup/user/berth-1.scope",
+      oomScoreAdj: 0,
+    } as const;
+    const run = () =>
+      obey(recorder.syscalls, order, {
+        stdio: [20, 21, 22],
+        giveTerminal: () => {},
+        entered: () => {},
+        appear: () => {},
+        procOf: () => -1,
+        forkInto(cgroup) {
+          born.push(cgroup);
+          const errno = refused[cgroup];
+          if (errno !== undefined) throw new SysError("clone3", ERRNO[errno]);
+        },
+      });
+    return { recorder, run, born };
+  }
+  const own = "/sys/fs/cgroup/user/berth-1.scope";
+
+  it("enters the container's cgroup, by a write on an older kernel", () => {
+    const newer = entering("/user/berth-1.scope", {});
+    newer.run();
+    expect(newer.born).toEqual([own]);
+    const older = entering("/user/berth-1.scope", { [own]: "ENOSYS" });
+    older.run();
+    expect(older.recorder.argsOf("open").map(([path]) => path)).toContain(`${own}/cgroup.procs`);
+  });
+
+  it("follows the first process of a container that has handed controllers on to cgroups of its own", () => {
+    const { run, born } = entering("/user/berth-1.scope/init.scope/a", { [own]: "EBUSY" });
+    run();
+    expect(born).toEqual([own, `${own}/init.scope/a`]);
+    // Whoever is in another hierarchy, or in the container's cgroup itself, shows no way.
+    for (const first of ["/user/berth-1.scope", "/", "/user/berth-1.scopes/x"]) {
+      expect(entering(first, { [own]: "EBUSY" }).run).toThrow("clone3: device or resource busy");
+    }
+    expect(entering("/user/berth-1.scope/a", { [own]: "EACCES" }).run).toThrow("clone3: permission denied");
   });
 });
 
