@@ -57,8 +57,20 @@ export function adaptCreate(
     const names = Object.keys(endpoints).join(", ");
     throw invalid(`Container cannot be created with multiple network endpoints: ${names}`);
   }
+  if (before("1.48")) {
+    for (const [name, settings] of Object.entries(endpoints)) {
+      const { GwPriority: _, ...rest } = settings ?? {};
+      endpoints[name] = rest;
+    }
+  }
 
   const warnings: string[] = [];
+  if (!before("1.48") && hasAmbiguousDriver(hostConfig)) {
+    warnings.push(
+      "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. " +
+        "Use '--mount type=volume,volume-driver=...' instead",
+    );
+  }
   const mode = String(host["NetworkMode"]);
   let adapted = moveMac(before, config, mode, endpoints, warnings);
   const sysctls = moveSysctls(before, hostConfig.Sysctls, mode, endpoints, warnings);
@@ -75,9 +87,18 @@ export function adaptCreate(
     networkingConfig: networkingConfig === undefined && Object.keys(endpoints).length === 0
       ? undefined
       : { EndpointsConfig: endpoints },
+    // Until 1.43 what is mounted below a read-only bind stayed writable.
+    ...(before("1.44") ? { readOnlyAtTop: true } : {}),
   };
   return { request: adaptedRequest, warnings };
 }
+
+/** `VolumeDriver` is for volumes of `Binds`: there is a mount of a volume that does not name a driver of its own (moby: handleVolumeDriverBC). */
+const hasAmbiguousDriver = ({ VolumeDriver: driver, Mounts: mounts }: HostConfig): boolean =>
+  Boolean(driver) &&
+  (mounts ?? []).some(({ Type, VolumeOptions: options }) =>
+    Type === "volume" && !options?.DriverConfig?.Name
+  );
 
 type Endpoints = Record<string, EndpointSettings | null>;
 type Before = (version: string) => boolean;
@@ -102,31 +123,46 @@ function moveMac(
     }
     if (!mac) return config;
     if (!own) throw invalid("conflicting options: mac-address and the network mode");
-    const [only, ...others] = Object.keys(endpoints);
-    const name = mode in endpoints || only === undefined || others.length > 0 ? mode : only;
+    const name = mainEndpoint(before, mode, endpoints);
     endpoints[name] = { ...endpoints[name], MacAddress: mac };
     return config;
   }
   if (!mac) return config;
   if (own) {
-    if (Object.keys(endpoints).length > 0 && !(mode in endpoints)) {
-      throw invalid(
-        "unable to migrate container-wide MAC address to a specific network: HostConfig.NetworkMode must match " +
-          "the identity of a network in NetworkSettings.Networks",
-      );
-    }
-    const given = endpoints[mode]?.MacAddress || mac;
+    const name = mainEndpoint(
+      before,
+      mode,
+      endpoints,
+      "unable to migrate container-wide MAC address to a specific network: ",
+    );
+    const given = endpoints[name]?.MacAddress || mac;
     if (given !== mac) {
       throw invalid(
         "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
       );
     }
-    endpoints[mode] = { ...endpoints[mode], MacAddress: mac };
+    endpoints[name] = { ...endpoints[name], MacAddress: mac };
   }
   warnings.push(
     "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.",
   );
   return own ? rest : config;
+}
+
+/**
+ * The name that the endpoint of the container's main network has, or gets (moby: epConfigForNetMode).
+ *
+ * @param what goes before the complaint.
+ * @throws EngineError "invalid" when there are others, of which any could be meant.
+ */
+function mainEndpoint(before: Before, mode: string, endpoints: Endpoints, what = ""): string {
+  const [first] = Object.keys(endpoints);
+  if (first === undefined || Object.hasOwn(endpoints, mode)) return mode;
+  // There is one at most then, and it was taken under whatever name.
+  if (before("1.44")) return first;
+  throw invalid(
+    `${what}HostConfig.NetworkMode must match the identity of a network in NetworkSettings.Networks`,
+  );
 }
 
 /**
@@ -142,7 +178,9 @@ function moveSysctls(
 ): Record<string, string> | undefined {
   const perInterface = /^(net\.(?:ipv4|ipv6|mpls)\.[^.]+)\.(eth\d+)\.(.+)$/;
   const rest: Record<string, string> = {};
+  const keys: string[] = [];
   const moved: string[] = [];
+  let endpoint: string | undefined;
   for (const [key, value] of Object.entries(sysctls ?? {})) {
     const [, start, name, end] = perInterface.exec(key) ?? [];
     if (start === undefined || mode === "host" || mode.startsWith("container:")) {
@@ -156,18 +194,30 @@ function moveSysctls(
         } must be supplied using driver option '${OPTION.endpointSysctls}'`,
       );
     }
-    if (name !== "eth0") throw invalid(`unable to determine network endpoint for sysctl ${key}`);
+    if (name !== "eth0") {
+      throw invalid(
+        `unable to determine network endpoint for sysctl ${key}, use driver option '${OPTION.endpointSysctls}' ` +
+          "to set per-interface sysctls",
+      );
+    }
+    endpoint ??= mainEndpoint(before, mode, endpoints, `unable to find a network for sysctl ${key}: `);
+    keys.push(key);
     moved.push(`${start}.IFNAME.${end}=${value}`);
   }
-  if (moved.length === 0) return undefined;
-  const endpoint = endpoints[mode] ?? {};
-  const known = endpoint.DriverOpts?.[OPTION.endpointSysctls];
-  const all = [...(known === undefined ? [] : [known]), ...moved].join(",");
-  endpoints[mode] = { ...endpoint, DriverOpts: { ...endpoint.DriverOpts, [OPTION.endpointSysctls]: all } };
+  if (endpoint === undefined) return undefined;
+  const settings = endpoints[endpoint] ?? {};
+  const option = moved.join(",");
+  // The endpoint's own come last: of two for the same the later one is in force.
+  const known = settings.DriverOpts?.[OPTION.endpointSysctls];
+  const all = known === undefined ? option : `${option},${known}`;
+  endpoints[endpoint] = {
+    ...settings,
+    DriverOpts: { ...settings.DriverOpts, [OPTION.endpointSysctls]: all },
+  };
   warnings.push(
-    `Migrated ${
-      moved.map((one) => one.split("=")[0]?.replace("IFNAME", "eth0")).join(", ")
-    } to DriverOpts{"${OPTION.endpointSysctls}":"${all}"}.`,
+    `Migrated sysctl ${JSON.stringify(keys.join(","))} to DriverOpts{${
+      JSON.stringify(OPTION.endpointSysctls)
+    }:${JSON.stringify(option)}}.`,
   );
   return rest;
 }
@@ -190,8 +240,7 @@ function adaptMount(mount: MountPointSpec, before: (version: string) => boolean)
       if (mount.Type === "bind" && mount.BindOptions.ReadOnlyForceRecursive) {
         throw invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer");
       }
-      // Read-only mounts of old clients are read-only at the top only.
-      options["ReadOnlyNonRecursive"] = true;
+      if (mount.ReadOnly) options["ReadOnlyNonRecursive"] = true;
     }
     adapted["BindOptions"] = options;
   }

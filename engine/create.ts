@@ -9,6 +9,7 @@ import { goArch } from "./host_facts.ts";
 import { withLayers } from "./image_layers.ts";
 import { populateVolumes, type ResolvedMounts, resolveMounts } from "./container_volumes.ts";
 import { logFile } from "./log_options.ts";
+import type { MountPoint } from "./mount_points.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
 import { resolveLinks } from "./links.ts";
@@ -73,7 +74,7 @@ export async function createContainer(
     await withLayers(image, () => ctx.driver.create(id, ctx.images.layers(image)));
     resolved = await resolveMounts(ctx, config, hostConfig);
     checkBindSources(resolved.mounts, ctx.facts);
-    const { mounts } = resolved;
+    const mounts = request.readOnlyAtTop ? resolved.mounts.map(readOnlyAtTop) : resolved.mounts;
     await populateVolumes(ctx, image, { id, dir, mounts });
     const { path, args } = commandOf(config);
     const record: ContainerRecord = {
@@ -117,6 +118,14 @@ export async function createContainer(
   }
 }
 
+/** A bind of the request's own as {@link CreateRequest.readOnlyAtTop} wants it. */
+function readOnlyAtTop(point: MountPoint): MountPoint {
+  const own = point.from === "Binds" || point.from === "Mounts";
+  return own && point.type === "bind" && point.readOnly && point.recursive === "default"
+    ? { ...point, recursive: "off" }
+    : point;
+}
+
 /** Deletes whatever a container that does not exist has left on disk. Never throws: the next start of the engine tries again. */
 export async function sweepContainer(
   ctx: Pick<EngineContext, "dataRoot" | "driver" | "log">,
@@ -140,7 +149,8 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
     ...(hostConfig.Ulimits ?? []),
     ...defaults.ulimits.filter((limit) => !named.has(limit.Name)),
   ];
-  const log = hostConfig.LogConfig;
+  const { Type: given, Config: logOpts } = hostConfig.LogConfig ?? {};
+  const logDriver = given || defaults.logDriver;
   return {
     ...request,
     hostConfig: {
@@ -153,9 +163,11 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
         ? {}
         : { CgroupParent: defaults.cgroupParent }),
       ...(hostConfig.CgroupnsMode || !defaults.cgroupnsMode ? {} : { CgroupnsMode: defaults.cgroupnsMode }),
-      LogConfig: log?.Type
-        ? log
-        : { Type: defaults.logDriver, Config: { ...defaults.logOpts, ...log?.Config } },
+      // Options belong to a driver: they hold for who names the same one, too.
+      LogConfig: {
+        Type: logDriver,
+        Config: { ...(logDriver === defaults.logDriver ? defaults.logOpts : {}), ...logOpts },
+      },
     },
   };
 }

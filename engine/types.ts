@@ -155,6 +155,8 @@ export interface CreateRequest {
   readonly networkingConfig:
     | { readonly EndpointsConfig?: Readonly<Record<string, EndpointSettings | null>> | null }
     | undefined;
+  /** Read-only binds that do not say are so at the top only: what is mounted below them stays as it is. */
+  readonly readOnlyAtTop?: boolean;
 }
 
 export interface ExecCreateRequest {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import * as z from "zod/mini";
 import { adaptCreate } from "../../api/create_versions.ts";
+import { mountPoints } from "../../engine/mount_points.ts";
 import { createBody, execStartBody, splitCreateBody } from "../../api/schemas/container.ts";
 import { decode } from "../../api/schemas/go.ts";
 import { filters, flag, integer, tail, terminalSize, timestamp } from "../../api/schemas/query.ts";
@@ -256,7 +257,27 @@ describe("adaptCreate()", () => {
         DriverOpts: { "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1" },
       },
     });
-    expect(warnings).toHaveLength(1);
+    const option = "com.docker.network.endpoint.sysctls";
+    expect(warnings).toEqual([
+      `Migrated sysctl "net.ipv4.conf.eth0.log_martians" to DriverOpts{"${option}":"net.ipv4.conf.IFNAME.log_martians=1"}.`,
+    ]);
+    // Of two settings for the same the endpoint's own is the later one, which counts.
+    const own = { [option]: "net.ipv4.conf.IFNAME.log_martians=0" };
+    const endpoints = (name: string) => ({
+      networkingConfig: { EndpointsConfig: { [name]: { DriverOpts: own } } },
+    });
+    const moveTo = (version: string, name: string) =>
+      adapt(version, request({ NetworkMode: "n", Sysctls }, endpoints(name))).networkingConfig
+        ?.EndpointsConfig;
+    const both = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.conf.IFNAME.log_martians=0";
+    expect(moveTo("1.47", "n")).toEqual({ n: { DriverOpts: { [option]: both } } });
+    // The only endpoint is the main one until 1.43, by whatever name it goes (an id, say).
+    expect(moveTo("1.43", "0123")).toEqual({ "0123": { DriverOpts: { [option]: both }, MacAddress: "" } });
+    expect(() => moveTo("1.44", "0123")).toThrow(
+      "HostConfig.NetworkMode must match the identity of a network",
+    );
+    const eth1 = { "net.ipv4.conf.eth1.log_martians": "1" };
+    expect(() => adapt("1.47", request({ Sysctls: eth1 }))).toThrow("to set per-interface sysctls");
     expect(() => adapt("1.48", request({ Sysctls }))).toThrow("must be supplied using driver option");
     expect(adapt("1.51", request({ NetworkMode: "host", Sysctls })).hostConfig.Sysctls).toEqual(Sysctls);
   });
@@ -287,10 +308,48 @@ describe("adaptCreate()", () => {
     expect(old.hostConfig).toEqual({
       NetworkMode: "bridge",
       IpcMode: "shareable",
-      Mounts: [{ Type: "bind", Target: "/x", BindOptions: { ReadOnlyNonRecursive: true } }],
+      Mounts: [{ Type: "bind", Target: "/x", BindOptions: {} }],
     });
     const { PidsLimit: _, ...kept } = host;
     expect(adapt("1.51", request(host)).hostConfig).toEqual({ ...kept, NetworkMode: "bridge" });
+  });
+
+  test("leaves what is mounted below a read-only bind writable until 1.43", () => {
+    const mount = (ReadOnly: boolean) => ({
+      Type: "bind",
+      Source: "/",
+      Target: "/x",
+      ReadOnly,
+      BindOptions: {},
+    });
+    const Mounts = [mount(true), { ...mount(false), Target: "/y" }];
+    const old = adapt("1.43", request({ Binds: ["/:/z:ro"], Mounts }));
+    expect(old.readOnlyAtTop).toBe(true);
+    // One that may be written has nothing to say about what is below: the engine refuses that.
+    expect(mountPoints(old.hostConfig).map(({ target, recursive }) => [target, recursive])).toEqual([
+      ["/z", "default"],
+      ["/x", "off"],
+      ["/y", "default"],
+    ]);
+    expect(adapt("1.44", request({ Mounts })).readOnlyAtTop).toBeUndefined();
+  });
+
+  test("has no priorities of gateways until 1.47", () => {
+    const networks = { networkingConfig: { EndpointsConfig: { n: { GwPriority: 3, Aliases: ["a"] } } } };
+    const endpoint = (version: string) =>
+      adapt(version, request({ NetworkMode: "n" }, networks)).networkingConfig?.EndpointsConfig?.["n"];
+    expect(endpoint("1.47")).toEqual({ Aliases: ["a"] });
+    expect(endpoint("1.48")).toEqual({ Aliases: ["a"], GwPriority: 3 });
+  });
+
+  test("warns of a volume driver that a mount does not heed from 1.48 on", () => {
+    const host = { VolumeDriver: "local", Mounts: [{ Type: "volume", Target: "/x" }] };
+    expect(adaptCreate("1.48", request(host)).warnings[0]).toMatch(
+      /^WARNING: the container-wide volume-driver/,
+    );
+    expect(adaptCreate("1.47", request(host)).warnings).toEqual([]);
+    const named = [{ Type: "volume", Target: "/x", VolumeOptions: { DriverConfig: { Name: "local" } } }];
+    expect(adaptCreate("1.48", request({ ...host, Mounts: named })).warnings).toEqual([]);
   });
 
   test("refuses options of another kind of mount from 1.42 on", () => {

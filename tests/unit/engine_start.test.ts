@@ -10,7 +10,7 @@ import { REHEARSAL_IMAGE, rehearsalContext } from "../../engine/rehearsal.ts";
 import { type ShimClient, ShimFailure, type ShimOrder } from "../../engine/shim_client.ts";
 import type { ShimPool } from "../../engine/shim_pool.ts";
 import { startContainer } from "../../engine/start.ts";
-import type { HostConfig } from "../../engine/types.ts";
+import type { CreateRequest, HostConfig } from "../../engine/types.ts";
 import { FACTS } from "../support/records.ts";
 
 let dir: string;
@@ -77,12 +77,52 @@ function stage(script: Script): EngineContext & Disposable {
   return { ...outer, networks, pool: pool as unknown as ShimPool };
 }
 
-async function created(ctx: EngineContext, hostConfig: HostConfig = {}): Promise<Container> {
+async function created(
+  ctx: EngineContext,
+  hostConfig: HostConfig = {},
+  more: Partial<CreateRequest> = {},
+): Promise<Container> {
   const config = { Image: REHEARSAL_IMAGE };
-  const request = { name: "box", platform: undefined, config, hostConfig, networkingConfig: undefined };
+  const request = {
+    name: "box",
+    platform: undefined,
+    config,
+    hostConfig,
+    networkingConfig: undefined,
+    ...more,
+  };
   const { Id } = await createContainer(ctx, request);
   return ctx.containers.find(Id);
 }
+
+it("createContainer() gives the default options of the log driver to who names it, too", async () => {
+  using outer = stage({ asked: [] });
+  const ctx = { ...outer, defaults: { ...outer.defaults, logOpts: { "max-size": "1m", "max-file": "3" } } };
+  const own = { Type: "json-file", Config: { "max-file": "2" } };
+  expect((await created(ctx, { LogConfig: own })).record.hostConfig.LogConfig).toEqual({
+    Type: "json-file",
+    Config: { "max-size": "1m", "max-file": "2" },
+  });
+});
+
+it("createContainer() makes a bind read-only at its top alone for clients that know nothing else", async () => {
+  using ctx = stage({ asked: [] });
+  const Mounts = [
+    {
+      Type: "bind",
+      Source: "/",
+      Target: "/b",
+      ReadOnly: true,
+      BindOptions: { ReadOnlyForceRecursive: true },
+    },
+  ];
+  const container = await created(ctx, { Binds: ["/:/a:ro", "/:/c"], Mounts }, { readOnlyAtTop: true });
+  expect(container.record.mounts?.map(({ target, recursive }) => [target, recursive])).toEqual([
+    ["/a", "off"],
+    ["/c", "default"],
+    ["/b", "force"],
+  ]);
+});
 
 const events = (ctx: EngineContext) => ctx.events.history().map(({ Type, Action }) => `${Type} ${Action}`);
 
