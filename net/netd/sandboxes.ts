@@ -9,7 +9,7 @@ import type { PublishedPort } from "../network_host_ports.ts";
 import * as nl from "../netlink/mod.ts";
 import { announce, Announcements, announcementSysctls } from "./announcements.ts";
 import type { Plugged, Target } from "./driver.ts";
-import { dispense, Undo } from "./ensure.ts";
+import { dispense, Undo, unless } from "./ensure.ts";
 import type { LinkRemoval } from "./link_removal.ts";
 import { logFailure, type Networks } from "./networks.ts";
 import type { Inside, SandboxNames, SandboxPublisher } from "./parts.ts";
@@ -33,6 +33,8 @@ export interface SandboxDeps {
 
 /** Some milliseconds: then the processors have other work than that. */
 const CARRIER_TRIES = 100;
+/** The kernel has taken a namespace apart by then that nobody is in. */
+const NAMESPACE_END_MS = 1_000;
 
 interface Sandbox {
   state: SandboxState;
@@ -165,7 +167,10 @@ export class Sandboxes {
     }, logFailure);
   }
 
-  /** Takes down what is served for a container, and its interfaces if it still lives: those of one that has ended go by themselves. */
+  /**
+   * Takes down what is served for a container, and its interfaces if it still lives. Those of one that has ended go with its namespace; should
+   * somebody else be in that (`--network container:x`), they are closed now and taken away later.
+   */
   remove(containerId: string): void {
     const sandbox = this.#all.get(containerId);
     if (sandbox === undefined) return;
@@ -176,7 +181,9 @@ export class Sandboxes {
     const lives = !sandbox.ended &&
       identify(sandbox.state.pid)?.startTime === sandbox.state.startTime;
     if (lives) attempt(() => this.#withdraw(sandbox));
-    else for (const one of sandbox.plugged.values()) this.#forget(one);
+    else {for (const { link } of sandbox.plugged.values()) {
+        if (link !== undefined) this.#abandon(link, containerId);
+      }}
   }
 
   /**
@@ -345,6 +352,23 @@ export class Sandboxes {
       const one = plugged.get(endpoint.id);
       if (one !== undefined) attempt(() => this.#unplugFrom(state, endpoint, one));
     }
+  }
+
+  /**
+   * The interface of a container that has ended. Its addresses are the next one's from now on, hardware address included: nothing goes to the old one and
+   * nothing comes from there, whether or not its namespace lives on.
+   */
+  #abandon(link: string, containerId: string): void {
+    const { host, loop, removal } = this.#deps;
+    attempt(() => {
+      const index = nl.getLink(host.route, link)?.index;
+      if (index === undefined) return;
+      unless(["ENODEV", "ENETDOWN", "EOPNOTSUPP"], () => nl.closeBridgePort(host.route, index));
+    });
+    this.#links.delete(link);
+    loop.after(NAMESPACE_END_MS, () => {
+      if (!this.#links.has(link)) removal.remove(link, containerId);
+    });
   }
 
   /** Free in the rootless host: a namespace that is ending may have one of the same endpoint still. */

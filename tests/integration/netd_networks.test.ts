@@ -71,6 +71,39 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
     expect(steps).toEqual([true, true, true, true, true, true]);
   });
 
+  it("takes an ended container's interface from those who share its namespace: the address is another's by now", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const network = await add(bridge(17));
+      const [neighbour, owner, next] = [container(), container(), container()];
+      await join(sandbox(neighbour, endpoint(network, 2)));
+      const own = sandbox(owner, endpoint(network, 3));
+      await join(own);
+      const companion = new Deno.Command("nsenter", { args: ["-t", String(owner.pid), "-n", "sleep", "600"], stdin: "null", stdout: "null" }).spawn();
+      try {
+        const namespace = Deno.readLinkSync("/proc/" + owner.pid + "/ns/net");
+        await until(() => Deno.readLinkSync("/proc/" + companion.pid + "/ns/net") === namespace);
+        const pings = (address: string) => { try { inside(companion.pid, "busybox", "ping", "-c1", "-W1", address); return true; } catch { return false; } };
+        const before = pings("172.17.0.2");
+        owner.end();
+        await client.request({ op: "sandbox.remove", containerId: own.containerId });
+        await join(sandbox(next, endpoint(network, 3)));
+        const after = [pings("172.17.0.2"), neighbour.pings("172.17.0.3")];
+        const veths = () => links().filter((name: string) => name.startsWith("veth")).length;
+        await until(() => veths() === 2);
+        return { before, after, inside: links(companion.pid) };
+      } finally {
+        companion.kill("SIGKILL");
+        await companion.status;
+      }
+    `,
+      ),
+    ).toEqual({ before: true, after: [false, true], inside: ["lo"] });
+  });
+
   it("keeps networks apart by routes where another program leads outside", async () => {
     expect(
       await inNetd(
