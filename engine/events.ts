@@ -1,3 +1,4 @@
+import { TIMER_LIMIT_MS } from "../base/timer_limit.ts";
 import { nowNanos } from "./clock.ts";
 import type { EngineEvent, Filters } from "./types.ts";
 
@@ -86,8 +87,8 @@ export class EventLog {
       if (until !== undefined) {
         const left = Number((until - nowNanos()) / 1_000_000n);
         if (left <= 0) end();
-        // setTimeout takes at most 2^31-1 ms; a later end than that is no end.
-        else if (left < 2 ** 31) timer = setTimeout(end, left);
+        // A later end than that is no end.
+        else if (left <= TIMER_LIMIT_MS) timer = setTimeout(end, left);
       }
     }
     return (async function* () {

@@ -3,6 +3,7 @@
  * defaults and order of states these are).
  */
 import { messageOf } from "../base/errors.ts";
+import { TIMER_LIMIT_MS } from "../base/timer_limit.ts";
 import { type FrameSource, readFrames } from "./attach_frames.ts";
 import { nowRfc3339 } from "./clock.ts";
 import type { Container } from "./container.ts";
@@ -89,7 +90,7 @@ export class HealthMonitor {
     const { interval, startInterval, startPeriod } = this.#probe;
     const { health, startedAt } = this.#container.record.state;
     const early = health?.Status === "starting" && (Date.now() - Date.parse(startedAt)) * 1e6 < startPeriod;
-    this.#timer = setTimeout(() => void this.#round(), (early ? startInterval : interval) / 1e6);
+    this.#timer = setTimeout(() => void this.#round(), milliseconds(early ? startInterval : interval));
     Deno.unrefTimer(Number(this.#timer));
   }
 
@@ -140,7 +141,7 @@ export class HealthMonitor {
         this.#container.shim?.request(request).catch(() => {});
         // children of the command may hold its output open
         conn[Symbol.dispose]();
-      }, timeout / 1e6);
+      }, milliseconds(timeout));
       try {
         await output.readFrames(conn);
         await exec.ended;
@@ -192,6 +193,9 @@ class LimitedText {
     return this.#cut ? `${this.#text}...` : this.#text;
   }
 }
+
+/** For a timer: a time beyond its limit is as good as the limit. */
+const milliseconds = (nanoseconds: number): number => Math.min(nanoseconds / 1e6, TIMER_LIMIT_MS);
 
 /** `1m30s`, as Go prints a duration of nanoseconds. */
 function goDuration(nanoseconds: number): string {

@@ -1,4 +1,5 @@
 import { conflict, EngineError, invalid } from "../base/errors.ts";
+import { TIMER_LIMIT_MS } from "../base/timer_limit.ts";
 import { SIGKILL, signalNumber } from "../ffi/signals.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
@@ -9,8 +10,6 @@ import { stopMannerOf } from "./stop_manner.ts";
 
 /** How long an exit may take after SIGKILL: the kernel may be busy writing the process's memory away. */
 const KILL_GRACE_MS = 10_000;
-/** Longest delay a timer takes (2^31 - 1 ms); a longer stop timeout than 24 days is no timeout. */
-const TIMER_LIMIT_MS = 2 ** 31 - 1;
 
 /** @param doing what the signal was for, in Docker's words. @throws {EngineError} invalid: no such signal. */
 export function parseSignal(text: string, doing: string): number {
