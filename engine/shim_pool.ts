@@ -112,7 +112,7 @@ export class ShimPool {
    */
   async release(shim: ServingShim): Promise<void> {
     const { client } = shim;
-    const back = !this.#closed && this.#returnable.has(shim) &&
+    const back = !this.#closed && !client.closed && this.#returnable.has(shim) &&
       this.#idle.length + this.#booting < this.#size;
     if (!back) {
       client.listen({});

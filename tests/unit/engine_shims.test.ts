@@ -281,6 +281,21 @@ describe("ShimPool", () => {
     pool.close();
   });
 
+  it("does not wait for one that has died before it is let go", async () => {
+    const { pool, spawned, orders, release } = fakePool(1);
+    const acquired = pool.acquire();
+    release();
+    const shim = await acquired;
+    const [spawn] = spawned;
+    if (spawn !== undefined) spawn.closed = true;
+    await pool.release(shim);
+    expect(orders).toEqual([{ op: "shutdown" }]);
+    const next = pool.acquire();
+    release();
+    expect((await next).ref.id).toBe("1");
+    pool.close();
+  });
+
   it("survives that a shim cannot be started", async () => {
     const { pool, release, fail, log } = fakePool(1);
     fail.next = true;
