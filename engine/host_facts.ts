@@ -6,6 +6,10 @@ import type { EngineOptions } from "./serve_options.ts";
 export interface HostFacts {
   /** CPUs this process may run on. */
   readonly ncpu: number;
+  /** Which they are, as the kernel writes a list: "0-3,8". */
+  readonly cpus: string;
+  /** Memory nodes that this process may have memory of, likewise. */
+  readonly memoryNodes: string;
   /** Bytes of memory. */
   readonly memTotal: number;
   /** Controllers whose limits berth applies to containers. A limit of another becomes Docker's warning. */
@@ -70,9 +74,12 @@ export function readHostFacts(
 ): HostFacts {
   const meminfo = Deno.readTextFileSync("/proc/meminfo");
   const status = Deno.readTextFileSync("/proc/self/status");
-  const allowed = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
+  const { hardwareConcurrency } = navigator;
+  const cpus = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? `0-${hardwareConcurrency - 1}`;
   return {
-    ncpu: countCpuList(allowed) || navigator.hardwareConcurrency,
+    ncpu: countCpuList(cpus) || hardwareConcurrency,
+    cpus,
+    memoryNodes: /^Mems_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "0",
     memTotal: Number(/^MemTotal:\s*(\d+) kB/m.exec(meminfo)?.[1] ?? 0) * 1024,
     cgroupControllers: cgroups.manager?.controllers ?? [],
     swapLimit: cgroups.manager?.swap ?? false,

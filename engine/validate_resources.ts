@@ -204,24 +204,15 @@ function validateCpu(requested: HostConfig, facts: HostFacts, warnings: string[]
     throw invalid("Your kernel does not support CPU real-time scheduler");
   }
   let { CpusetCpus: cpus = "", CpusetMems: mems = "" } = requested;
-  for (const [what, value] of [["cpus", cpus], ["mems", mems]] as const) {
-    if (!/^(\d+(-\d+)?(,\d+(-\d+)?)*)?$/.test(value)) {
-      throw invalid(`Invalid value ${value} for cpuset ${what}`);
-    }
-  }
+  checkList(cpus, "cpus");
+  checkList(mems, "mems");
   if ((cpus !== "" || mems !== "") && !has("cpuset")) {
     warnings.push("Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.");
     cpus = "";
     mems = "";
   }
-  const highest = Math.max(-1, ...cpus.split(/[,-]/).filter((n) => n !== "").map(Number));
-  if (highest >= facts.ncpu) {
-    throw invalid(
-      `Requested CPUs are not available - requested ${cpus}, available: ${
-        facts.ncpu === 1 ? "0" : `0-${facts.ncpu - 1}`
-      }`,
-    );
-  }
+  checkAvailable(cpus, "CPUs", facts.cpus);
+  checkAvailable(mems, "memory nodes", facts.memoryNodes);
   return {
     NanoCpus: nano,
     CpuPeriod: period,
@@ -230,4 +221,31 @@ function validateCpu(requested: HostConfig, facts: HostFacts, warnings: string[]
     CpusetCpus: cpus,
     CpusetMems: mems,
   };
+}
+
+/** A list as the kernel reads it: "0-2,7". @throws {EngineError} invalid. */
+function checkList(list: string, what: string): void {
+  if (list === "") return;
+  if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(list) || ranges(list).some(([first, last]) => last < first)) {
+    throw invalid(`Invalid value ${list} for cpuset ${what}`);
+  }
+}
+
+/** @param available has no ranges that follow each other directly. @throws {EngineError} invalid, in Docker's words. */
+function checkAvailable(list: string, what: string, available: string): void {
+  if (list === "") return;
+  const there = ranges(available);
+  const isThere = ([first, last]: Range) => there.some(([low, high]) => low <= first && last <= high);
+  if (!ranges(list).every(isThere)) {
+    throw invalid(`Requested ${what} are not available - requested ${list}, available: ${available}`);
+  }
+}
+
+type Range = readonly [first: number, last: number];
+
+function ranges(list: string): Range[] {
+  return list.split(",").map((range) => {
+    const [first = NaN, last = first] = range.split("-").map(Number);
+    return [first, last] as const;
+  });
 }

@@ -9,6 +9,8 @@ import type { Image } from "../../image/types.ts";
 
 export const FACTS: HostFacts = {
   ncpu: 2,
+  cpus: "0-1",
+  memoryNodes: "0",
   memTotal: 8 * 1024 ** 3,
   cgroupControllers: [],
   swapLimit: false,

@@ -107,6 +107,21 @@ describe("validateResources()", () => {
       .toEqual([]);
   });
 
+  it("takes the CPUs and memory nodes that there are, wherever they begin", () => {
+    const facts = { ...FACTS, ncpu: 3, cpus: "4-5,9", memoryNodes: "1", cgroupControllers: ["cpuset"] };
+    const check = (CpusetCpus: string, CpusetMems = "") => () =>
+      validateResources({ CpusetCpus, CpusetMems }, facts).resources;
+    expect(check("5,9", "1")()).toMatchObject({ CpusetCpus: "5,9", CpusetMems: "1" });
+    for (const cpus of ["0", "3-4", "5-9"]) {
+      expect(check(cpus)).toThrow(`Requested CPUs are not available - requested ${cpus}, available: 4-5,9`);
+    }
+    // So many numbers would not fit into memory.
+    expect(check("", "1-4294967295")).toThrow(
+      "Requested memory nodes are not available - requested 1-4294967295, available: 1",
+    );
+    expect(check("5-4")).toThrow("Invalid value 5-4 for cpuset cpus");
+  });
+
   it("warns of each raw file whose controller is not there", () => {
     const keys = ["hugetlb.2MB.max", "memory.high", "rdma.max", "cgroup.max.depth", "io.pressure"];
     const Annotations = Object.fromEntries(keys.map((key) => [`berth.cgroup.${key}`, "1"]));
@@ -199,12 +214,12 @@ describe("update", () => {
   it("leaves the record alone when the kernel refuses", async () => {
     const cgroups = new PaperCgroups();
     const state = { ...RUNNING, cgroupPath: "/nowhere/x" };
-    const { ctx, container } = engineWith({ state, hostConfig: { CpusetMems: "0" } }, cgroups);
+    const { ctx, container } = engineWith({ state, hostConfig: { CpuShares: 7 } }, cgroups);
     cgroups.fails = new SysError("write", 34, "/x/cpuset.mems");
-    await expect(updateContainer(ctx, container, { CpusetMems: "7" })).rejects.toMatchObject({
+    await expect(updateContainer(ctx, container, { CpusetMems: "0", CpuShares: 8 })).rejects.toMatchObject({
       kind: "conflict",
     });
-    expect(container.record.hostConfig.CpusetMems).toBe("0");
+    expect(container.record.hostConfig.CpuShares).toBe(7);
   });
 });
 
