@@ -80,7 +80,8 @@ export class LayerPuller {
     report: Report<LayerProgress>,
     signal: AbortSignal,
   ): Promise<LayerRecord> {
-    // other pulls may let go while this one goes on
+    // the pull that has begun it may let go while others wait for it
+    using _connections = client.hold();
     using _layer = this.#layers.hold([layer.chainId]);
     using _blob = this.#content.hold([layer.digest]);
     // When nobody wants it any more, whoever lets go of the blob last, the pull or this, keeps it for the next one.

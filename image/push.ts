@@ -174,7 +174,7 @@ export class ImagePusher {
     signal.throwIfAborted();
     if (give.signal.aborted) throw give.signal.reason;
     const { digest, bytes } = plan.config;
-    if (await client.statBlob(digest, signal) === undefined) {
+    if (await this.#retrying(() => client.statBlob(digest, signal), () => {}, signal) === undefined) {
       const source = { bytes, size: bytes.length };
       await this.#retrying(
         () => uploadBlob(client, digest, source, undefined, () => {}, signal),
@@ -210,10 +210,14 @@ export class ImagePusher {
   ): Promise<void> {
     const { content } = this.#store;
     const { digest, size } = layer;
+    // the push that has begun it may let go while others wait for it
+    using _connections = client.hold();
     using _blob = content.hold([digest]);
     using _slot = await this.#slots.take(signal, () => report({ status: "Waiting" }));
     const repository = canonicalName(target);
-    if (await client.statBlob(digest, signal) !== undefined) {
+    const onRetry = (seconds: number) =>
+      report({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}` });
+    if (await this.#retrying(() => client.statBlob(digest, signal), onRetry, signal) !== undefined) {
       content.setOrigin(digest, repository);
       return report({ status: "Layer already exists" });
     }
@@ -238,7 +242,7 @@ export class ImagePusher {
         open = undefined;
         return uploadBlob(client, digest, source, at, onBytes, signal);
       },
-      (seconds) => report({ status: `Retrying in ${seconds} second${seconds === 1 ? "" : "s"}` }),
+      onRetry,
       signal,
     );
     content.setOrigin(digest, repository);
@@ -269,11 +273,11 @@ export class ImagePusher {
     return { location };
   }
 
-  async #retrying(
-    work: () => Promise<void>,
+  async #retrying<T>(
+    work: () => Promise<T>,
     onRetry: (seconds: number) => void,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<T> {
     for (let failures = 1;; failures++) {
       try {
         return await work();

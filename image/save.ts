@@ -147,7 +147,10 @@ const descriptor = (layer: LayerBlob | undefined): Descriptor | undefined =>
 
 /** Docker's own media types have equals in OCI's manifests. */
 function ociType(mediaType: string): string {
-  return mediaType.startsWith("application/vnd.docker.") ? `${LAYER_TAR}+gzip` : mediaType;
+  const docker = /^application\/vnd\.docker\..*\.tar(?:\.(gzip|zstd))?$/.exec(mediaType);
+  if (docker === null) return mediaType;
+  const [, compression] = docker;
+  return compression === undefined ? LAYER_TAR : `${LAYER_TAR}+${compression}`;
 }
 
 /** The manifest that the image came with, if it says the same; else a new one. */

@@ -45,6 +45,11 @@ export class RegistryClient {
     return this.#authorization.identityToken;
   }
 
+  /** Keeps its connections for work that may outlive whoever has begun it. */
+  hold(): Disposable {
+    return this.#transport.hold();
+  }
+
   url(rest: string): string {
     return `${this.endpoint.base}/v2/${this.path}/${rest}`;
   }

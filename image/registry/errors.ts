@@ -50,12 +50,9 @@ function reasonOf(error: unknown): string {
   return reason
     .replace(/^error sending request(?: from \S+)? for url \(\S*\)(?: \(\S+\))?: /, "")
     .replace(/^client error \(\w+\): /, "")
-    .replace(
-      /^dns error: failed to lookup address information: (?:Name or service not known|.*)$/,
-      "no such host",
-    )
+    .replace(/^dns error: failed to lookup address information: .*$/, "no such host")
     .replace(/^tcp connect error: /, "")
-    .replace(/ \(os error \d+\)$/, (text) => text === "" ? "" : "");
+    .replace(/ \(os error \d+\)$/, "");
 }
 
 /** Longest error body that is read. */

@@ -26,7 +26,7 @@ const SYSTEM_BUNDLES = [
 
 /**
  * HTTP to registries: each host with the certificates that `certs.d` holds for it. Proxies come from the environment.
- * Connections are kept until it is disposed of.
+ * Connections are kept until it is disposed of, and everything that {@link hold} has given.
  */
 export class Transport implements Disposable {
   readonly #settings: RegistrySettings;
@@ -35,7 +35,7 @@ export class Transport implements Disposable {
   readonly #selfSigned = new Set<string>();
   /** Hosts at a port that `fetch` refuses: 6000, 10080 and others, which browsers must not use (fetch.spec.whatwg.org, "bad port"). */
   readonly #badPort = new Set<string>();
-  #closed = false;
+  #users = 1;
 
   constructor(settings: RegistrySettings) {
     this.#settings = settings;
@@ -126,7 +126,7 @@ export class Transport implements Disposable {
   }
 
   #client(host: string): Deno.HttpClient {
-    if (this.#closed) throw new Error("the transport is closed");
+    if (this.#users === 0) throw new Error("the transport is closed");
     let client = this.#clients.get(host);
     if (client === undefined) {
       const { authorities, client: pair } = this.#certificates(host);
@@ -165,8 +165,18 @@ export class Transport implements Disposable {
     return { authorities, client };
   }
 
+  /** Keeps it open for somebody who may outlive its owner: a transfer that another pull has joined. */
+  hold(): Disposable {
+    this.#users++;
+    return { [Symbol.dispose]: () => this.#leave() };
+  }
+
   [Symbol.dispose](): void {
-    this.#closed = true;
+    this.#leave();
+  }
+
+  #leave(): void {
+    if (--this.#users > 0) return;
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
   }

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { concat } from "../../base/concat.ts";
 import { probeGraphDriver } from "../../fs/probe.ts";
 import { ImageStore } from "../../image/image_store.ts";
 import { ImagePuller, type TransferMessage } from "../../image/pull.ts";
@@ -570,6 +571,33 @@ describeWith(ROOT)("pull", () => {
     expectClean(1);
   });
 
+  it("asks again for the second pull when the connection breaks after the first was called off", async () => {
+    registry.add("large", "1", large);
+    const asked = () => registry.paths("GET").filter((path) => path.endsWith(digestOfLayer(large)));
+    const gate = Promise.withResolvers<void>();
+    registry.intercept = async (_request, path) => {
+      if (!path.endsWith(digestOfLayer(large)) || asked().length > 1) return undefined;
+      await gate.promise;
+      return new Response(null, { status: 502 });
+    };
+    const puller = new ImagePuller(store.internals, settings);
+    const give = new AbortController();
+    const first = pull("large:1", { puller, signal: give.signal });
+    await waitFor(() => asked().length > 0, 5000, () => "no request");
+    const second = pull("large:1", { puller });
+    await waitFor(
+      () => registry.paths("GET").filter((path) => path.endsWith(large.id)).length === 2,
+      5000,
+      () => "no second",
+    );
+    give.abort();
+    await expect(first).rejects.toMatchObject({ name: "AbortError" });
+    gate.resolve();
+    await second;
+    expect(asked()).toHaveLength(2);
+    expectClean(1);
+  });
+
   it("runs no more downloads at a time than it may", async () => {
     settings = { ...settings, maxDownloads: 2 };
     const many = buildImage({ layers: Array.from({ length: 6 }, (_, i) => [file(`f${i}`)]), compress: gzip });
@@ -587,6 +615,28 @@ describeWith(ROOT)("pull", () => {
     expect(most).toBe(2);
     expect(messages.map(({ status }) => status)).toContain("Waiting");
     expectClean(6);
+  });
+});
+
+describeWith(ROOT)("save", () => {
+  it("names layers by what they are, also those of Docker's media types", async () => {
+    for (
+      const [type, compress, oci] of [
+        ["tar", (bytes: Uint8Array) => new Uint8Array(bytes), "tar"],
+        ["tar.gzip", gzip, "tar+gzip"],
+        ["tar.zstd", (bytes: Uint8Array) => new Uint8Array(zstdCompressSync(bytes)), "tar+zstd"],
+      ] as const
+    ) {
+      const image = buildImage({ layers: [[file(type)]], compress });
+      registry.add("typed", type, image, `application/vnd.docker.image.rootfs.diff.${type}`);
+      await pull(`typed:${type}`);
+      const parts: Uint8Array[] = [];
+      for await (const chunk of (await store.save([image.id])).chunks) parts.push(chunk.slice());
+      const archive = new TextDecoder().decode(concat(parts));
+      expect(archive).toContain(
+        `{"mediaType":"application/vnd.oci.image.layer.v1.${oci}","size":${layerBytes(image).length}`,
+      );
+    }
   });
 });
 
@@ -876,6 +926,27 @@ describeWith(ROOT)("push", () => {
     expect(other.requests.some(({ headers }) => /^0-\d+$/.test(headers.get("content-range") ?? ""))).toBe(
       true,
     );
+  });
+
+  it("asks again what a registry has that is overloaded for a moment", async () => {
+    registry.add("from", "1", small);
+    await pull("from:1");
+    await using other = new FakeRegistry();
+    store.tag(small.id, `${other.host}/to:1`);
+    const busy = new Set<string>();
+    other.intercept = (request, path) => {
+      if (request.method !== "HEAD" || busy.has(path)) return undefined;
+      busy.add(path);
+      return new Response(null, { status: 503 });
+    };
+    const first = registry;
+    registry = other;
+    const messages = await push("to:1");
+    registry = first;
+    // two layers and the configuration
+    expect(busy.size).toBe(3);
+    expect(messages.map(({ status }) => status)).toContain("Retrying in 1 second");
+    expect(messages.at(-1)?.aux).toMatchObject({ Tag: "1" });
   });
 
   it("pushes all tags of a repository, and says what it does not know", async () => {
