@@ -1,4 +1,5 @@
 import { exists } from "../base/exists.ts";
+import { SysError } from "../ffi/errno.ts";
 import { kernel } from "../ffi/kernel.ts";
 import { treeCalls } from "../ffi/tree_calls.ts";
 import { moveToTrash, removeTree } from "./remove_tree.ts";
@@ -165,28 +166,32 @@ function linkPointsTo(link: string, target: string): boolean {
   return false;
 }
 
-/** Sum of the sizes of all files in a tree; see {@link GraphRoot.sizeOf}. */
+/** Sum of the sizes of all files in a tree, see {@link GraphRoot.sizeOf}. What goes meanwhile, since a container may run on it, does not count. */
 export async function treeSize(dir: string, changedSince = 0n): Promise<number> {
   let total = 0;
   const seen = new Set<string>();
   const visit = async (path: string) => {
     for await (const entry of Deno.readDir(path)) {
       const child = `${path}/${entry.name}`;
-      if (entry.isDirectory) await visit(child);
-      else {
-        const info = await Deno.lstat(child).catch(() => undefined);
-        if (info === undefined) continue;
-        // Deno's own ctime has whole seconds only
-        if (changedSince > 0n && treeCalls.changeTime(child) < changedSince) continue;
-        const key = `${info.dev}:${info.ino}`;
-        if ((info.nlink ?? 1) > 1 && seen.has(key)) continue;
-        if ((info.nlink ?? 1) > 1) seen.add(key);
-        total += info.size;
-      }
+      await (entry.isDirectory ? visit(child) : count(child)).catch(unlessGone);
     }
   };
-  await visit(dir).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
+  const count = async (path: string) => {
+    const info = await Deno.lstat(path).catch(() => undefined);
+    if (info === undefined) return;
+    // Deno's own ctime has whole seconds only
+    if (changedSince > 0n && treeCalls.changeTime(path) < changedSince) return;
+    const key = `${info.dev}:${info.ino}`;
+    if ((info.nlink ?? 1) > 1 && seen.has(key)) return;
+    if ((info.nlink ?? 1) > 1) seen.add(key);
+    total += info.size;
+  };
+  await visit(dir).catch(unlessGone);
   return total;
+}
+
+function unlessGone(error: unknown): void {
+  if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) return;
+  if (error instanceof SysError && error.is("ENOENT", "ENOTDIR")) return;
+  throw error;
 }

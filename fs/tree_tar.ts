@@ -65,11 +65,13 @@ export class TreeTar {
    * @param here descriptor of the working directory.
    */
   tree(name: string, base: string, here: number): void {
-    const stat = this.#find(base);
+    const stat = unlessGone(() => this.#sys.stat(base, false));
     if (stat === undefined) return;
-    if (name !== "") this.entry(name, base, stat);
+    if (name !== "") unlessGone(() => this.entry(name, base, stat));
     if ((stat.mode & S_IFMT) !== 0o040000) return;
-    const fd = this.#sys.open(base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+    const fd = unlessGone(() => this.#sys.open(base, flags));
+    if (fd === undefined) return;
     try {
       const names = this.#sys.readDirectory(fd).sort();
       this.#sys.fchdir(fd);
@@ -81,17 +83,7 @@ export class TreeTar {
     }
   }
 
-  /** Undefined when somebody has removed it since its directory was read. */
-  #find(path: string): Stat | undefined {
-    try {
-      return this.#sys.stat(path, false);
-    } catch (error) {
-      if (error instanceof SysError && error.is("ENOENT")) return undefined;
-      throw error;
-    }
-  }
-
-  /** Adds one file, without what is below it. */
+  /** Adds one file, without what is below it. A file that cannot be opened leaves nothing in the archive. */
   entry(name: string, path: string, stat: Stat): void {
     const type = entryType(stat.mode);
     if (type === undefined) return;
@@ -102,28 +94,24 @@ export class TreeTar {
       gid: stat.gid,
       mtime: [stat.mtimeSec, stat.mtimeNsec] as const,
     };
-    this.entries++;
-    if (type !== "directory" && stat.nlink > 1) {
-      const key = `${stat.dev}:${stat.ino}`;
-      const linkName = this.#links.get(key);
-      if (linkName !== undefined) {
-        this.#put(tarHeader({ ...common, type: "hardlink", linkName }));
-        return;
+    const inode = type !== "directory" && stat.nlink > 1 ? `${stat.dev}:${stat.ino}` : undefined;
+    const linkName = inode === undefined ? undefined : this.#links.get(inode);
+    if (linkName !== undefined) this.#put(tarHeader({ ...common, type: "hardlink", linkName }));
+    else {
+      const xattrs = this.#xattrs.of(path, stat);
+      if (type === "file") this.#file({ ...common, xattrs }, path, stat.size);
+      else {
+        this.#put(tarHeader({
+          ...common,
+          type,
+          xattrs,
+          ...(type === "symlink" ? { linkName: this.#sys.readlink(path) } : {}),
+          ...(type === "char" || type === "block" ? deviceNumbers(stat.rdev) : {}),
+        }));
       }
-      this.#links.set(key, name);
+      if (inode !== undefined) this.#links.set(inode, name);
     }
-    const xattrs = this.#xattrs.of(path, stat);
-    if (type === "file") {
-      this.#file({ ...common, xattrs }, path, stat.size);
-      return;
-    }
-    this.#put(tarHeader({
-      ...common,
-      type,
-      xattrs,
-      ...(type === "symlink" ? { linkName: this.#sys.readlink(path) } : {}),
-      ...(type === "char" || type === "block" ? deviceNumbers(stat.rdev) : {}),
-    }));
+    this.entries++;
   }
 
   /** Adds an empty file: a whiteout. */
@@ -175,6 +163,16 @@ export class TreeTar {
   finish(): void {
     this.#put(TAR_END);
     this.#send();
+  }
+}
+
+/** Undefined when somebody has removed it, or put something else in its place, since its directory was read: containers run on. */
+function unlessGone<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch (error) {
+    if (error instanceof SysError && error.is("ENOENT", "ENOTDIR", "ELOOP")) return undefined;
+    throw error;
   }
 }
 
