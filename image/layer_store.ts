@@ -165,7 +165,8 @@ export class LayerStore {
         throw invalid(`invalid diffID for layer: expected "${diffId}", got "${result.diffId}"`);
       }
       await source.unpacked?.(result.digest);
-      return this.#publish(dir, { chainId, diffId, parent }, result);
+      // a build or an import may have been quicker: what containers stand on by now stays where it is
+      return this.known(chainId) ?? this.#publish(dir, { chainId, diffId, parent }, result);
     });
   }
 

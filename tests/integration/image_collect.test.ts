@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { OverlayDriver } from "../../fs/overlay.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
+import { UnpackPool } from "../../fs/unpack.ts";
 import { ImageStore } from "../../image/image_store.ts";
 import { ImagePuller } from "../../image/pull.ts";
 import { parseReference } from "../../base/reference.ts";
@@ -63,6 +64,33 @@ describeWith(ROOT)("the content store's collector", () => {
     await store.settled();
     expect(namesIn(`${root}/blobs/sha256`).sort()).toEqual(used);
     expect(namesIn(`${root}/trash`)).toEqual([]);
+  });
+
+  it("leaves a layer where it is that has come by another way meanwhile", async () => {
+    const [layer] = buildImage({ layers: [[file("a")]] }).layers;
+    if (layer === undefined) throw new Error("no layer");
+    const { diffId, bytes } = layer;
+    const { layers } = store.internals;
+    const path = `${root}/layer.tar`;
+    Deno.writeFileSync(path, bytes);
+    using pool = new UnpackPool(1);
+    using _hold = layers.hold([diffId]);
+    let inode: number | null = null;
+    const { chainId } = await layers.ensure({
+      chainId: diffId,
+      parent: "",
+      diffId,
+      part: { path, offset: 0, length: bytes.length },
+      digest: undefined,
+      unpacked: async () => {
+        await store.importTar(streamOf(bytes), { changes: [] });
+        inode = Deno.statSync(layers.ref(diffId).dir).ino;
+      },
+    }, pool);
+    expect(inode).not.toBeNull();
+    // a container may have it mounted by now
+    expect(Deno.statSync(layers.ref(chainId).dir).ino).toBe(inode);
+    expect(namesIn(`${root}/tmp`)).toEqual([]);
   });
 
   it("leaves what a pull under way has, when the image that had it too is removed", async () => {
