@@ -111,6 +111,8 @@ export class TreeThreads implements Disposable {
     const giveUp = () => Atomics.store(flow, GIVE_UP, 1);
     signal?.addEventListener("abort", giveUp);
     try {
+      // while it waited for a thread, maybe
+      signal?.throwIfAborted();
       return await new Promise<TreeResults[O]>((resolve, reject) => {
         thread.listener = (message) => {
           if (message.kind === "done") resolve(message.result as TreeResults[O]);
@@ -222,6 +224,7 @@ export class TreeThreads implements Disposable {
     const aborted = () => wake();
     signal?.addEventListener("abort", aborted);
     try {
+      signal?.throwIfAborted();
       thread.post({ kind: "order", order, flow: newFlow().buffer });
       try {
         for await (const chunk of gathered(chunks, spare)) {

@@ -111,6 +111,8 @@ export class UnpackPool implements Disposable {
     this.#running++;
     const thread = this.#idle.pop() ?? new UnpackThread();
     try {
+      // while it waited for a thread, maybe
+      options.signal?.throwIfAborted();
       return await this.#unpackWith(thread, options);
     } finally {
       this.#running--;

@@ -385,6 +385,28 @@ describeWith(ROOT)("UnpackPool.unpack()", () => {
     expect(Deno.readTextFileSync(`${out}/again`)).toBe("again");
   });
 
+  it("does nothing that was called off while it waited for a thread", async () => {
+    using narrow = new UnpackPool(1);
+    const gate = Promise.withResolvers<void>();
+    const slow = (async function* () {
+      await gate.promise;
+      yield tarArchive([file("first")]);
+    })();
+    const options = { dir: out, whiteouts: "overlay-userxattr" } as const;
+    const first = narrow.unpack({ ...options, source: { stream: slow } });
+    const give = new AbortController();
+    const second = narrow.unpack({
+      ...options,
+      source: { stream: stream(tarArchive([file("second")])) },
+      signal: give.signal,
+    });
+    give.abort(new Error("called off"));
+    gate.resolve();
+    await expect(second).rejects.toThrow("called off");
+    await first;
+    expect([...Deno.readDirSync(out)].map(({ name }) => name)).toEqual(["first"]);
+  });
+
   it("hands on the error of its stream", async () => {
     const broken = (async function* () {
       yield tarArchive([file("a")]).subarray(0, 700);
