@@ -1,7 +1,7 @@
 /** COPY, ADD and WORKDIR on trees of files, by the threads of {@link TreeThreads}. */
 import { closeAll, isArchive, type OpenFile, readFrom } from "./build_archive.ts";
 import type { CopyOptions, CopyResult, CopySource, FileSelection } from "./build_job.ts";
-import { decompress, sniff } from "./compression/mod.ts";
+import { decompress, GrowthGuard, sniff } from "./compression/mod.ts";
 import type { ViewSpec } from "./tree_job.ts";
 import type { TreeThreads } from "./tree_threads.ts";
 
@@ -124,6 +124,7 @@ class CopyWork {
     const view = this.#view;
     this.#add(await makeDirectory(this.#threads, view, this.#dest, this.#options, this.#signal));
     const { compression, chunks } = await sniff(file.chunks(this.#signal));
+    const guard = new GrowthGuard();
     const options = {
       noOverwriteDirNonDir: false,
       owner: undefined,
@@ -133,7 +134,7 @@ class CopyWork {
     };
     await this.#threads.extract(
       { op: "extract", view, path: this.#dest, options },
-      decompress(compression, chunks),
+      guard.output(decompress(compression, guard.input(chunks))),
       this.#signal,
     );
     this.#add({ entries: 1, bytes: 0 });

@@ -1,5 +1,6 @@
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeEach, expect, it } from "vitest";
+import { concat } from "../../base/concat.ts";
 import { S_IFIFO } from "../../ffi/constants.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import {
@@ -11,9 +12,10 @@ import {
 } from "../../fs/build_copy.ts";
 import type { FileSelection } from "../../fs/build_job.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
-import { TAR_END, tarArchive, type TarEntryInput } from "../../fs/tar/mod.ts";
+import { TAR_END, tarArchive, type TarEntryInput, tarHeader } from "../../fs/tar/mod.ts";
 import type { ViewSpec } from "../../fs/tree_job.ts";
 import { TreeThreads } from "../../fs/tree_threads.ts";
+import { patched } from "../support/hostile_archives.ts";
 import { describeWith, ROOT } from "../support/needs.ts";
 import { testDir } from "../support/users.ts";
 
@@ -505,6 +507,16 @@ describeWith(ROOT)("copyFiles() and digestFiles()", () => {
     for (const [name, bytes] of Object.entries(files)) {
       expect(Deno.readFileSync(`${root}/d/${name}`).toHex()).toBe(new Uint8Array(bytes).toHex());
     }
+  });
+
+  it("ADD refuses an archive that grows out of all proportion", async () => {
+    // a volume's name of 3 GiB, which is passed over: nothing of it comes to the disk
+    const volume = patched(tarHeader({ name: "v", size: 3 * 1024 ** 3 }), [156, text("V")]);
+    const zeros = gzipSync(new Uint8Array(64 * 1024 * 1024));
+    const head = gzipSync(concat([tarHeader({ name: "f", size: 0 }), volume]));
+    const pieces = Array.from({ length: 48 }, () => zeros);
+    Deno.writeFileSync(`${context}/bomb.tgz`, concat([head, ...pieces, gzipSync(TAR_END)]));
+    await expect(add("/d/", ["bomb.tgz"])).rejects.toThrow(/grows more than/);
   });
 
   it("ADD never unpacks outside of the destination", async () => {

@@ -49,7 +49,8 @@ function withLayer(layer: Uint8Array, diffId = sha256(layer)): Uint8Array {
 const layerOf = (...items: Item[]) => withLayer(tarArchive(items));
 
 /** A tar header with some bytes overwritten and the checksum right again. */
-function patched(header: Uint8Array, ...patches: [offset: number, bytes: Uint8Array][]): Uint8Array {
+/** A header with other bytes in some places, and the right checksum. */
+export function patched(header: Uint8Array, ...patches: [offset: number, bytes: Uint8Array][]): Uint8Array {
   const block = header.slice();
   for (const [offset, bytes] of patches) block.set(bytes, offset);
   block.fill(0x20, 148, 156);
