@@ -1,6 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import { type EngineEvent } from "../engine/types.ts";
-import { type App, readQuery, type Services, signalOf } from "./context.ts";
+import { type App, atLeast, readQuery, type Services, signalOf } from "./context.ts";
 import { stream } from "./reply.ts";
 import { eventsQuery } from "./schemas/queries.ts";
 
@@ -30,10 +30,17 @@ export function eventRoutes(app: App, { engine }: Services): void {
       throw invalid(`\`since\` time (${from}) cannot be after \`until\` time (${to})`);
     }
     const events = engine.events(options, signalOf(c));
-    return stream(lines(events), "application/json");
+    return stream(lines(events, atLeast(c, "1.46")), "application/json");
   });
 }
 
-async function* lines(events: AsyncIterable<EngineEvent>): AsyncGenerator<Uint8Array> {
-  for await (const event of events) yield encoder.encode(formatEvent(event));
+/** @param creations Images that are made are told since 1.46. */
+async function* lines(
+  events: AsyncIterable<EngineEvent>,
+  creations: boolean,
+): AsyncGenerator<Uint8Array> {
+  for await (const event of events) {
+    if (!creations && event.Type === "image" && event.Action === "create") continue;
+    yield encoder.encode(formatEvent(event));
+  }
 }

@@ -1,5 +1,6 @@
 import { TIMER_LIMIT_MS } from "../base/timer_limit.ts";
 import { nowNanos } from "./clock.ts";
+import { matchesLabels } from "./container_filters.ts";
 import type { EngineEvent, Filters } from "./types.ts";
 
 /** Events that are kept for `since`. */
@@ -50,7 +51,8 @@ export class EventLog {
   }
 
   /**
-   * Kept events from `since` on (none without it), then live ones until `until` or `signal`. Times in nanoseconds.
+   * Kept events from `since` on (without it all of them where there is an `until`, else none), then live ones until `until` or `signal`.
+   * Times in nanoseconds.
    * Subscribed before it returns: no event between the call and the first read is lost. A reader that falls
    * 10,000 events behind sees the stream end.
    */
@@ -61,9 +63,10 @@ export class EventLog {
     const { since, until, filters } = options;
     const wanted = eventFilter(filters);
     const inTime = (event: EngineEvent) => until === undefined || event.timeNano <= until;
-    const queue = since === undefined
+    const from = since ?? (until === undefined ? undefined : 0n);
+    const queue = from === undefined
       ? []
-      : this.history().filter((event) => event.timeNano >= since && inTime(event) && wanted(event));
+      : this.history().filter((event) => event.timeNano >= from && inTime(event) && wanted(event));
     let wake: (() => void) | undefined;
     let ended = signal.aborted;
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -114,12 +117,16 @@ const EVENT_FILTERS = new Set(
   "config container daemon event image label network node plugin scope secret service type volume".split(" "),
 );
 
-/** Docker's filters of GET /events; values of one key are alternatives, keys must all match. Unknown keys are passed over. */
+/** Docker's filters of GET /events; values of one key are alternatives but for labels, keys must all match. Unknown keys are passed over. */
 export function eventFilter(filters: Filters): (event: EngineEvent) => boolean {
   const tests: ((event: EngineEvent) => boolean)[] = [];
   for (const [key, values] of filters) {
     if (values.length === 0 || !EVENT_FILTERS.has(key)) continue;
-    tests.push((event) => values.some((value) => matches(event, key, value)));
+    tests.push(
+      key === "label"
+        ? ({ Actor }) => matchesLabels(values, Actor.Attributes)
+        : (event) => values.some((value) => matches(event, key, value)),
+    );
   }
   return (event) => tests.every((test) => test(event));
 }
@@ -134,12 +141,6 @@ function matches(event: EngineEvent, key: string, value: string): boolean {
       return event.Action === value || event.Action.startsWith(`${value}:`);
     case "scope":
       return event.scope === value;
-    case "label": {
-      const equals = value.indexOf("=");
-      return equals < 0
-        ? Attributes[value] !== undefined
-        : Attributes[value.slice(0, equals)] === value.slice(equals + 1);
-    }
     case "image":
       return event.Type === "image"
         ? sameImage(ID, value) || sameImage(Attributes["name"] ?? "", value)
@@ -149,7 +150,8 @@ function matches(event: EngineEvent, key: string, value: string): boolean {
     case "volume":
     case "daemon":
     case "plugin":
-      return event.Type === key && (ID === value || ID.startsWith(value) || Attributes["name"] === value);
+      // The beginning of an id or of a name is enough.
+      return event.Type === key && (ID.startsWith(value) || (Attributes["name"] ?? "").startsWith(value));
     default:
       return false;
   }

@@ -183,6 +183,17 @@ describe("system", () => {
       until: 2_500_000_000n,
       filters: new Map([["type", ["container"]]]),
     });
+    const created = { ...event("image"), Action: "create" };
+    const kinds = async (version: string) => {
+      const events = async function* () {
+        yield await Promise.resolve(created);
+        yield event("image");
+      };
+      const { body } = await ask({ events }, "GET", `/v${version}/events`);
+      return body.trim().split("\n").map((line) => JSON.parse(line).Action);
+    };
+    expect(await kinds("1.45")).toEqual(["start"]);
+    expect(await kinds("1.46")).toEqual(["create", "start"]);
     const wrong = await ask({}, "GET", "/events?since=3&until=2");
     expect([wrong.status, wrong.json()]).toEqual([400, {
       message: "`since` time (3) cannot be after `until` time (2)",
