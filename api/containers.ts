@@ -58,7 +58,9 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
       if (value !== undefined) wanted.set(key, [...wanted.get(key) ?? [], value]);
     }
     const most = limit !== undefined && limit > 0 ? limit : undefined;
-    const list = await engine.list({ all, limit: most, size, filters: wanted });
+    // Those parameters show what does not run as well; the filters do not.
+    const everything = all || since !== undefined || before !== undefined;
+    const list = await engine.list({ all: everything, limit: most, size, filters: wanted });
     return json(list.map((view) => listedFor(c.var.apiVersion, view)));
   });
 

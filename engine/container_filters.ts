@@ -61,7 +61,7 @@ export function checkFilters(filters: Filters): void {
 }
 
 /** A pattern of the user's, as Go's regexp.MatchString with a plain comparison for what is no pattern. */
-function matchesPattern(patterns: readonly string[], text: string): boolean {
+export function matchesPattern(patterns: readonly string[], text: string): boolean {
   return patterns.some((pattern) => {
     if (pattern === text) return true;
     try {
@@ -116,15 +116,16 @@ export function matchFilters(
     const limit = Date.parse(findRecord(all, value).createdAt);
     return created === limit ? own < age(value) : created < limit;
   };
-  const names = filters.get("name") ?? [];
+  const given = (key: string) => filters.get(key) ?? [];
+  const names = given("name");
   if (names.length > 0 && !matchesPattern(names, record.name) && !matchesPattern(names, `/${record.name}`)) {
     return false;
   }
-  const ports = Object.keys(record.config.ExposedPorts ?? {});
+  const byPort = given("publish").length + given("expose").length > 0;
   return any("id", (value) => matchesPattern([value], record.id)) &&
     any("is-task", (value) => /^(0|false)$/i.test(value)) &&
     any("isolation", (value) => value === "default" || value === "") &&
-    matchesLabels(filters.get("label") ?? [], record.config.Labels ?? {}) &&
+    matchesLabels(given("label"), record.config.Labels ?? {}) &&
     any("before", older) &&
     any("since", (value) => !older(value) && findRecord(all, value).id !== record.id) &&
     any(
@@ -141,7 +142,7 @@ export function matchFilters(
           m["Name"] === value || m["Source"] === value || m["Destination"] === value
         ),
     ) &&
-    any("network", (value) => networksOf(record).includes(value)) &&
+    any("network", (value) => isIn(record, value)) &&
     any("ancestor", (value) => {
       try {
         return ancestorIds(value).includes(record.imageId);
@@ -149,14 +150,19 @@ export function matchFilters(
         return false; // an image that does not exist is nobody's ancestor
       }
     }) &&
-    any("publish", (value) => published(record).some((port) => coversPort(value, port))) &&
-    any("expose", (value) => ports.some((port) => coversPort(value, port)));
+    // Either of the two is enough.
+    (!byPort || given("publish").some((value) => published(record).some((port) => coversPort(value, port))) ||
+      given("expose").some((value) => exposed(record).some((port) => coversPort(value, port))));
 }
 
-/** Names and ids of the networks that a container belongs to. */
-function networksOf({ network }: ContainerRecord): string[] {
-  return Object.entries(network.attachments).flatMap(([name, { networkId }]) => [name, networkId]);
+/** Whether a container belongs to a network, which goes by its name or the beginning of its id. */
+function isIn({ network }: ContainerRecord, wanted: string): boolean {
+  return Object.entries(network.attachments).some(([name, { networkId }]) =>
+    name === wanted || networkId.startsWith(wanted)
+  );
 }
+
+const exposed = ({ config }: ContainerRecord): string[] => Object.keys(config.ExposedPorts ?? {});
 
 /** Host's ports, as `8080/tcp`. */
 function published({ network }: ContainerRecord): string[] {
@@ -184,8 +190,7 @@ export function selectContainers(
   checkFilters(filters);
   const idsOf = ancestorIds === undefined ? undefined : once(ancestorIds);
   const limit = options.limit ?? 0;
-  const everything = options.all || limit > 0 || filters.has("status") || filters.has("before") ||
-    filters.has("since");
+  const everything = options.all || limit > 0 || (filters.get("status") ?? []).length > 0;
   const shown = records.filter((record) => {
     const running = ["running", "paused", "restarting"].includes(statusOf(record.state));
     return (everything || running) && matchFilters(record, filters, records, idsOf);

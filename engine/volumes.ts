@@ -1,7 +1,7 @@
 /** Operations on volumes, as the API offers them (moby: volume/service). */
 import { EngineError, invalid } from "../base/errors.ts";
 import { treeSize } from "../fs/container_dirs.ts";
-import { matchesLabels } from "./container_filters.ts";
+import { matchesLabels, matchesPattern } from "./container_filters.ts";
 import { usersOf } from "./container_volumes.ts";
 import type { EngineContext } from "./context.ts";
 import { alone, checkPruneFilters } from "./prune.ts";
@@ -125,7 +125,7 @@ function flagOf(filters: Filters, key: string): boolean | undefined {
   return all[0];
 }
 
-/** Filters of the list: name (a part of it), driver, label, dangling. */
+/** Filters of the list: name (a pattern, which a part of it is too), driver, label, dangling. */
 function selector(ctx: Ctx, filters: Filters): (record: VolumeRecord) => boolean {
   checkPruneFilters(filters, ["dangling", "name", "driver", "label"]);
   const names = filters.get("name") ?? [];
@@ -133,7 +133,7 @@ function selector(ctx: Ctx, filters: Filters): (record: VolumeRecord) => boolean
   const labels = filters.get("label") ?? [];
   const dangling = flagOf(filters, "dangling");
   return (record) =>
-    (names.length === 0 || names.some((name) => record.name.includes(name))) &&
+    (names.length === 0 || matchesPattern(names, record.name)) &&
     (drivers.length === 0 || drivers.includes(record.driver)) &&
     (labels.length === 0 || matchesLabels(labels, record.labels)) &&
     (dangling === undefined || dangling === (usersOf(ctx, record.name).length === 0));

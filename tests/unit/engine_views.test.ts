@@ -207,6 +207,7 @@ describe("matchFilters()", () => {
     [{ expose: ["80"] }, ["web_1"]],
     [{ expose: ["9000-9020/udp"] }, ["web_1"]],
     [{ publish: ["80"] }, []],
+    [{ publish: ["80"], expose: ["80"] }, ["web_1"]],
     [{ name: ["web"], status: ["running"] }, ["web_1"]],
   ])("by %j finds %j", (entries, expected) => {
     expect(names(entries)).toEqual(expected);
@@ -220,6 +221,14 @@ describe("matchFilters()", () => {
     expect(() => names({ exited: ["x"] })).toThrow("invalid syntax");
     expect(() => names({ before: ["ghost"] })).toThrow("No such container: ghost");
     expect(() => names({ "is-task": ["x"] })).toThrow("invalid filter 'is-task=[x]'");
+  });
+
+  it("finds the containers of a network by the beginning of its id", () => {
+    const networkId = "abc".padEnd(64, "0");
+    const place = { networkId, settings: {}, endpoint: null };
+    const member = { ...one, network: { ...one.network, attachments: { front: place } } };
+    const found = (network: string) => matchFilters(member, filters({ network: [network] }), [member]);
+    expect(["abc0000", networkId, "front", "fro", "bc"].map(found)).toEqual([true, true, true, false, false]);
   });
 
   it("finds nothing for an ancestor that does not exist", () => {
@@ -241,6 +250,8 @@ describe("matchFilters()", () => {
     expect(list({ limit: 2 })).toEqual(["web_2", "db"]);
     expect(list({ filters: { status: ["exited"] } })).toEqual(["db"]);
     expect(list({ filters: { name: ["web"] } })).toEqual(["web_1"]);
+    expect(list({ filters: { before: ["web_2"] } })).toEqual(["web_1"]);
+    expect(list({ all: true, filters: { before: ["web_2"] } })).toEqual(["db", "web_1"]);
   });
 });
 
