@@ -27,12 +27,28 @@ export function bashScript({ commands, groups, globals }: CompletionTables): str
   ];
   return `# bash completion for berth
 _berth() {
-  local cur prev spelled word i takes flags kind choices candidates
-  cur=\${COMP_WORDS[COMP_CWORD]}
-  prev=\${COMP_WORDS[COMP_CWORD-1]}
-  spelled=
-  for ((i = 1; i < COMP_CWORD; i++)); do
+  local typed count joined cur prev spelled word i flags kind choices candidates
+  # bash takes words apart at : and =, as those of app:1 and --restart=no.
+  typed=() count=0 joined=
+  for ((i = 0; i <= COMP_CWORD; i++)); do
     word=\${COMP_WORDS[i]}
+    if [[ $count -gt 1 && -n $word && ( $word == [:=]* || \${typed[count-1]} == *[:=] ) ]]; then
+      typed[count-1]+=$word
+      joined=yes
+    else
+      typed[count]=$word
+      ((count++))
+    fi
+  done
+  cur=\${typed[count-1]}
+  prev=\${typed[count-2]}
+  if [[ -n $joined && $cur == --*=* ]]; then
+    prev=\${cur%%=*}
+    cur=\${cur#*=}
+  fi
+  spelled=
+  for ((i = 1; i < count - 1; i++)); do
+    word=\${typed[i]}
     case $word in
     ${takesArgument(globals)}) [[ -z $spelled ]] && { ((i++)); continue; } ;;
     esac
@@ -86,6 +102,8 @@ ${argumentCases.join("\n")}
     dir) COMPREPLY=($(compgen -d -- "$cur")); return ;;
   esac
   COMPREPLY=($(compgen -W "$choices" -- "$cur"))
+  # What is before the last of these is on the line already.
+  [[ -z $joined ]] || COMPREPLY=("\${COMPREPLY[@]#"\${cur%"\${cur##*[:=]}"}"}")
 }
 complete -F _berth berth
 `;

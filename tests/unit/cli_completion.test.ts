@@ -60,6 +60,26 @@ describeWith(program("bash", "bash"))("in bash", () => {
   });
 });
 
+describeWith(program("bash", "bash"))("in bash, which takes words apart at : and =", () => {
+  test.each([
+    [["berth", "run", "app"], "app:1 app:2"],
+    [["berth", "run", "app", ":"], "1 2"],
+    [["berth", "run", "app", ":", "1"], "1"],
+    [["berth", "run", "localhost", ":", "5000/app", ":"], "1 2"],
+    [["berth", "-H", "unix", ":", "///x.sock", "run", "app", ":"], "1 2"],
+    [["berth", "update", "--restart", "=", "un"], "unless-stopped"],
+    [["berth", "update", "--restart", "="], "always no on-failure unless-stopped"],
+    [["berth", "--log-level", "=", "debug", "pau"], "pause"],
+  ])("%j proposes %s", async (words, wanted) => {
+    const quoted = words.map((word) => `'${word}'`).join(" ");
+    const images = "app:1 app:2 localhost:5000/app:1 localhost:5000/app:2";
+    const script =
+      `berth() { [[ $1 == images ]] && echo ${images}; }; source ./bash; COMP_WORDS=(${quoted}); ` +
+      `COMP_CWORD=${words.length - 1}; _berth; echo "\${COMPREPLY[*]}"`;
+    expect((await run("bash", ["--norc", "-c", script])).trim()).toBe(wanted);
+  });
+});
+
 describeWith(program("fish", "fish"))("in fish", () => {
   test.each(CASES)("%j proposes %s", async (line, wanted) => {
     const script = `source ./fish; complete -C '${line}'`;
