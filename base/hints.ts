@@ -59,6 +59,9 @@ export const hints = {
       ? "Choose another directory for the engine's sockets:  berth serve --exec-root DIRECTORY"
       : `XDG_RUNTIME_DIR is ${runtime}, which is no directory of yours; su and sudo keep another user's. Leave it out:  unset XDG_RUNTIME_DIR`,
 
+  runtimeDirectoryMissing:
+    "Name a directory of your own for sockets:  mkdir -p -m 700 ~/.run && export XDG_RUNTIME_DIR=~/.run",
+
   dataRootUnusable:
     "Choose a directory that you may write to:  berth serve --data-root DIRECTORY   (by default it lies in XDG_DATA_HOME, or below HOME)",
 

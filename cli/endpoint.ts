@@ -1,5 +1,6 @@
 /** Where the engine listens: what -H, --context, the environment and contexts name. */
 
+import { hints } from "../base/hints.ts";
 import { defaultPaths } from "../base/paths.ts";
 import { chosenContext, type ContextEndpoint, contextEndpoint } from "./contexts.ts";
 import type { EngineConnection } from "./connection.ts";
@@ -99,7 +100,38 @@ function tcpEndpoint(scheme: string, rest: string, tls: ClientTls | undefined): 
   };
 }
 
-const ownEndpoint = (): Endpoint => unixEndpoint(defaultPaths(Deno.uid() ?? 0).socket, true);
+function ownEndpoint(): Endpoint {
+  const uid = Deno.uid() ?? 0;
+  const { execRoot, socket, probedSocket } = defaultPaths(uid);
+  const endpoint = unixEndpoint(socket, true);
+  if (uid === 0 || probedSocket !== undefined) return endpoint;
+  return {
+    ...endpoint,
+    dial: async () => {
+      requireOwnDirectory(execRoot, uid);
+      return await endpoint.dial();
+    },
+  };
+}
+
+/**
+ * Without XDG_RUNTIME_DIR the socket is below /tmp, where anybody could have made its directory first and would be told what is meant for
+ * the user's own engine: passwords of registries, for instance.
+ *
+ * @throws {CliError} it is not the user's alone; {Deno.errors.NotFound} there is none
+ */
+export function requireOwnDirectory(path: string, uid: number): void {
+  const { isDirectory, uid: owner, mode } = Deno.lstatSync(path);
+  if (isDirectory && owner === uid && ((mode ?? 0) & 0o022) === 0) return;
+  const problem = owner !== uid
+    ? `it belongs to user ${owner}, not to you`
+    : isDirectory
+    ? "others may write to it"
+    : "it is no directory";
+  throw new CliError(
+    `cannot use the engine's socket in ${path}: ${problem}\n\n${hints.runtimeDirectoryMissing}`,
+  );
+}
 
 /** What of the flags before the command says where the engine is. */
 export interface EndpointFlags {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { ApiClient, queryString } from "../../cli/api_client.ts";
-import { parseHost } from "../../cli/endpoint.ts";
+import { parseHost, requireOwnDirectory } from "../../cli/endpoint.ts";
 import { ApiError, ConnectError } from "../../cli/errors.ts";
 import { HttpClient, HttpResponse } from "../../cli/http_client.ts";
 import { type Handler, scriptedEngine } from "../support/scripted_engine.ts";
@@ -345,4 +345,22 @@ describe("parseHost()", () => {
   test.each(["ftp://x", "bogus://x", "tcp://a:b:c", "npipe://x"])("refuses %s", (host) => {
     expect(() => parseHost(host)).toThrow();
   });
+});
+
+test("requireOwnDirectory() takes a directory of the user's alone", () => {
+  const uid = Deno.uid() ?? 0;
+  const dir = Deno.makeTempDirSync();
+  try {
+    const own = `${dir}/own`, link = `${dir}/link`;
+    Deno.mkdirSync(own, { mode: 0o700 });
+    Deno.symlinkSync(own, link);
+    requireOwnDirectory(own, uid);
+    expect(() => requireOwnDirectory(own, uid + 1)).toThrow(`it belongs to user ${uid}, not to you`);
+    expect(() => requireOwnDirectory(link, uid)).toThrow(/it is no directory[^]*XDG_RUNTIME_DIR/);
+    expect(() => requireOwnDirectory(`${dir}/none`, uid)).toThrow(Deno.errors.NotFound);
+    Deno.chmodSync(own, 0o720);
+    expect(() => requireOwnDirectory(own, uid)).toThrow("others may write to it");
+  } finally {
+    Deno.removeSync(dir, { recursive: true });
+  }
 });
