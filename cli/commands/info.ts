@@ -14,7 +14,7 @@ export const command = defineCommand({
     const clientInfo = {
       Debug: session.debug,
       Version: VERSION,
-      Context: "default",
+      Context: session.context,
       Plugins: [],
       Warnings: null,
     };
@@ -32,7 +32,7 @@ export const command = defineCommand({
       failure = error;
     }
     print(
-      `Client:\n Version:    ${VERSION}\n Context:    default\n Debug Mode: ${session.debug}\n\nServer:\n`,
+      `Client:\n Version:    ${VERSION}\n Context:    ${session.context}\n Debug Mode: ${session.debug}\n\nServer:\n`,
     );
     if (info !== undefined) {
       print(describeInfo(info) + "\n");

@@ -4,6 +4,7 @@ import { runBerth } from "../support/berth_cli.ts";
 import { DOCKER_28 } from "../support/cli_comparison.ts";
 import { dockerClients } from "../support/docker_clients.ts";
 import { describeWith, program } from "../support/needs.ts";
+import { scriptedEngine } from "../support/scripted_engine.ts";
 
 const docker = dockerClients().find(({ version }) => version.startsWith("28."))?.path ?? "docker";
 
@@ -273,5 +274,17 @@ describeWith(DOCKER_28, program("openssl", "openssl"))("berth context", () => {
     expect(await show()).toBe("default\n");
     await use("first");
     expect(await show()).toBe("first\n");
+  });
+
+  test("info names the one that counts", async () => {
+    await using engine = scriptedEngine((_request, connection) =>
+      connection.answer(200, {}, { "Api-Version": "1.51" })
+    );
+    const env = { DOCKER_CONFIG: `${dir}/berth` };
+    await runBerth(context("create", "first", "--docker", `host=${engine.host}`), { env });
+    const info = async (...args: string[]) => (await runBerth([...args], { env })).stdout;
+    expect(await info("-c", "first", "info")).toContain("\n Context:    first\n");
+    expect(await info("-c", "first", "info", "-f", "{{.ClientInfo.Context}}")).toBe("first\n");
+    expect(await info("-H", engine.host, "info", "-f", "{{.ClientInfo.Context}}")).toBe("default\n");
   });
 });
