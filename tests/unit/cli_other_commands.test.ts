@@ -226,3 +226,10 @@ function dockerOf(): string {
   }
   return "docker";
 }
+
+test("global flags in front of serve do not change what is behind it", async () => {
+  const flags = ["--default-address-pool", "base=10.9.0.0/16,size=24", "--default-network-opt", "bridge=a=b"];
+  const { code, stderr } = await runBerth(["-D", "serve", ...flags, "--exec-root", "/proc/nowhere"]);
+  expect(stderr).toContain("berth: cannot use /proc/nowhere: ");
+  expect(code).toBe(125);
+});
