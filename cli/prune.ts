@@ -3,18 +3,13 @@ import type { ApiClient } from "./api_client.ts";
 import { filterQuery, type Filters } from "./flags/filter.ts";
 import { humanSize } from "./output/units.ts";
 import { ApiError } from "./errors.ts";
-import { print } from "./stdio.ts";
+import { print, readLine } from "./stdio.ts";
 import { pruneFilters } from "./user_config.ts";
 
 /** Asks on the terminal; only "y" is a yes. */
 export async function confirmed(warning: string, separator: "" | " " | "\n" = "\n"): Promise<boolean> {
   print(`${warning}${separator}Are you sure you want to continue? [y/N] `);
-  let answer = "";
-  const byte = new Uint8Array(1);
-  while (!answer.endsWith("\n") && await Deno.stdin.read(byte) === 1) {
-    answer += String.fromCharCode(byte[0] ?? 0);
-  }
-  return answer.trim().toLowerCase() === "y";
+  return (await readLine()).trim().toLowerCase() === "y";
 }
 
 /** With `pruneFilters` of docker's config.json, which keep for every prune what the user never wants to lose (docker/cli: PruneFilters). */

@@ -70,6 +70,14 @@ export async function writeStream(stream: Stream, bytes: Uint8Array): Promise<vo
 
 const READ_SIZE = 64 * 1024;
 
+/** A line of standard input without its end, read byte by byte: what comes after it is for whoever reads next. */
+export async function readLine(): Promise<string> {
+  const bytes: number[] = [];
+  const byte = new Uint8Array(1);
+  while (await Deno.stdin.read(byte) === 1 && byte[0] !== 10) bytes.push(byte[0] ?? 0);
+  return new TextDecoder().decode(new Uint8Array(bytes));
+}
+
 /** Standard input's bytes until its end. */
 export async function* stdinBytes(): AsyncGenerator<Uint8Array, void, void> {
   const space = new Uint8Array(READ_SIZE);

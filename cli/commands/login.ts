@@ -3,7 +3,7 @@ import { CliError } from "../errors.ts";
 import { bool, text } from "../flags/spec.ts";
 import { ConfigFile, type Credentials } from "../registry/config_file.ts";
 import { serverKey } from "../registry/server.ts";
-import { printError, printLine, stdinBytes } from "../stdio.ts";
+import { print, printError, printLine, readLine, stdinBytes } from "../stdio.ts";
 import type { ApiClient } from "../api_client.ts";
 
 export const command = defineCommand({
@@ -102,11 +102,16 @@ async function ask(username: string, password: string): Promise<Credentials> {
   if (missing && !Deno.stdin.isTerminal()) {
     throw new CliError("Error: Cannot perform an interactive login from a non TTY device");
   }
-  const user = username || (prompt("Username:") ?? "").trim();
+  const user = username || (await askUsername()).trim();
   if (user === "") throw new CliError("Error: Non-null Username Required");
   const secret = password || await askPassword();
   if (secret === "") throw new CliError("Error: Password Required");
   return { username: user, password: secret, identityToken: "" };
+}
+
+async function askUsername(): Promise<string> {
+  print("Username: ");
+  return await readLine();
 }
 
 async function askPassword(): Promise<string> {

@@ -4,11 +4,12 @@ const INTERRUPT = 3, END = 4, BACKSPACE = 8, DELETE = 127;
 
 /** Asks for a line on the terminal without showing it. @throws {CliError} after Ctrl-C. */
 export function hiddenLine(question: string): string {
-  Deno.stderr.writeSync(new TextEncoder().encode(question));
   const bytes: number[] = [];
   const space = new Uint8Array(256);
   Deno.stdin.setRaw(true);
   try {
+    // Not before: whoever sees it may type, and would see that as well.
+    Deno.stderr.writeSync(new TextEncoder().encode(question));
     for (;;) {
       const read = Deno.stdin.readSync(space);
       if (read === null) break;

@@ -369,6 +369,31 @@ describe("berth run -it", () => {
   });
 });
 
+describe("berth login", () => {
+  test("asks on the terminal for plain lines, and shows no password", async () => {
+    await using engine = scriptedEngine((_request, connection) =>
+      connection.answer(200, { Status: "Login Succeeded" }, { "Api-Version": "1.51" })
+    );
+    const config = Deno.makeTempDirSync();
+    try {
+      const entry = new URL("../../main.ts", import.meta.url).pathname;
+      const berth = [Deno.execPath(), "run", "-A", "--no-config", "--no-lock", "--quiet", entry];
+      const login = [...berth, "--config", config, "-H", engine.host, "login", "reg.example"];
+      const { code, output } = await onTerminal(login, "Username: ", "me\nsecret\n");
+      expect(code).toBe(0);
+      expect(output).toContain("Login Succeeded");
+      expect(output).not.toContain("\x1b");
+      const { username, password } = JSON.parse(new TextDecoder().decode(engine.requests.at(-1)?.body)) as {
+        username: string;
+        password: string;
+      };
+      expect({ username, password }).toEqual({ username: "me", password: "secret" });
+    } finally {
+      Deno.removeSync(config, { recursive: true });
+    }
+  });
+});
+
 describe("other commands", () => {
   const answering = (answers: Record<string, [number, unknown]>): Handler => async (request, connection) => {
     if (request.target === "/_ping") return await connection.answer(200, "OK", { "Api-Version": "1.51" });
