@@ -4,6 +4,8 @@ import type { EngineConnection } from "./connection.ts";
 import { ConnectError } from "./errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { spawnBackground } from "../base/background.ts";
+import { goErrno } from "../base/go_errno.ts";
+import { hints } from "../base/hints.ts";
 import { selfCommand } from "../base/self.ts";
 import { defaultPaths } from "../base/paths.ts";
 
@@ -24,8 +26,12 @@ export async function startEngine(endpoint: Endpoint): Promise<EngineConnection>
   try {
     Deno.mkdirSync(execRoot, { recursive: true, mode: 0o700 });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new ConnectError(`cannot start the engine: ${execRoot} cannot be made: ${reason}`);
+    const runtime = Deno.uid() === 0 ? undefined : Deno.env.get("XDG_RUNTIME_DIR");
+    throw new ConnectError(
+      `cannot start the engine: cannot use ${execRoot}: ${goErrno(error)}\n\n${
+        hints.execRootUnusable(runtime)
+      }`,
+    );
   }
   const before = fileSize(log);
   const serve = selfCommand("serve");
