@@ -1,3 +1,4 @@
+import { isDoneWithin } from "../base/deadline.ts";
 import { EngineError } from "../base/errors.ts";
 import { type RawConn } from "./http/byte_source.ts";
 import { Connection } from "./http/connection.ts";
@@ -83,10 +84,7 @@ export async function serveHttp(
     for (const listener of bound) listener.close();
     for (const connection of connections.keys()) connection.shutdown();
     const answering = [...connections].flatMap(([{ takenOver }, run]) => takenOver ? [] : [run]);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const grace = new Promise<void>((resolve) => timer = setTimeout(resolve, graceMs));
-    await Promise.race([Promise.all(answering), grace]);
-    clearTimeout(timer);
+    await isDoneWithin(Promise.all(answering), graceMs);
     for (const connection of connections.keys()) connection.close();
     await Promise.all(accepting);
   }

@@ -1,8 +1,9 @@
 /** Cgroups made by systemd: one scope for each container, asked for over D-Bus. */
+import { withDeadline } from "../base/deadline.ts";
 import { EngineError, invalid, messageOf } from "../base/errors.ts";
 import { Cgroup, poll } from "./cgroup.ts";
 import { readControl, words } from "./control_file.ts";
-import { type DBusAddress, DBusConnection, DBusError, withDeadline } from "./dbus/connection.ts";
+import { type DBusAddress, DBusConnection, DBusError, noAnswer } from "./dbus/connection.ts";
 import { type DBusValue, type Message, Variant } from "./dbus/message.ts";
 import { CGROUP_ROOT, ownCgroup } from "./detect.ts";
 import { deviceAllow } from "./devices.ts";
@@ -206,7 +207,11 @@ export class SystemdManager implements CgroupManager {
         };
         arrived();
       });
-      const result = await withDeadline(finished, DEADLINE_MS, `systemd's job for ${member}`);
+      const result = await withDeadline(
+        finished,
+        DEADLINE_MS,
+        () => noAnswer(`systemd's job for ${member}`, DEADLINE_MS),
+      );
       if (result !== "done") throw new Error(`systemd's job for ${member} ${String(body[0])}: ${result}`);
     } finally {
       forget();

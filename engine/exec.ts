@@ -1,3 +1,4 @@
+import { isDoneWithin } from "../base/deadline.ts";
 import { conflict, EngineError, invalid } from "../base/errors.ts";
 import { newContainerId } from "./names.ts";
 import type { Container } from "./container.ts";
@@ -114,7 +115,7 @@ async function runAttached(
       return;
     }
     // Clients ask for the exit code as soon as the stream is closed.
-    await deadline(exec.ended, EXIT_WAIT_MS);
+    await isDoneWithin(exec.ended, EXIT_WAIT_MS);
   }
   await client.closeWrite().catch(() => {});
 }
@@ -162,7 +163,7 @@ export async function resizeExec(
   exec: Exec,
   size: { rows: number; cols: number },
 ): Promise<void> {
-  await deadline(exec.started, START_WAIT_MS);
+  await isDoneWithin(exec.started, START_WAIT_MS);
   const shim = ctx.containers.get(exec.container.id)?.shim;
   if (exec.status === "ended" && exec.pid === 0) throw invalid("exec process is not started");
   if (exec.status === "created") throw new EngineError("system", "timeout waiting for exec session ready");
@@ -194,10 +195,4 @@ export function inspectExec(exec: Exec): Record<string, unknown> {
     DetachKeys: request.DetachKeys ?? "",
     Pid: exec.pid,
   };
-}
-
-async function deadline(promise: Promise<void>, ms: number): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([promise, new Promise<void>((resolve) => timer = setTimeout(resolve, ms))]);
-  clearTimeout(timer);
 }

@@ -1,3 +1,4 @@
+import { isDoneWithin } from "../base/deadline.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ShimState } from "../runtime/protocol.ts";
 import { Cgroup } from "../cgroups/cgroup.ts";
@@ -92,10 +93,7 @@ async function awaitEndingExit(container: Container): Promise<void> {
   const { status, pid, pidStartTime } = container.record.state;
   if (status !== "running" || isAlive({ pid, startTime: pidStartTime })) return;
   const giveUp = new AbortController();
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<void>((resolve) => timer = setTimeout(resolve, EXIT_DEADLINE_MS));
-  await Promise.race([container.nextExit(giveUp.signal), late]);
-  clearTimeout(timer);
+  await isDoneWithin(container.nextExit(giveUp.signal), EXIT_DEADLINE_MS);
   giveUp.abort();
 }
 

@@ -1,5 +1,5 @@
+import { isDoneWithin } from "../base/deadline.ts";
 import { conflict, EngineError, invalid } from "../base/errors.ts";
-import { TIMER_LIMIT_MS } from "../base/timer_limit.ts";
 import { SIGKILL, signalNumber } from "../ffi/signals.ts";
 import type { Container } from "./container.ts";
 import { containerEvent, type EngineContext } from "./context.ts";
@@ -89,7 +89,7 @@ export async function killAndWait(ctx: EngineContext, container: Container): Pro
   containerEvent(ctx, container.record, "kill", { signal: String(SIGKILL) });
   await sent;
   await thaw(ctx, container);
-  if (!await within(gone, KILL_GRACE_MS)) {
+  if (!await isDoneWithin(gone, KILL_GRACE_MS)) {
     throw new EngineError(
       "system",
       `container ${container.id} did not exit within ${KILL_GRACE_MS / 1000} s of SIGKILL: ` +
@@ -146,18 +146,5 @@ async function stopRunning(
   await sent;
   await thaw(ctx, container);
   if (seconds < 0) await gone;
-  else if (!await within(gone, seconds * 1000)) await killAndWait(ctx, container);
-}
-
-/** True when the promise settles in time. */
-async function within(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), Math.min(ms, TIMER_LIMIT_MS));
-  });
-  try {
-    return await Promise.race([promise.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  else if (!await isDoneWithin(gone, seconds * 1000)) await killAndWait(ctx, container);
 }

@@ -1,4 +1,5 @@
 /** A connection to a D-Bus bus, or to a program that speaks D-Bus directly, as systemd does on its private socket. */
+import { withDeadline } from "../../base/deadline.ts";
 import {
   type DBusValue,
   decodeMessage,
@@ -65,18 +66,18 @@ export class DBusConnection implements Disposable {
    * @throws {Error} nobody listens, access is denied, or `deadlineMs` has passed.
    */
   static async connect(address: DBusAddress, uid: number, deadlineMs: number): Promise<DBusConnection> {
-    const socket = await withDeadline(
-      Deno.connect({ transport: "unix", path: address.path }),
-      deadlineMs,
-      `connecting to ${address.path}`,
-    );
+    const connecting = Deno.connect({ transport: "unix", path: address.path });
+    const socket = await withDeadline(connecting, deadlineMs, () => {
+      // nobody has use for it any more
+      connecting.then((late) => late.close(), () => {});
+      return noAnswer(`connecting to ${address.path}`, deadlineMs);
+    });
     const connection = new DBusConnection(socket);
     try {
       await withDeadline(
         connection.#authenticate(uid),
         deadlineMs,
-        `authentication at ${address.path}`,
-        () => connection.close(),
+        () => noAnswer(`authentication at ${address.path}`, deadlineMs),
       );
       void connection.#read();
       if (address.bus) {
@@ -110,7 +111,8 @@ export class DBusConnection implements Disposable {
     const sent = this.#sending.then(() => writeAll(this.#socket, bytes));
     this.#sending = sent.catch((error) => this.#fail(error));
     try {
-      return await withDeadline(reply, deadlineMs, `${method.interface}.${method.member}`);
+      const name = `${method.interface}.${method.member}`;
+      return await withDeadline(reply, deadlineMs, () => noAnswer(name, deadlineMs));
     } finally {
       this.#pending.delete(serial);
     }
@@ -197,28 +199,11 @@ export class DBusConnection implements Disposable {
   }
 }
 
-async function writeAll(socket: Deno.Conn, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) done += await socket.write(bytes.subarray(done));
+/** @param what was asked for. */
+export function noAnswer(what: string, ms: number): Error {
+  return new Error(`${what}: no answer within ${ms / 1000} s`);
 }
 
-/** The promise's outcome, or an error that names `what` once the time is over; then `late` is called. */
-export async function withDeadline<T>(
-  promise: Promise<T>,
-  ms: number,
-  what: string,
-  late: () => void = () => {},
-): Promise<T> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const over = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      late();
-      reject(new Error(`${what}: no answer within ${ms / 1000} s`));
-    }, ms);
-  });
-  try {
-    return await Promise.race([promise, over]);
-  } finally {
-    clearTimeout(timer);
-    promise.catch(() => {});
-  }
+async function writeAll(socket: Deno.Conn, bytes: Uint8Array): Promise<void> {
+  for (let done = 0; done < bytes.length;) done += await socket.write(bytes.subarray(done));
 }

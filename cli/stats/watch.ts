@@ -1,5 +1,6 @@
 /** Follows what containers use. */
 
+import { isDoneWithin } from "../../base/deadline.ts";
 import { type ApiClient, segment } from "../api_client.ts";
 import { describeError } from "../errors.ts";
 import { jsonTexts } from "../json_lines.ts";
@@ -52,10 +53,7 @@ export class StatsWatch implements Disposable {
     const first = this.#first;
     this.#first = [];
     if (!this.#stream) return void await Promise.all(first);
-    const timeout = Promise.withResolvers<void>();
-    const timer = setTimeout(timeout.resolve, STALE_MS);
-    await Promise.race([Promise.all(first), timeout.promise]);
-    clearTimeout(timer);
+    await isDoneWithin(Promise.all(first), STALE_MS);
   }
 
   /** What went wrong, one text for each container. */

@@ -1,4 +1,5 @@
 /** Docker's fluentd driver: Fluentd's forward protocol (version 1, message mode) over TCP, TLS or a unix socket. */
+import { withDeadline } from "../../base/deadline.ts";
 import { EngineError, invalid, messageOf } from "../../base/errors.ts";
 import { parseRamBytes } from "../../base/ram_bytes.ts";
 import { parseTime } from "../log_entry.ts";
@@ -149,7 +150,7 @@ class FluentdConnection {
 
   async #write(bytes: Uint8Array): Promise<void> {
     const written = this.#connection.write(bytes);
-    await (this.#writeTimeout === 0 ? written : within(written, this.#writeTimeout, "write: i/o timeout"));
+    await (this.#writeTimeout === 0 ? written : inTime(written, this.#writeTimeout, "write: i/o timeout"));
   }
 
   close(): void {
@@ -172,7 +173,7 @@ class Acknowledgements {
 
   of(chunk: string): Promise<void> {
     const answer = new Promise<void>((resolve, reject) => this.#waiting = { chunk, resolve, reject });
-    return within(answer, this.#timeout, "no acknowledgement from the log server");
+    return inTime(answer, this.#timeout, "no acknowledgement from the log server");
   }
 
   receive(bytes: Uint8Array): void {
@@ -233,14 +234,5 @@ function named<T>(name: string, read: (name: string) => T, what: string): T {
   }
 }
 
-async function within(work: Promise<void>, milliseconds: number, late: string): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const timeout = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(late)), milliseconds);
-  });
-  try {
-    await Promise.race([work, timeout]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+const inTime = (work: Promise<void>, milliseconds: number, late: string): Promise<void> =>
+  withDeadline(work, milliseconds, () => new Error(late));

@@ -3,6 +3,7 @@
  * last one was: after a `kill -9` some lines come twice, none is left out. A server that is away is tried again and again; what rotation
  * throws away meanwhile is lost, which is how much Docker's own cache holds.
  */
+import { isDoneWithin } from "../../base/deadline.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Container } from "../container.ts";
 import { parseTime } from "../log_entry.ts";
@@ -89,9 +90,7 @@ export class LogForwarder {
 
   /** Resolves when everything is sent, or after `timeout` milliseconds. */
   async drained(timeout: number): Promise<void> {
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([this.#idle, new Promise<void>((resolve) => timer = setTimeout(resolve, timeout))]);
-    clearTimeout(timer);
+    await isDoneWithin(this.#idle, timeout);
   }
 
   close(): void {
