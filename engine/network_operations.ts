@@ -1,7 +1,7 @@
 /** `docker network …`: what the API's /networks does (moby: daemon/network.go, daemon/network/filter.go). */
 import { EngineError, invalid, notFound } from "../base/errors.ts";
 import { reservedPrefixes } from "../net/ipam_pools.ts";
-import { checkBridgeConflicts } from "../net/network_bridge.ts";
+import { checkBridgeConflicts, refuseOwnPrefixes } from "../net/network_bridge.ts";
 import { addressRequest } from "../net/network_predefined.ts";
 import { checkRemovable, isPredefined, planNetwork } from "../net/network_request.ts";
 import type { EndpointSettings, NetworkCreateBody, NetworkRecord } from "../net/network_types.ts";
@@ -91,6 +91,8 @@ async function createNetwork(
     : addressRequest(plan, networks.pools, reserved);
   const network = table.add({ ...plan, id, created: nowRfc3339() }, request);
   try {
+    const { v4, v6 } = network.addresses;
+    refuseOwnPrefixes(network, [...v4, ...v6].map(({ pool }) => pool.subnet));
     checkBridgeConflicts(network, table.all());
     if (!plan.configOnly) await networks.addNetwork(id);
   } catch (error) {

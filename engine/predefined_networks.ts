@@ -1,5 +1,6 @@
 import { messageOf } from "../base/errors.ts";
 import { type AddressPool, reservedPrefixes } from "../net/ipam_pools.ts";
+import { refuseOwnPrefixes } from "../net/network_bridge.ts";
 import { addressRequest, predefinedNetworks } from "../net/network_predefined.ts";
 import type { NetworkPlan, NetworkRecord } from "../net/network_types.ts";
 import { nowRfc3339 } from "./clock.ts";
@@ -32,6 +33,7 @@ export function ensurePredefined(
     }
     const { id, created } = known ?? { id: newContainerId(), created: nowRfc3339() };
     try {
+      refuseOwnPrefixes({ ...plan, id }, [...plan.v4, ...plan.v6].flatMap(({ subnet }) => subnet ?? []));
       const reserved = plan.name === "bridge" ? reservedPrefixes(readHostNetwork()) : [];
       table.replace({ ...plan, id, created }, addressRequest(plan, pools, reserved));
     } catch (error) {

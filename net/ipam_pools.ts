@@ -13,6 +13,7 @@ import {
   tryParsePrefix,
 } from "../base/address_prefix.ts";
 import type { Family, Prefix } from "../base/address.ts";
+import { OWN_PREFIXES } from "./netd/rootless_host.ts";
 
 /** A block, and the length of the prefixes it is cut into. */
 export interface AddressPool {
@@ -91,9 +92,9 @@ export interface HostNetwork {
   readonly nameservers?: readonly string[];
 }
 
-/** What networks must not take by themselves, because the host would lose sight of it. Unreadable entries are passed over. */
+/** What networks must not take by themselves, because the host would lose sight of it, or they of the host. Unreadable entries are passed over. */
 export function reservedPrefixes({ routes, nameservers = [] }: HostNetwork): Prefix[] {
-  const prefixes = routes.flatMap((route) => {
+  const prefixes = [...OWN_PREFIXES, ...routes].flatMap((route) => {
     const prefix = tryParsePrefix(route.includes("/") ? route : `${route}/${route.includes(":") ? 128 : 32}`);
     // A default route reserves nothing.
     return prefix && prefix.address.value !== 0n ? [masked(prefix)] : [];

@@ -2,6 +2,7 @@
 import { EngineError, invalid } from "../base/errors.ts";
 import { isMulticast } from "../base/address.ts";
 import { formatPrefix, parsePrefix, prefixesOverlap } from "../base/address_prefix.ts";
+import { OWN_PREFIXES } from "./netd/rootless_host.ts";
 import type { NetworkRecord } from "./network_types.ts";
 
 /**
@@ -20,6 +21,34 @@ export function validateBridgeIpv6(text: string): void {
 export function bridgeNameOf({ id, driverOptions }: Pick<NetworkRecord, "id" | "driverOptions">): string {
   if (driverOptions.driver !== "bridge") return "";
   return driverOptions.bridgeName || (driverOptions.defaultBridge ? "docker0" : `br-${id.slice(0, 12)}`);
+}
+
+/**
+ * A subnet that is all berth's own has no room for containers: 10.0.2.2, the first address that one would get, is the host.
+ * @param subnets `10.9.0.0/24`; an unspecified address is a length only, and no subnet
+ * @throws {EngineError} forbidden
+ */
+export function refuseOwnPrefixes(
+  network: Pick<NetworkRecord, "id" | "driver" | "driverOptions">,
+  subnets: readonly string[],
+): void {
+  if (network.driver !== "bridge") return;
+  for (const text of subnets) {
+    const subnet = parsePrefix(text);
+    const own = OWN_PREFIXES.find((one) => {
+      const prefix = parsePrefix(one);
+      return prefix.bits <= subnet.bits && prefixesOverlap(prefix, subnet);
+    });
+    if (own === undefined) continue;
+    throw new EngineError(
+      "forbidden",
+      `cannot create network ${network.id} (${
+        bridgeNameOf(network)
+      }): ${text} is part of ${own}, which is berth's own: ` +
+        "its addresses stand for the host and its DNS servers",
+      { hint: "Choose another subnet, for example 10.9.0.0/24." },
+    );
+  }
 }
 
 /**

@@ -39,6 +39,8 @@ export const HOST_ADDRESS6 = "fd00:b0:2::2";
 export const RESOLVER_ADDRESS6 = "fd00:b0:2::3";
 export const TUN_ADDRESS6 = "fd00:b0:2::100";
 export const TUN_NAME = "berth0";
+/** The networks that these addresses are in: nobody else is there, and no network of a container's may be. */
+export const OWN_PREFIXES = ["10.0.2.0/24", "fd00:b0:2::/64"] as const;
 
 /**
  * Where the rule for SYNs that are written to the TUN leads (`iif berth0 tcp flags syn/(syn|ack|rst) → tproxy to 127.0.0.1:TPROXY_PORT, mark 1`,

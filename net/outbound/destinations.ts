@@ -6,7 +6,13 @@ import type { NetworkSyscalls } from "../../ffi/kernel_network.ts";
 import type { SocketAddress } from "../../ffi/socket_address.ts";
 import { addressBytes, parseAddress } from "../../base/address.ts";
 import { listAddresses, Netlink, NETLINK_ROUTE } from "../netlink/mod.ts";
-import { HOST_ADDRESS, HOST_ADDRESS6, RESOLVER_ADDRESS, RESOLVER_ADDRESS6 } from "../netd/rootless_host.ts";
+import {
+  HOST_ADDRESS,
+  HOST_ADDRESS6,
+  OWN_PREFIXES,
+  RESOLVER_ADDRESS,
+  RESOLVER_ADDRESS6,
+} from "../netd/rootless_host.ts";
 import { hasPrefix, sameBytes, type Topology } from "../netd/topology.ts";
 
 export type Destination =
@@ -33,8 +39,13 @@ const HOST4 = bytesOf(HOST_ADDRESS), HOST6 = bytesOf(HOST_ADDRESS6);
 const RESOLVERS = [bytesOf(RESOLVER_ADDRESS), bytesOf(RESOLVER_ADDRESS6)];
 const LOOPBACK4 = bytesOf("127.0.0.1"), LOOPBACK6 = bytesOf("::1");
 
+const prefixOf = (text: string): { readonly address: Uint8Array; readonly length: number } => {
+  const [address = "", length = ""] = text.split("/");
+  return { address: bytesOf(address), length: Number(length) };
+};
+
 /** Prefixes that lead nowhere, to this host's loopback by another name, or to many hosts (RFC 6890). */
-const DROPPED: readonly { readonly address: Uint8Array; readonly length: number }[] = [
+const DROPPED = [
   "0.0.0.0/8",
   "127.0.0.0/8",
   "224.0.0.0/3",
@@ -43,13 +54,9 @@ const DROPPED: readonly { readonly address: Uint8Array; readonly length: number 
   "::ffff:0:0/96",
   "fe80::/10",
   "ff00::/8",
-].map((text) => {
-  const [address = "", length = ""] = text.split("/");
-  return { address: bytesOf(address), length: Number(length) };
-});
+].map(prefixOf);
 
-/** The networks of the addresses that stand for the host and its resolver: nobody else is there. */
-const SLIRP = [{ address: bytesOf("10.0.2.0"), length: 24 }, { address: bytesOf("fd00:b0:2::"), length: 64 }];
+const OWN = OWN_PREFIXES.map(prefixOf);
 
 /** How long the host's own address is believed in. Laptops change networks. */
 const OWN_ADDRESS_MS = 3_000;
@@ -87,7 +94,7 @@ export class Destinations {
     }
     if (this.isResolver(destination)) return { kind: "resolver" };
     const dropped = this.#topology.subnetOf(destination) !== undefined ||
-      SLIRP.some(({ address, length }) => hasPrefix(destination, address, length)) ||
+      OWN.some(({ address, length }) => hasPrefix(destination, address, length)) ||
       DROPPED.some(({ address, length }) => hasPrefix(destination, address, length));
     return dropped ? { kind: "drop" } : { kind: "reach", address: destination, host: false };
   }

@@ -79,8 +79,23 @@ describe("requestPool() without a subnet", () => {
   it("leaves the host its DNS servers", () => {
     const nameservers = ["172.17.0.0", "172.18.255.255", "fe80::1%eth0", "not an address"];
     const reserved = reservedPrefixes({ routes: ["also none"], nameservers });
-    expect(reserved.map(formatPrefix)).toEqual(["172.17.0.0/32", "172.18.255.255/32", "fe80::1/128"]);
+    expect(reserved.map(formatPrefix)).toEqual([
+      ...["10.0.2.0/24", "172.17.0.0/32", "172.18.255.255/32"],
+      ...["fd00:b0:2::/64", "fe80::1/128"],
+    ]);
     expect(requestPool(EMPTY_IPAM, { family: 4, pools: POOLS, reserved }).id.subnet).toBe("172.19.0.0/16");
+  });
+
+  it("passes over the addresses that stand for the host", () => {
+    const pools = [{ base: "10.0.0.0/16", size: 24 }];
+    const reserved = reservedPrefixes({ routes: [] });
+    let state = EMPTY_IPAM;
+    const subnets = range(1, 3).map(() => {
+      const taken = requestPool(state, { family: 4, pools, reserved });
+      state = taken.state;
+      return taken.id.subnet;
+    });
+    expect(subnets).toEqual(["10.0.0.0/24", "10.0.1.0/24", "10.0.3.0/24"]);
   });
 
   it("takes what was given back, and what lies between", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { bridgeNameOf, checkBridgeConflicts } from "../../net/network_bridge.ts";
+import { bridgeNameOf, checkBridgeConflicts, refuseOwnPrefixes } from "../../net/network_bridge.ts";
 import {
   checkConnect,
   checkDisconnect,
@@ -314,6 +314,18 @@ describe("bridges", () => {
     expect(() => checkBridgeConflicts(namesake, [a])).toThrow("networks have same bridge name");
     checkBridgeConflicts(record({ Name: "d" }, "d", ["10.9.0.0/16"]), [a]);
     checkBridgeConflicts(record({ Name: "e", Driver: "macvlan" }, "e", ["10.0.0.0/16"]), [a]);
+  });
+
+  it("do not take the addresses that stand for the host", () => {
+    const bridge = record({ Name: "a" }, "a");
+    expect(() => refuseOwnPrefixes(bridge, ["10.9.0.0/24", "10.0.2.128/25"])).toThrow(
+      expect.objectContaining({
+        kind: "forbidden",
+        message: expect.stringContaining("10.0.2.128/25 is part of 10.0.2.0/24, which is berth's own"),
+      }),
+    );
+    refuseOwnPrefixes(bridge, ["10.0.0.0/16", "10.0.3.0/24", "fd00:b0:3::/64"]);
+    refuseOwnPrefixes(record({ Name: "d", Driver: "macvlan" }, "d"), ["10.0.2.0/24"]);
   });
 
   it("stay while they are used", () => {
