@@ -1,5 +1,6 @@
 /** The way of containers to the outside, without any right on the host: every connection becomes one of the user's own. */
 import { EPOLLIN } from "../../ffi/constants.ts";
+import { note } from "../../base/note.ts";
 import { SysError } from "../../ffi/errno.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
 import type { NetworkSyscalls } from "../../ffi/kernel_network.ts";
@@ -8,7 +9,7 @@ import { HostResolvers } from "../dns/host_resolvers.ts";
 import type { ForwarderOptions } from "../dns/forwarder.ts";
 import type { Upstream } from "../dns/resolver.ts";
 import type { NetdSettings } from "../netd/protocol.ts";
-import type { RootlessHost } from "../netd/rootless_host.ts";
+import { type RootlessHost, TUN_NAME } from "../netd/rootless_host.ts";
 import type { Topology } from "../netd/topology.ts";
 import type { Relay } from "../relay/relay.ts";
 import type { OutboundContext } from "./context.ts";
@@ -123,7 +124,12 @@ export class Outbound implements Disposable {
         length = this.#tun.read(packet);
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
-        // somebody has taken the device down; it works again when it is up
+        // somebody has deleted the device: a descriptor of it reports that without end
+        this.#loop.change(this.#tun.fd, undefined);
+        note(
+          `${TUN_NAME} has been deleted (${error.message}), and with it the way of containers to the outside: ` +
+            `end this process (kill -9 ${Deno.pid}), and the engine starts another, which makes it anew`,
+        );
         return;
       }
       if (length === 0) return;

@@ -367,6 +367,24 @@ describe.each(usersToTest())("outbound as $name", (user) => {
     ).toEqual(['["203.0.113.9"]', true]);
   });
 
+  it("a device that somebody has deleted does not keep the loop busy", async () => {
+    expect(
+      await inWorld(
+        user,
+        "",
+        `
+      nl.deleteLink(world.host.route, "berth0");
+      let turns = 0, over = false;
+      world.loop.after(200, () => over = true);
+      while (!over) {
+        world.loop.turn(50);
+        turns++;
+      }
+      return turns < 20;`,
+      ),
+    ).toBe(true);
+  });
+
   it("damaged packets do no harm", async () => {
     const result = await inWorld(
       user,
