@@ -109,32 +109,34 @@ export class Fallback implements Disposable {
 
   #start(): void {
     const { host, loop, path, namespace = "/proc/self/fd/4" } = this.#deps;
-    const nothing = kernel.open("/dev/null", O_RDWR);
+    using inherited = new DisposableStack();
+    using kept = new DisposableStack();
+    const until = (stack: DisposableStack, fd: number): number =>
+      stack.adopt(fd, (number) => kernel.close(number));
+    const nothing = until(inherited, kernel.open("/dev/null", O_RDWR));
     // not by its path: the process there is not to be looked at, and the program may have fewer rights than netd
-    const entrance = kernel.open(`/proc/${host.pid}/ns/net`, O_RDONLY);
+    const entrance = until(inherited, kernel.open(`/proc/${host.pid}/ns/net`, O_RDONLY));
     const [held, given] = kernel.pipe2(0);
-    try {
-      const command = [...endsWithUs(), path, ...argumentsFor(this.#deps, namespace)];
-      const pid = kernel.spawn({
-        path: command[0] ?? path,
-        args: command,
-        env: [`PATH=${Deno.env.get("PATH") ?? "/usr/bin:/bin"}`],
-        fds: { 0: nothing, 1: nothing, 2: 2, 3: held, 4: entrance },
-        setsid: true,
-      });
-      const child = { pid, pidfd: kernel.pidfdOpen(pid, 0) };
-      this.#child = child;
-      this.#exit = given;
-      this.#started = performance.now();
-      loop.add(child.pidfd, EPOLLIN, () => this.#ended(child));
-    } catch (error) {
-      kernel.close(given);
-      throw error;
-    } finally {
-      kernel.close(nothing);
-      kernel.close(entrance);
-      kernel.close(held);
-    }
+    until(inherited, held);
+    until(kept, given);
+    const command = [...endsWithUs(), path, ...argumentsFor(this.#deps, namespace)];
+    const pid = kernel.spawn({
+      path: command[0] ?? path,
+      args: command,
+      env: [`PATH=${Deno.env.get("PATH") ?? "/usr/bin:/bin"}`],
+      fds: { 0: nothing, 1: nothing, 2: 2, 3: held, 4: entrance },
+      setsid: true,
+    });
+    kept.defer(() => {
+      kernel.kill(pid, SIGKILL);
+      kernel.wait(pid, false);
+    });
+    const child = { pid, pidfd: until(kept, kernel.pidfdOpen(pid, 0)) };
+    loop.add(child.pidfd, EPOLLIN, () => this.#ended(child));
+    kept.move();
+    this.#child = child;
+    this.#exit = given;
+    this.#started = performance.now();
   }
 
   #reap({ pid, pidfd }: { readonly pid: number; readonly pidfd: number }): void {
@@ -149,15 +151,24 @@ export class Fallback implements Disposable {
   #ended(child: { readonly pid: number; readonly pidfd: number }): void {
     this.#reap(child);
     const settled = performance.now() - this.#started > SETTLED_MS;
-    const pause = settled ? RESTART_MS : this.#pause;
+    if (settled) this.#pause = RESTART_MS;
+    note(
+      `${this.name}, the way of containers to the outside, has ended and is started again in ${this.#pause} ms`,
+    );
+    this.#startLater();
+  }
+
+  /** Until it works: what is missing now, a descriptor or the program itself while it is upgraded, may be there next time. */
+  #startLater(): void {
+    const pause = this.#pause;
     this.#pause = Math.min(2 * pause, LONGEST_RESTART_MS);
-    note(`${this.name}, the way of containers to the outside, has ended and is started again in ${pause} ms`);
     this.#timer = this.#deps.loop.after(pause, () => {
       try {
         this.#start();
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
         note(`${this.name} cannot be started: ${error.message}`);
+        this.#startLater();
       }
     });
   }

@@ -4,6 +4,7 @@ import { describeWith, itWith, program } from "../support/needs.ts";
 import { inNetwork } from "../support/network_child.ts";
 import { usersToTest } from "../support/users.ts";
 
+const fallback = JSON.stringify(new URL("../../net/outbound/fallback.ts", import.meta.url).href);
 const world = JSON.stringify(new URL("../support/outbound_world.ts", import.meta.url).href);
 
 describeWith().each(usersToTest())("outbound by other programs as $name", (user) => {
@@ -41,6 +42,42 @@ describeWith().each(usersToTest())("outbound by other programs as $name", (user)
         ["ECONNREFUSED", "ENETUNREACH", "127.0.0.1"],
         "slirp4netns",
       ]);
+    },
+  );
+
+  itWith(program("slirp4netns", "slirp4netns"))(
+    "a program that is not there when it is to start again starts later",
+    async () => {
+      expect(
+        await inNetwork(
+          user,
+          `
+        const { World, OUTSIDE4 } = await import(${world});
+        const { findProgram } = await import(${fallback});
+        const path = Deno.makeTempDirSync() + "/slirp4netns";
+        const program = findProgram("slirp4netns");
+        Deno.copyFileSync(program, path);
+        // without setpriv, so that the program is what cannot be executed
+        Deno.env.set("PATH", path.replace("/slirp4netns", ""));
+        using world = new World({ way: "slirp4netns" });
+        const one = world.container(world.network());
+        world.serve("203.0.113.9:80");
+        const reaches = () => String(world.take(one, { op: "connect", to: OUTSIDE4, port: 80, ms: 200 })[0]) === OUTSIDE4;
+        world.until(reaches);
+        const children = () => { try { return run("/bin/sh", "-c", "pgrep -P " + Deno.pid + " -x slirp4netns").split("\\n").map(Number).filter(Boolean); } catch { return []; } };
+        const [slirp] = children();
+        Deno.renameSync(path, path + ".old");
+        k.kill(slirp ?? 0, 9);
+        let late = false;
+        world.loop.after(1_000, () => late = true);
+        world.until(() => late);
+        const between = children().length;
+        Deno.renameSync(path + ".old", path);
+        world.until(reaches);
+        Deno.removeSync(path.replace("/slirp4netns", ""), { recursive: true });
+        return [between, children().length];`,
+        ),
+      ).toEqual([0, 1]);
     },
   );
 
