@@ -152,6 +152,7 @@ export class Shim {
 
   /** Leaves nothing behind in this process. Answers the engine's connection, which is the caller's then. */
   release(): number | undefined {
+    this.#init.dismiss();
     // What was alive when the container's first process ended is dead by now, but perhaps not reaped.
     endDescendants(this.#kernel, childReaped);
     const engine = this.#control.release();

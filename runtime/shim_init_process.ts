@@ -70,8 +70,14 @@ export class InitProcess {
     this.#kernel = kernel;
     this.#loop = loop;
     this.#stub = new StubProcess({ stderr: 2, onSlow: () => this.#onSlow() });
-    this.#watch();
-    this.#protect();
+    try {
+      this.#watch();
+      this.#protect();
+    } catch (error) {
+      this.#stub[Symbol.dispose]();
+      kernel.kill(this.#stub.pid, SIGKILL);
+      throw error;
+    }
   }
 
   /** As the shim sees it. An exec's is known when it has been launched. */
@@ -161,7 +167,7 @@ export class InitProcess {
     this.#kernel.pidfdSendSignal(this.#pidfd, signal);
   }
 
-  /** Ends a process that has had no order, and frees what it takes here. */
+  /** Ends the process, if it has not ended, and frees what it takes here. */
   dismiss(): void {
     this.#kill();
     this.#stub[Symbol.dispose]();

@@ -442,6 +442,17 @@ describeWith(BUSYBOX)("a shim", () => {
     expect(await shim.run(sh("cat /proc/self/oom_score_adj"))).toMatchObject({ stdout: oom("self") });
   });
 
+  it("begins anew without having had a container, and keeps nothing of the process that waited", async () => {
+    await using shim = await ShimClient.start();
+    await shim.request({ op: "status" });
+    const descriptors = () => [...Deno.readDirSync(`/proc/${shim.pid}/fd`)].length;
+    const mappings = () => Deno.readTextFileSync(`/proc/${shim.pid}/maps`).split("berth-stub").length;
+    const before = [descriptors(), mappings()];
+    for (let life = 0; life < 5; life++) await shim.again();
+    await until("descriptors to be closed", () => descriptors() <= (before[0] ?? 0));
+    expect(mappings()).toBe(before[1]);
+  });
+
   it("begins anew after a failed start too, and ends when its engine dies meanwhile", async () => {
     await using shim = await ShimClient.start();
     expect((await shim.start(containerSpec(rootfs, ["nosuch"]))).ok).toBe(false);
