@@ -1,5 +1,5 @@
 import { EngineError, messageOf } from "../base/errors.ts";
-import type { StartFailure } from "../runtime/protocol.ts";
+import { OOM_STAGE, type StartFailure } from "../runtime/protocol.ts";
 import { ShimFailure } from "./shim_client.ts";
 
 /** Exit code of a start that failed for no better reason (moby: exitUnknown). */
@@ -9,7 +9,9 @@ const EXIT_NOT_FOUND = 127;
 
 /** What clients are told when runc under containerd fails; tools and the docker command line match on parts of these. */
 const START_PREFIX = "failed to create task for container: failed to create shim task: " +
-  "OCI runtime create failed: runc create failed: unable to start container process: error during container init: ";
+  "OCI runtime create failed: runc create failed: unable to start container process: ";
+/** What the process itself had to do, and could not. */
+const INIT_PREFIX = "error during container init: ";
 const EXEC_PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: ";
 
 /**
@@ -51,5 +53,6 @@ function refuse(message: string, exitCode: number): { error: EngineError; exitCo
 function fullText(failure: StartFailure, what: "start" | "exec"): string {
   // dockerd itself resolves users, before runc: its own short text.
   if (failure.stage === "user") return failure.message;
-  return `${what === "start" ? START_PREFIX : EXEC_PREFIX}${failure.message}: unknown`;
+  if (what === "exec") return `${EXEC_PREFIX}${failure.message}: unknown`;
+  return `${START_PREFIX}${failure.stage === OOM_STAGE ? "" : INIT_PREFIX}${failure.message}: unknown`;
 }

@@ -88,6 +88,9 @@ export interface StartFailure {
 /** The {@link StartFailure.stage} of a start that was told not to go on. */
 export const NETWORK_STAGE = "network";
 
+/** The {@link StartFailure.stage} of a start whose process was killed for want of memory. */
+export const OOM_STAGE = "oom";
+
 export type ShimMessage =
   | {
     readonly seq: number;

@@ -8,6 +8,7 @@ import { InitFailure, toStartFailure } from "./init_failure.ts";
 import {
   type ExitRecord,
   NETWORK_STAGE,
+  OOM_STAGE,
   type ShimMessage,
   type ShimRequest,
   type ShimState,
@@ -447,7 +448,7 @@ export class Shim {
 function explained(failure: StartFailure, oom: OomWatch): StartFailure {
   const ended = failure.stage === "init";
   return oom.finish(ended) && ended
-    ? { ...failure, message: "container init was OOM-killed (memory limit too low?)" }
+    ? { ...failure, stage: OOM_STAGE, message: "container init was OOM-killed (memory limit too low?)" }
     : failure;
 }
 

@@ -11,6 +11,7 @@ import { isAlive, processStat } from "../../base/process_identity.ts";
 import { nextDelay, shouldRestart, shouldStartWithEngine } from "../../engine/restart_policy.ts";
 import { ShimFailure } from "../../engine/shim_client.ts";
 import { explainStartFailure } from "../../engine/start_failure.ts";
+import { OOM_STAGE } from "../../runtime/protocol.ts";
 import type { EngineEvent } from "../../engine/types.ts";
 import { createdRecord } from "../support/engine_records.ts";
 
@@ -193,6 +194,12 @@ describe("explainStartFailure", () => {
   it("says what is wrong with a user without runc's words", () => {
     const user = explain("unable to find user nobody2: no matching entries in passwd file", "user");
     expect(user.error.message).toBe("unable to find user nobody2: no matching entries in passwd file");
+  });
+
+  it("says in runc's words that there was too little memory to start with", () => {
+    expect(explain("container init was OOM-killed (memory limit too low?)", OOM_STAGE).error.message).toMatch(
+      /: unable to start container process: container init was OOM-killed \(memory limit too low\?\): unknown$/,
+    );
   });
 
   it("speaks of exec for an exec, and passes other errors through", () => {
