@@ -130,7 +130,8 @@ async function adopt(ctx: EngineContext, container: Container): Promise<void> {
   if (exit !== undefined && exit.containerId === record.id) {
     if (record.state.status === "starting") {
       // It ran and ended before the last engine could write that it runs.
-      ctx.containers.saveState(container, { startedAt: exit.startedAt, hasBeenStarted: true });
+      const { startedAt } = exit;
+      ctx.containers.saveState(container, { startedAt, hasBeenStarted: true, oomKilled: false });
     }
     return await endRun(ctx, container, exit, startLocked, async () => {
       if (ref !== null) await dismissShim(ctx, ref.dir);
