@@ -14,17 +14,18 @@ import type { HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
 import { cleanPath } from "../base/clean_path.ts";
 import { exists } from "../base/exists.ts";
+import type { SeccompSpec } from "./seccomp_cache.ts";
 import { parseSecurityOptions, type SecurityDefaults } from "./security_options.ts";
 import type { ExecCreateRequest, HostConfig } from "./types.ts";
 import { RLIMIT_NUMBERS } from "./ulimits.ts";
 
 /**
- * Compiles a seccomp profile for a set of capabilities: base64 of struct sock_filter[].
+ * Compiles a seccomp profile for a set of capabilities.
  *
  * @param profile JSON in Docker's format; undefined = the default profile.
  * @param caps names of the container's capabilities ("CAP_CHOWN"), which some rules depend on.
  */
-export type SeccompFor = (profile: string | undefined, caps: readonly string[]) => string;
+export type SeccompFor = (profile: string | undefined, caps: readonly string[]) => SeccompSpec;
 
 /** What every process of a container depends on, besides its record. */
 export interface ProcessInput {
@@ -163,7 +164,10 @@ function devices(hostConfig: HostConfig, privileged: boolean): ContainerSpec["de
 function processBase(
   record: ContainerRecord,
   input: ProcessInput,
-): Pick<ProcessSpec, "additionalGroups" | "capabilities" | "noNewPrivileges" | "seccomp" | "rlimits"> {
+): Pick<
+  ProcessSpec,
+  "additionalGroups" | "capabilities" | "noNewPrivileges" | "seccomp" | "seccompFlags" | "rlimits"
+> {
   const { hostConfig } = record;
   const privileged = hostConfig.Privileged ?? false;
   // A privileged container has a seccomp profile only when it asks for one itself.
@@ -175,7 +179,7 @@ function processBase(
     additionalGroups: hostConfig.GroupAdd ?? [],
     capabilities: masks(caps),
     noNewPrivileges: security.noNewPrivileges,
-    ...(confined ? { seccomp: input.seccompFor(security.seccomp, caps.names) } : {}),
+    ...(confined ? input.seccompFor(security.seccomp, caps.names) : {}),
     rlimits: rlimits(hostConfig, input.defaultNofile),
   };
 }

@@ -70,7 +70,9 @@ export function prepareProcess(kernel: ProcessSyscalls, process: ProcessSpec, se
   }
   if (process.noNewPrivileges) kernel.prctl(PR_SET_NO_NEW_PRIVS, 1);
   // The filter is the last step but one, so that it has to permit little more than execve.
-  if (filter !== undefined) inStage("seccomp", "", () => kernel.seccompSetFilter(filter, 0));
+  if (filter !== undefined) {
+    inStage("seccomp", "", () => kernel.seccompSetFilter(filter, process.seccompFlags ?? 0));
+  }
   return { path, args, env };
 }
 

@@ -89,6 +89,8 @@ export interface ProcessSpec {
   readonly noNewPrivileges: boolean;
   /** struct sock_filter[] in base64; absent = unconfined. */
   readonly seccomp?: string;
+  /** SECCOMP_FILTER_FLAG_* to load it with; absent = none. */
+  readonly seccompFlags?: number;
   readonly rlimits: readonly RlimitSpec[];
   readonly oomScoreAdj?: number;
 }

@@ -33,7 +33,7 @@ function specInput(record: ContainerRecord, extra: Partial<ContainerSpecInput> =
     files: { hostname: "/c/hostname", hosts: "/c/hosts", resolvConf: "/c/resolv.conf" },
     namespaces: NAMESPACES,
     facts: FACTS,
-    seccompFor: (profile, caps) => `${profile ?? "default"} for ${caps.length}`,
+    seccompFor: (profile, caps) => ({ seccomp: `${profile ?? "default"} for ${caps.length}` }),
     defaultNofile: { soft: "1024", hard: "4096" },
     ...extra,
   };

@@ -163,6 +163,13 @@ describe("prepareProcess()", () => {
     expect(names.at(-1)).toBe("seccompSetFilter");
     const order = ["setgroups", "setresgid", "setresuid", "capset", "cloexecFrom", "setrlimit"];
     expect(names.filter((name) => order.includes(name))).toEqual(order);
+    expect(recorder.argsOf("seccompSetFilter")[0]?.[1]).toBe(0);
+  });
+
+  it("loads the filter with the profile's flags", () => {
+    const { recorder, run } = becoming({ seccomp: btoa("12345678"), seccompFlags: 6 });
+    run();
+    expect(recorder.argsOf("seccompSetFilter")[0]?.[1]).toBe(6);
   });
 
   it("has given up its rights before the container can see it", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { EngineError } from "../../base/errors.ts";
+import { seccompFor } from "../../engine/seccomp_cache.ts";
 import { NR } from "../../ffi/syscall_numbers.ts";
 import { DEFAULT_CAPABILITIES } from "../../runtime/capabilities.ts";
 import { Assembler, BPF, Label } from "../../runtime/seccomp/bpf.ts";
@@ -380,6 +381,24 @@ describe("parseSeccompProfile() and compileSeccomp()", () => {
   });
 });
 
+describe("seccompFor()", () => {
+  const facts = { machine: "x86_64", kernel: "6.1.0" };
+  const flagsOf = (flags: readonly string[] | undefined) =>
+    seccompFor(facts, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", flags }), []).seccompFlags;
+
+  it("loads a filter with the profile's flags, without the brake on speculation when it names none", () => {
+    expect(seccompFor(facts, undefined, []).seccompFlags).toBe(4);
+    expect([flagsOf(undefined), flagsOf([])]).toEqual([4, 4]);
+    expect(flagsOf(["SECCOMP_FILTER_FLAG_LOG"])).toBe(2);
+    expect(flagsOf(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"])).toBe(4);
+    expect(() => flagsOf(["SECCOMP_FILTER_FLAG_X"])).toThrow('seccomp flag "SECCOMP_FILTER_FLAG_X"');
+  });
+
+  it("makes no filter of a profile that says nothing: the kernel would refuse an empty one", () => {
+    expect(seccompFor(facts, "{}", [])).toEqual({});
+  });
+});
+
 describe("Assembler", () => {
   it("reaches labels further than 255 instructions away, on both branches", () => {
     const asm = new Assembler();
@@ -412,7 +431,7 @@ describe("the kernel", () => {
       JSON.stringify(btoa(String.fromCharCode(...filter)))
     }), (byte) => byte.charCodeAt(0));
       k.prctl(c.PR_SET_NO_NEW_PRIVS, 1);
-      k.seccompSetFilter(program, 0);
+      k.seccompSetFilter(program, 4);
       return {
         mode: status("Seccomp"),
         mount: code(() => k.mount("none", "/proc", "proc", 0, null)),
