@@ -1,5 +1,6 @@
 import { invalid } from "../base/errors.ts";
 import { type App, atLeast, pathName, readJson, readQuery, type Services } from "./context.ts";
+import { withTag } from "./image_names.ts";
 import { json, stream } from "./reply.ts";
 import { platformSince } from "./schemas/platform.ts";
 import { createBody, splitCreateBody } from "./schemas/container.ts";
@@ -12,7 +13,7 @@ export function commitRoutes(app: App, { engine }: Services): void {
     const body = await readJson(c, createBody, "CreateRequest", true);
     if (container === undefined) throw invalid("No container name or ID supplied");
     const request = {
-      reference: repo === undefined ? undefined : tag === undefined ? repo : `${repo}:${tag}`,
+      reference: repo === undefined ? undefined : withTag(repo, tag),
       comment,
       author,
       changes: c.req.queries("changes") ?? [],

@@ -149,7 +149,9 @@ export function containerRoutes(app: App, { engine, log }: Services): void {
 
   app.get("/containers/:name/attach/ws", async (c) => {
     const id = pathName(c);
-    const options = readQuery(c, attachQuery);
+    const query = readQuery(c, attachQuery);
+    // Before 1.42 nobody was asked which streams it should be.
+    const options = atLeast(c, "1.42") ? query : { ...query, stdin: true, stdout: true, stderr: true };
     const as = await webSocketTakeover(c);
     if (as instanceof Response) return as;
     return await hijack(c, (ready) => engine.attach(id, options, ready), (error) => {
@@ -197,7 +199,7 @@ async function* waitResult(result: Promise<WaitResult>, signal: AbortSignal): As
   yield encoder.encode(`${JSON.stringify(outcome)}\n`);
 }
 
-/** Log chunks, and an error among them as Docker writes it: one more line on standard error. */
+/** Log chunks, and an error among them as Docker writes it: one more line, on the stream for errors of the engine. */
 async function* logChunks(
   chunks: AsyncIterable<Uint8Array>,
   tty: boolean,
@@ -208,6 +210,6 @@ async function* logChunks(
   } catch (error) {
     if (signal.aborted) return;
     const line = encoder.encode(`Error grabbing logs: ${messageOf(error)}\n`);
-    yield tty ? line : frame("stderr", line);
+    yield tty ? line : frame("error", line);
   }
 }

@@ -155,12 +155,12 @@ function hijackHead(upgrade: boolean, multiplexed: boolean, headers: string): st
   return `HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.${type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n${headers}\r\n`;
 }
 
-const STDERR = 2;
-const STDOUT = 1;
+/** Of "error" clients make a failure of their own. */
+const STREAMS = { stdout: 1, stderr: 2, error: 3 } as const;
 /** One frame of Docker's multiplexed stream: type, three zeros, big-endian length, data. */
-export function frame(stream: "stdout" | "stderr", data: Uint8Array): Uint8Array {
+export function frame(stream: keyof typeof STREAMS, data: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(8 + data.length);
-  bytes[0] = stream === "stderr" ? STDERR : STDOUT;
+  bytes[0] = STREAMS[stream];
   new DataView(bytes.buffer).setUint32(4, data.length);
   bytes.set(data, 8);
   return bytes;

@@ -1,5 +1,6 @@
 /** Routes that speak to registries. */
 import { EngineError, invalid } from "../base/errors.ts";
+import type { RegistryAuth } from "../image/registry/settings.ts";
 import {
   type App,
   type AppContext,
@@ -10,6 +11,7 @@ import {
   type Services,
   signalOf,
 } from "./context.ts";
+import { pullReference } from "./image_names.ts";
 import { messageStream } from "./messages.ts";
 import { json } from "./reply.ts";
 import { pushQuery, searchQuery } from "./schemas/queries.ts";
@@ -39,18 +41,25 @@ async function withoutQuestions<T>(c: AppContext, work: Promise<T>): Promise<T> 
   }
 }
 
+/** The credentials that come with a request. What is damaged counts as none, as in Docker: most of what is asked for needs none. */
+function credentials(c: AppContext): RegistryAuth | undefined {
+  try {
+    return registryAuth(c.req.header("x-registry-auth"));
+  } catch {
+    return undefined;
+  }
+}
+
 /** POST /images/create with `fromImage`. */
 export function pullImage(
   c: AppContext,
   engine: Services["engine"],
   { fromImage, tag, platform }: PullQuery,
 ): Promise<Response> {
-  const auth = registryAuth(c.req.header("x-registry-auth"));
-  const named = fromImage.replace(/:$/, "");
-  const separator = tag?.includes(":") ? "@" : ":";
-  const reference = tag === undefined ? named : `${named}${separator}${tag}`;
+  const auth = credentials(c);
+  const reference = pullReference(fromImage, tag);
   // without a tag the old protocol means all of them
-  const allTags = tag === undefined && !/[:@][^/]*$/.test(named);
+  const allTags = tag === undefined && !/[:@][^/]*$/.test(reference);
   const options = { reference, allTags, platform: atLeast(c, "1.32") ? platform : undefined, auth };
   return withoutQuestions(
     c,
@@ -62,7 +71,7 @@ export function imageTransferRoutes(app: App, { engine }: Services): void {
   app.post("/images/:name/push", async (c) => {
     const { tag } = readQuery(c, pushQuery);
     const platform = platformSince(c, "1.46");
-    const auth = registryAuth(c.req.header("x-registry-auth"));
+    const auth = credentials(c);
     const name = pathName(c);
     return await withoutQuestions(
       c,
@@ -76,7 +85,7 @@ export function imageTransferRoutes(app: App, { engine }: Services): void {
   app.get("/images/search", async (c) => {
     const { term, limit, filters } = readQuery(c, searchQuery);
     if (term === undefined) throw invalid("search term is required");
-    const auth = registryAuth(c.req.header("x-registry-auth"));
+    const auth = credentials(c);
     const wanted = { term, limit: limit || SEARCH_LIMIT, filters, auth };
     return json(await withoutQuestions(c, engine.imageSearch(wanted, signalOf(c))));
   });
@@ -89,7 +98,7 @@ export function imageTransferRoutes(app: App, { engine }: Services): void {
           c,
           engine.distributionInspect(
             pathName(c),
-            registryAuth(c.req.header("x-registry-auth")),
+            credentials(c),
             signalOf(c),
           ),
         ),

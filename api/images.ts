@@ -11,7 +11,7 @@ import {
 } from "./context.ts";
 import { adaptInspect, adaptListed } from "./image_versions.ts";
 import { jsonMessage } from "../engine/image_transfer.ts";
-import { canonicalName, isTag, parseReference } from "../base/reference.ts";
+import { withTag } from "./image_names.ts";
 import { pullImage } from "./image_transfer.ts";
 import { messageStream } from "./messages.ts";
 import { bare, json } from "./reply.ts";
@@ -53,8 +53,7 @@ export function imageRoutes(app: App, { engine }: Services): void {
     const { fromImage, fromSrc, repo, tag, message, platform } = readQuery(c, imageCreateQuery);
     if (fromImage !== undefined) return await pullImage(c, engine, { fromImage, tag, platform });
     const source = fromSrc === undefined || fromSrc === "-" ? undefined : importUrl(fromSrc);
-    const reference = repo === undefined ? undefined : joinReference(repo, tag);
-    if (reference !== undefined) parseReference(reference);
+    const reference = repo === undefined ? undefined : withTag(repo, tag);
     const options = {
       reference,
       changes: c.req.queries("changes") ?? [],
@@ -108,18 +107,6 @@ function imageName(c: AppContext): string {
   if (name.trim() === "") throw invalid("image name cannot be blank");
   return name;
 }
-
-/** A tag of its own wins over one in the name (moby: RepoTagReference). */
-function withTag(repo: string, tag: string | undefined): string {
-  const name = parseReference(repo);
-  if (name.digest !== undefined) throw invalid("cannot import digest reference");
-  if (tag === undefined) return repo;
-  if (!isTag(tag)) throw invalid("invalid tag format");
-  return `${canonicalName(name)}:${tag}`;
-}
-
-const joinReference = (repo: string, tag: string | undefined): string =>
-  tag === undefined ? repo : `${repo}:${tag}`;
 
 /** As in Docker, a host without a scheme is asked by HTTP. */
 function importUrl(text: string): URL {

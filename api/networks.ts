@@ -7,7 +7,11 @@ import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "./
 import { filterQuery, networkInspectQuery } from "./schemas/queries.ts";
 
 export function networkRoutes(app: App, { engine }: Services): void {
-  app.get("/networks", async (c) => json(await engine.networkList(readQuery(c, filterQuery).filters)));
+  // Since 1.28 only who asks for one network is told of the containers in it.
+  app.get(
+    "/networks",
+    async (c) => json(await engine.networkList(readQuery(c, filterQuery).filters, !atLeast(c, "1.28"))),
+  );
 
   app.get("/networks/:name", async (c) => {
     const { scope } = readQuery(c, networkInspectQuery);

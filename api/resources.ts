@@ -1,6 +1,6 @@
 /** What a container may use and does use: update, stats; and pause, which stops it from using anything. */
 import type { StatsView } from "../engine/types.ts";
-import { type App, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
+import { type App, atLeast, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
 import { bare, json, stream } from "./reply.ts";
 import { updateBody } from "./schemas/container.ts";
 import { statsQuery } from "./schemas/queries.ts";
@@ -19,10 +19,9 @@ export function resourceRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/containers/:name/update", async (c) => {
-    const { Warnings: warnings } = await engine.update(
-      pathName(c),
-      await readJson(c, updateBody, "UpdateConfig", true),
-    );
+    const { PidsLimit: pids, ...limits } = await readJson(c, updateBody, "UpdateConfig", true);
+    const request = pids !== undefined && atLeast(c, "1.40") ? { ...limits, PidsLimit: pids } : limits;
+    const { Warnings: warnings } = await engine.update(pathName(c), request);
     return json({ Warnings: warnings.length === 0 ? null : warnings });
   });
 
@@ -30,7 +29,8 @@ export function resourceRoutes(app: App, { engine }: Services): void {
     const query = readQuery(c, statsQuery);
     const signal = signalOf(c);
     if (!query.stream) {
-      return json(await engine.statsOnce(pathName(c), query["one-shot"], signal));
+      const oneShot = query["one-shot"] && atLeast(c, "1.41");
+      return json(await engine.statsOnce(pathName(c), oneShot, signal));
     }
     return stream(lines(await engine.stats(pathName(c), signal)), "application/json");
   });

@@ -7,7 +7,8 @@ const NO_EXPERIMENTS =
   "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order to enable it.";
 const NO_PLUGINS = "this engine runs no plugins: volumes, networks, logs and authorization are built in";
 const NO_SWARM_MODE = "this engine has no swarm mode: it can neither make a swarm nor join one";
-const NO_SWARM =
+/** Docker's answer to what only a swarm has. */
+export const NO_SWARM =
   'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again.';
 
 /** No plugin is there, so Docker's answer for one that is not there is the answer for all. */

@@ -1,7 +1,9 @@
+import { EngineError } from "../base/errors.ts";
 import { type App, atLeast, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
 import { bare, json } from "./reply.ts";
 import { filterQuery, volumeRemoveQuery } from "./schemas/queries.ts";
 import { volumeCreateBody } from "./schemas/volume.ts";
+import { NO_SWARM } from "./unavailable.ts";
 
 export function volumeRoutes(app: App, { engine }: Services): void {
   app.get("/volumes", (c) => {
@@ -10,12 +12,15 @@ export function volumeRoutes(app: App, { engine }: Services): void {
   });
 
   app.post("/volumes/create", async (c) => {
-    const { Name, Driver, DriverOpts, Labels } = await readJson(
+    const { Name, Driver, DriverOpts, Labels, ClusterVolumeSpec } = await readJson(
       c,
       volumeCreateBody,
       "volume.CreateOptions",
       true,
     );
+    if (ClusterVolumeSpec !== undefined && atLeast(c, "1.42")) {
+      throw new EngineError("unavailable", NO_SWARM);
+    }
     const request = {
       name: Name,
       driver: Driver,

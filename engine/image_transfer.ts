@@ -1,4 +1,4 @@
-import { invalid } from "../base/errors.ts";
+import { EngineError, invalid } from "../base/errors.ts";
 import { progressBar } from "../base/units.ts";
 import { describeRemote } from "../image/distribution.ts";
 import type { ImageStore } from "../image/image_store.ts";
@@ -25,6 +25,10 @@ export function imageTransfers(
   return {
     async imagePull({ reference, allTags, platform, auth }, signal, send) {
       const named = parseReference(reference);
+      // What a Dockerfile means by "nothing" is no image.
+      if (familiarName(named) === "scratch") {
+        throw new EngineError("forbidden", "'scratch' is a reserved name");
+      }
       const wanted = platform === undefined ? undefined : parsePlatform(platform);
       const pulled = await puller.pull({
         reference: allTags ? named : withDefaultTag(named),

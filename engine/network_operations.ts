@@ -21,7 +21,7 @@ export function networkOperations(ctx: EngineContext): NetworkOperations {
   const { table } = ctx.networks;
   // Failures are to reach the caller as a rejection: all of these are async.
   return {
-    networkList: async (filters) => await Promise.resolve(listNetworks(ctx, filters)),
+    networkList: async (filters, detailed) => await Promise.resolve(listNetworks(ctx, filters, detailed)),
     networkInspect: async (id, { scope }) => {
       const network = await Promise.resolve(table.find(id));
       if (scope !== undefined && network.scope !== scope) throw notFound(`network ${id} not found`);
@@ -40,7 +40,7 @@ export function networkOperations(ctx: EngineContext): NetworkOperations {
 const FILTERS = ["dangling", "driver", "id", "label", "name", "scope", "type"];
 
 /** Networks that pass the filters: every key, any of its values. */
-function listNetworks(ctx: EngineContext, filters: Filters): Record<string, unknown>[] {
+function listNetworks(ctx: EngineContext, filters: Filters, detailed = false): Record<string, unknown>[] {
   for (const key of filters.keys()) if (!FILTERS.includes(key)) throw invalid(`invalid filter '${key}'`);
   const { table } = ctx.networks;
   const any = (key: string, test: (value: string) => boolean) => {
@@ -64,7 +64,7 @@ function listNetworks(ctx: EngineContext, filters: Filters): Record<string, unkn
       any("type", (value) => (value === "builtin") === builtin) &&
       matchesLabels(filters.get("label") ?? [], network.labels) &&
       (dangling.length === 0 || dangling.includes(!inUse));
-  }).map((network) => networkView(network, []));
+  }).map((network) => networkView(network, detailed ? table.endpointsOf(network.id) : []));
 }
 
 /** A regular expression, as Go's regexp.MatchString; what is none matches as text. */

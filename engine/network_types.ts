@@ -4,7 +4,8 @@ import type { Filters } from "./types.ts";
 
 /** The part of the engine that is about networks. `id` takes an id, a unique prefix, or a name. */
 export interface NetworkOperations {
-  networkList(filters: Filters): Promise<Record<string, unknown>[]>;
+  /** @param detailed with the containers that are in each; default false. */
+  networkList(filters: Filters, detailed?: boolean): Promise<Record<string, unknown>[]>;
   /** With the containers that are in it. `scope`: only a network of that one. */
   networkInspect(id: string, options: { scope: string | undefined }): Promise<Record<string, unknown>>;
   networkCreate(body: NetworkCreateBody): Promise<{ Id: string; Warning: string }>;

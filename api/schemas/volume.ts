@@ -1,3 +1,4 @@
+import * as z from "zod/mini";
 import { opt, struct, text, textMap } from "./go.ts";
 
 /** Body of POST /volumes/create. */
@@ -6,4 +7,5 @@ export const volumeCreateBody = struct("volume.CreateOptions", {
   Driver: opt(text),
   DriverOpts: opt(textMap),
   Labels: opt(textMap),
+  ClusterVolumeSpec: opt(z.record(z.string(), z.unknown())),
 });

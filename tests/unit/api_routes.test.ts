@@ -3,7 +3,7 @@ import { createApp } from "../../api/app.ts";
 import { createApp as exported, serveApi } from "../../api/mod.ts";
 import { type Server } from "../../api/server.ts";
 import { conflict, EngineError, invalid, notFound } from "../../base/errors.ts";
-import { type Engine, type EngineEvent } from "../../engine/types.ts";
+import { type AttachOptions, type Engine, type EngineEvent } from "../../engine/types.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { type Call, fakeEngine } from "../support/fake_engine.ts";
 import { eventually, RawClient, request } from "../support/raw_http.ts";
@@ -145,6 +145,8 @@ describe("system", () => {
       expect(status).toBe(503);
       expect(body).toContain("This node is not a swarm manager.");
     }
+    const volume = await ask({}, "POST", "/volumes/create", '{"ClusterVolumeSpec":{"Group":"g"}}');
+    expect(volume.status).toBe(503);
     const answer = await ask({}, "GET", "/plugins/x/json");
     expect(answer.status).toBe(404);
     expect(answer.json()).toEqual({ message: 'plugin "x" not found' });
@@ -322,6 +324,23 @@ describe("containers", () => {
     expect((await ask(answers, "POST", "/containers/x/resize?h=24")).status).toBe(400);
   });
 
+  test("stats and update leave out what a version did not have", async () => {
+    const answers: Partial<Engine> = {
+      statsOnce: () => Promise.resolve({}),
+      update: () => Promise.resolve({ Warnings: [] }),
+    };
+    const oneShot = async (version: string) =>
+      (await ask(answers, "GET", `/v${version}/containers/x/stats?stream=0&one-shot=1`)).calls[0]?.args[1];
+    expect([await oneShot("1.40"), await oneShot("1.41")]).toEqual([false, true]);
+    const updated = async (version: string) =>
+      (await ask(answers, "POST", `/v${version}/containers/x/update`, '{"PidsLimit":5,"Memory":7}')).calls[0]
+        ?.args[1];
+    expect([await updated("1.39"), await updated("1.40")]).toEqual([{ Memory: 7 }, {
+      PidsLimit: 5,
+      Memory: 7,
+    }]);
+  });
+
   test("start refuses a body", async () => {
     const { status, body } = await ask({}, "POST", "/containers/x/start", '{"Binds":[]}');
     expect(status).toBe(400);
@@ -348,7 +367,7 @@ describe("containers", () => {
       "line\nError grabbing logs: gone\n",
     );
     expect((await ask(answers(false), "GET", "/containers/x/logs?stderr=1")).body).toBe(
-      "line\n\x02\0\0\0\0\0\0\x1aError grabbing logs: gone\n",
+      "line\n\x03\0\0\0\0\0\0\x1aError grabbing logs: gone\n",
     );
     const { calls } = await ask(
       answers(true),
@@ -529,6 +548,47 @@ describe("images", () => {
     });
   });
 
+  test("pull, import and commit take the tag of its own, too", async () => {
+    const digest = `sha256:${"0".repeat(64)}`;
+    const pulled = async (query: string) => {
+      const { calls } = await ask({ imagePull: () => Promise.resolve() }, "POST", `/images/create?${query}`);
+      return calls[0]?.args[0];
+    };
+    const busybox = "docker.io/library/busybox";
+    expect(await pulled("fromImage=busybox:1.36&tag=1.37")).toMatchObject({ reference: `${busybox}:1.37` });
+    expect(await pulled(`fromImage=busybox:1.36&tag=${digest}`)).toMatchObject({
+      reference: `${busybox}@${digest}`,
+    });
+    expect(await pulled("fromImage=busybox:1.36")).toMatchObject({
+      reference: "busybox:1.36",
+      allTags: false,
+    });
+    expect(await pulled("fromImage=busybox:")).toMatchObject({ reference: "busybox", allTags: true });
+    const wrong = await ask({}, "POST", "/images/create?fromImage=busybox&tag=a/b");
+    expect([wrong.status, wrong.json()]).toEqual([400, { message: "invalid tag format" }]);
+    const commit = { commit: () => Promise.resolve({ Id: "sha256:1" }) };
+    const committed = (await ask(commit, "POST", "/commit?container=x&repo=host:5000/a:1&tag=2")).calls[0];
+    expect(committed?.args[1]).toMatchObject({ reference: "host:5000/a:2" });
+    const digested = await ask(commit, "POST", `/commit?container=x&repo=a@${digest}`);
+    expect([digested.status, digested.json()]).toEqual([400, { message: "cannot import digest reference" }]);
+  });
+
+  test("pull and its like take damaged credentials for none", async () => {
+    const answers: Partial<Engine> = {
+      imagePull: () => Promise.resolve(),
+      imageSearch: () => Promise.resolve([]),
+    };
+    for (const header of ["%%%", btoa("no json"), btoa('{"username":1}')]) {
+      const headers = { "X-Registry-Auth": header };
+      const pull = await ask(answers, "POST", "/images/create?fromImage=a&tag=b", undefined, headers);
+      expect([pull.status, pull.calls[0]?.args[0]]).toEqual([
+        200,
+        expect.objectContaining({ auth: undefined }),
+      ]);
+      expect((await ask(answers, "GET", "/images/search?term=a", undefined, headers)).status).toBe(200);
+    }
+  });
+
   test("tag joins repository and tag", async () => {
     const answers: Partial<Engine> = { imageTag: () => Promise.resolve() };
     expect((await ask(answers, "POST", "/images/x/tag?repo=a/b&tag=c")).calls[0]?.args).toEqual([
@@ -567,7 +627,7 @@ describe("images", () => {
     );
     expect(json()).toEqual({ status: "sha256:1" });
     expect(calls[0]?.args[1]).toEqual({
-      reference: "a:b",
+      reference: "docker.io/library/a:b",
       changes: ["CMD ls", "ENV A=b"],
       message: "m",
       platform: undefined,
@@ -683,6 +743,29 @@ describe("over a socket", () => {
       detachKeys: undefined,
     }]);
     client.close();
+  });
+
+  test("attach/ws has all streams until 1.41, and those that are asked for from 1.42 on", async () => {
+    const asked: AttachOptions[] = [];
+    answers = {
+      attach: (_id, options) => {
+        asked.push(options);
+        return Promise.reject(notFound("No such container: x"));
+      },
+    };
+    const headers = {
+      "Connection": "Upgrade",
+      "Upgrade": "websocket",
+      "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+      "Sec-WebSocket-Version": "13",
+    };
+    for (const version of ["1.41", "1.42"]) {
+      await request(socket, "GET", `/v${version}/containers/x/attach/ws?stream=1&stdout=1`, { headers });
+    }
+    expect(asked).toMatchObject([
+      { stdin: true, stdout: true, stderr: true, stream: true },
+      { stdin: false, stdout: true, stderr: false, stream: true },
+    ]);
   });
 
   test("attach to nothing is an ordinary 404", async () => {

@@ -165,6 +165,11 @@ describe("networks", () => {
     expect(await names({ dangling: ["true"] })).toEqual(["x1"]);
     expect(await names({ dangling: ["0"] })).toEqual(["bridge", "host", "none", "x2"]);
     expect(await names({ scope: ["swarm"] })).toEqual([]);
+    const members = async (detailed: boolean) =>
+      (await s.operations.networkList(new Map([["name", ["x2"]]]), detailed)).map(({ Containers }) =>
+        Object.keys(Containers as object).length
+      );
+    expect([await members(false), await members(true)]).toEqual([[0], [1]]);
     await expect(names({ type: ["x"] })).rejects.toThrow("invalid filter: 'type'='x'");
     await expect(names({ color: ["x"] })).rejects.toThrow("invalid filter 'color'");
   });
