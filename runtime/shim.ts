@@ -300,7 +300,8 @@ export class Shim {
     }
     const finishedAt = timestamp();
     // At once: a cgroup without processes may be removed.
-    const oomKilled = container.oom.finish(exit.signal === SIGKILL && !this.#killed);
+    // A shell whose command was killed says so by its exit code.
+    const oomKilled = container.oom.finish(exitCode(exit) === 128 + SIGKILL && !this.#killed);
     if (this.#options.namespaces.pid.kind !== "private") endDescendants(this.#kernel, childReaped);
     whenDrained(
       this.#loop,

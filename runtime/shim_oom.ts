@@ -41,7 +41,7 @@ export class OomWatch {
   /**
    * Ends the watch. Answers whether anything was killed since its beginning.
    *
-   * @param unexplained the container has ended by a SIGKILL that did not come from berth
+   * @param unexplained the container, or what its first process has run, has ended by a SIGKILL that did not come from berth
    */
   finish(unexplained: boolean): boolean {
     if (this.#fd !== undefined) this.#look();

@@ -1,8 +1,9 @@
 /** The shim itself: logs, attach, engines that come and go, and what it leaves behind. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { busyboxRootfs, hasBusybox } from "../support/busybox_image.ts";
-import { containerSpec, DEFAULT_CAPS, processSpec } from "../support/container_spec.ts";
+import { containerSpec, DEFAULT_CAPS, DEFAULT_MOUNTS, processSpec } from "../support/container_spec.ts";
 import { ShimClient, withDeadline } from "../support/shim_client.ts";
+import type { MountSpec } from "../../runtime/spec.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
 import { lexists } from "../../base/exists.ts";
 
@@ -361,6 +362,32 @@ describeWith(BUSYBOX)("a shim", () => {
     expect(await shim.shimLog()).toContain("state.json");
     await Deno.remove(`${shim.dir}/state.json.tmp`);
   });
+
+  it.each([
+    ["sh -c 'kill -9 $$'; exit $?", true],
+    ["exit 1", false],
+  ])(
+    "learns from the cgroup above why a shell has ended by %s, when its own has gone",
+    async (end, killed) => {
+      await using shim = await ShimClient.start();
+      const above = await Deno.makeTempDir({ prefix: "berth-cgroup-" });
+      const cgroupPath = `${above}/own`;
+      await Deno.mkdir(cgroupPath);
+      for (const dir of [above, cgroupPath]) await Deno.writeTextFile(`${dir}/memory.events`, "oom_kill 0\n");
+      await Deno.writeTextFile(`${cgroupPath}/cgroup.procs`, "");
+      const mounts: MountSpec[] = [...DEFAULT_MOUNTS, {
+        type: "bind",
+        source: above,
+        target: "/above",
+        flags: [],
+      }];
+      // Plain files cannot be watched, as if the cgroup went at once.
+      const script = `echo oom_kill 1 >/above/memory.events; ${end}`;
+      const { record } = await shim.run(containerSpec(rootfs, ["sh", "-c", script], { mounts, cgroupPath }));
+      expect(record.oomKilled).toBe(killed);
+      await Deno.remove(above, { recursive: true });
+    },
+  );
 
   it("without a container ends with its engine's connection", async () => {
     await using shim = await ShimClient.start();
