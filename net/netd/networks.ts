@@ -11,7 +11,7 @@ import { dispense, Undo, unless } from "./ensure.ts";
 import { guardSources } from "./ground.ts";
 import type { NetworkState } from "./protocol.ts";
 import { NetworkTopology, type Subnet } from "./topology.ts";
-import { VlanDriver } from "./vlan_driver.ts";
+import { OWN_PARENT, VlanDriver } from "./vlan_driver.ts";
 
 export class Networks {
   readonly topology = new NetworkTopology();
@@ -91,7 +91,7 @@ export class Networks {
     for (const link of nl.listLinks(route)) {
       if (kept.has(link.name)) continue;
       if (link.kind === "bridge" && isOurs(link.name)) this.#bridge.removeStray(link);
-      else if (/^dm-[0-9a-f]{12}$/.test(link.name)) nl.deleteLink(route, link.index);
+      else if (OWN_PARENT.test(link.name)) dispense(() => nl.deleteLink(route, link.index));
     }
     for (const rule of rules) {
       if (rule.iif !== undefined && !kept.has(rule.iif)) dispense(() => nl.deleteRule(route, rule));

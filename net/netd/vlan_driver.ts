@@ -9,8 +9,8 @@ import type { DriverDeps, NetworkDriver, Plugged, Target } from "./driver.ts";
 import { dispense, ensure, type Undo, unless } from "./ensure.ts";
 import type { EndpointState, NetworkState } from "./protocol.ts";
 
-/** Parents that Docker's drivers make by themselves are called so. */
-const DUMMY = "dm-";
+/** Parents that Docker's drivers make by themselves are called so: of a macvlan, and of an ipvlan. */
+export const OWN_PARENT = /^d[mi]-[0-9a-f]{12}$/;
 /** The other end of a parent that is a veth, where the kernel has no dummies. */
 const otherEnd = (parent: string): string => `${parent.slice(0, 13)}-p`;
 
@@ -32,7 +32,7 @@ export class VlanDriver implements NetworkDriver {
       this.#makeParent(name);
       this.#made.add(name);
       undo.push(() => this.#removeParent(name));
-    } else if (name.startsWith(DUMMY)) this.#made.add(name);
+    } else if (OWN_PARENT.test(name)) this.#made.add(name);
     nl.setLink(route, name, { up: true });
     this.#requireKind(network);
     const users = this.#users.get(name) ?? new Set();

@@ -107,12 +107,15 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
         `
       await start();
       const [x, y, z] = [await add(bridge(17)), await add(bridge(18)), bridge(19)];
-      const vlan = await add({ ...bridge(40), driver: "macvlan", link: "dm-0123456789ab", options: { driver: "macvlan", parent: "", mode: "bridge", interfacePrefix: "" } });
+      // the second parent is called as an ipvlan's, which not all kernels have
+      for (const [number, link] of [[40, "dm-0123456789ab"], [41, "di-0123456789ab"]] as const) {
+        await add({ ...bridge(number), driver: "macvlan", link, options: { driver: "macvlan", parent: "", mode: "bridge", interfacePrefix: "" } });
+      }
       const [a, b, c, d] = [container(), container(), container(), container()];
       await join(sandbox(a, endpoint(x, 2), endpoint(y, 2, { interface: "eth1", gateway4: undefined })));
       await join(sandbox(b, endpoint(y, 3)));
       await join(sandbox(c, endpoint(y, 4)));
-      // while netd is dead: y and the macvlan network were removed, z made; a left y, b moved to z, c has ended, d has begun
+      // while netd is dead: y and the macvlan networks were removed, z made; a left y, b moved to z, c has ended, d has begun
       state.networks = [x, z];
       const [first] = state.sandboxes[0].endpoints;
       state.sandboxes = [sandbox(a, first), sandbox(b, endpoint(z, 3)), state.sandboxes[2], sandbox(d, endpoint(z, 4))];
