@@ -20,6 +20,8 @@ const FLAG = { QR: 0x8000, TC: 0x0200, RD: 0x0100, RA: 0x0080, CD: 0x0010 } as c
 const OPCODE = 0x7800;
 /** The least that every client takes by UDP. */
 const UDP_SIZE = 512;
+/** The most that a packet of IPv4 has room for behind its header and UDP's. */
+const MAX_DATAGRAM = 0xffff - 20 - 8;
 /** What we say that we take: no datagram of this size is ever fragmented (DNS flag day 2020). */
 const OWN_UDP_SIZE = 1232;
 const POINTER_TO_QUESTION = 0xc00c;
@@ -125,9 +127,9 @@ export interface OwnRecord {
   readonly data: Uint8Array;
 }
 
-/** Bytes that the client takes in one message. */
+/** Bytes that the client takes in one message, and that one can carry. */
 export function sizeLimit(query: Query, transport: "udp" | "tcp"): number {
-  return transport === "tcp" ? 0xffff : query.edns?.udpSize ?? UDP_SIZE;
+  return transport === "tcp" ? 0xffff : Math.min(query.edns?.udpSize ?? UDP_SIZE, MAX_DATAGRAM);
 }
 
 /**

@@ -23,7 +23,7 @@ import { WOULD_BLOCK } from "../../ffi/syscalls.ts";
 import { answerWithError, errorFor, type OutboundContext } from "./context.ts";
 import { domainOf, routerFor, socketAddress } from "./destinations.ts";
 import { type Flow, FlowKey, FlowTable } from "./flow_table.ts";
-import { writeInParts } from "./fragments.ts";
+import { LEAST_MTU6, writeInParts } from "./fragments.ts";
 import { ICMP6_TOO_BIG, ICMP_UNREACHABLE, type IcmpError, UNREACHABLE } from "./packet_maker.ts";
 import { ICMP6_ECHO, ICMP_ECHO, type Packet } from "./packet.ts";
 import { nextError, reportErrors, type SocketErrorReport } from "./socket_errors.ts";
@@ -49,7 +49,7 @@ const BATCH = 16;
 const FEW_HOPS = 32;
 const MANY_HOPS = 64;
 /** Of containers with IPv6, until one of their links says otherwise. */
-const MTU6 = 1500, LEAST_MTU6 = 1280;
+const MTU6 = 1500;
 
 interface DatagramFlow extends Flow {
   readonly fd: number;

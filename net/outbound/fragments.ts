@@ -9,6 +9,9 @@ const MAX_PACKETS = 64, MAX_PER_SOURCE = 16;
 /** The smallest parts are made of 8 bytes; nobody needs more than those of the smallest MTU, 68 bytes, in a large datagram. */
 const MAX_PARTS = 2048;
 
+/** What every link of IPv6 takes (RFC 8200, 5). */
+export const LEAST_MTU6 = 1280;
+
 interface Part {
   readonly offset: number;
   readonly data: Uint8Array;

@@ -15,6 +15,7 @@ import type { Upstream } from "../dns/resolver.ts";
 import { TcpClient } from "../dns/tcp_client.ts";
 import { answerWithError, errorFor, type OutboundContext } from "./context.ts";
 import { ERRNO } from "../../ffi/errno.ts";
+import { LEAST_MTU6, writeInParts } from "./fragments.ts";
 import { headerLength } from "./packet_maker.ts";
 import type { Packet } from "./packet.ts";
 
@@ -58,6 +59,7 @@ export class HostResolver implements Disposable {
   readonly #questions = new Counter();
   readonly #connections = new Counter();
   readonly #clients = new Set<TcpClient>();
+  #fragmentId = crypto.getRandomValues(new Uint32Array(1))[0] ?? 0;
 
   constructor(
     context: OutboundContext,
@@ -92,7 +94,10 @@ export class HostResolver implements Disposable {
     this.#serve(packet.bytes.subarray(packet.payload, packet.end), "udp", source, (answer) => {
       const ends = { source: destination, destination: source };
       maker.bytes.set(answer, headerLength(ends) + 8);
-      tun.write(maker.bytes.subarray(0, maker.udp(ends, DNS_PORT, sourcePort, answer.length)));
+      const made = maker.bytes.subarray(0, maker.udp(ends, DNS_PORT, sourcePort, answer.length));
+      if (packet.family === 4) tun.write(made);
+      // nobody on the way divides it, nor do we hear of a link that is too small for it
+      else writeInParts(made, LEAST_MTU6, this.#fragmentId++, (part) => tun.write(part));
     });
   }
 

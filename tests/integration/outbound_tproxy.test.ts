@@ -225,6 +225,30 @@ describe.each(usersToTest())("outbound as $name", (user) => {
     ).toEqual([answer, answer, answer, answer, "ECONNREFUSED", ["ECONNREFUSED"], 4]);
   });
 
+  it("10.0.2.3 gives large answers to who takes them, by both families", async () => {
+    // EDNS: 4,096 bytes; the answer has 200 addresses
+    const question = "076578616d706c6503636f6d0000010001";
+    const query = `123401000001000000000001${question}0000291000000000000000`;
+    const answer = `12348180000100c800000000${question}${"c00c000100010000003c0004c6336401".repeat(200)}`;
+    const results = await inWorld(
+      user,
+      `{ upstreams: () => [{ family: "inet", address: Uint8Array.of(127, 0, 0, 9), port: 53 }] }`,
+      `
+        const one = world.container(world.network());
+        const answer = Uint8Array.from("${answer}".match(/../g) ?? [], (hex) => parseInt(hex, 16));
+        const server = net.socket(c.AF_INET, c.SOCK_DGRAM | c.SOCK_NONBLOCK);
+        net.bind(server, { family: "inet", address: Uint8Array.of(127, 0, 0, 9), port: 53 });
+        const buffer = new Uint8Array(600);
+        world.loop.add(server, c.EPOLLIN, () => {
+          const { from } = net.recvfrom(server, buffer);
+          answer.set(buffer.subarray(0, 2));
+          net.sendto(server, answer, from);
+        });
+        return world.take(one, ...["10.0.2.3", "fd00:b0:2::3"].map((to) => ({ op: "dns", to, transport: "udp", query: "${query}" })));`,
+    );
+    expect(results).toEqual([answer, answer]);
+  });
+
   it("the host is reached at 10.0.2.2 and at gateways, its loopback only when that is allowed", async () => {
     const body = `
       const number = world.network();

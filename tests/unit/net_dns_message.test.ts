@@ -80,6 +80,7 @@ describe("parseQuery()", () => {
     });
     expect(sizeLimit(parsed, "udp")).toBe(4096);
     expect(sizeLimit(parsed, "tcp")).toBe(65535);
+    expect(sizeLimit(query(dnsQuery("web", 1, 1, 65535)), "udp")).toBe(65507);
     expect(sizeLimit(query(dnsQuery("web", 1)), "udp")).toBe(512);
     expect(sizeLimit(query(dnsQuery("web", 1, 1, 100)), "udp")).toBe(512);
   });
