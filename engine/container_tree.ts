@@ -1,6 +1,7 @@
 import { conflict } from "../base/errors.ts";
 import type { DiffSource } from "../fs/diff.ts";
 import { STUBS } from "../fs/diff.ts";
+import type { Image } from "../image/types.ts";
 import type { ViewMount, ViewSpec } from "../fs/tree_job.ts";
 import type { OverlaySpec, RootfsSpec } from "../runtime/spec.ts";
 import type { Container } from "./container.ts";
@@ -93,24 +94,38 @@ async function stoppedTree(
     ? { kind: "overlay", overlay: withoutUpper(acquired.overlay) }
     : acquired;
   if (readOnlyOverlay) unlock();
+  const release = async () => {
+    try {
+      if (!readOnlyOverlay) await ctx.driver.release(record.id);
+    } finally {
+      unlock();
+    }
+  };
+  try {
+    const mounts = viewMounts(ctx, container, image, acquired, { writable, volumes });
+    return { view: { kind: "rootfs", at: record.dir, rootfs, mounts, writable }, release };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}
+
+/** What is mounted in the view of a container that does not run. */
+function viewMounts(
+  ctx: Pick<TreeContext, "images">,
+  container: Container,
+  image: Image,
+  rootfs: RootfsSpec,
+  { writable, volumes }: TreeUse,
+): ViewMount[] {
+  const { record } = container;
   const mounts: ViewMount[] = ctx.images.hostMounts(image, record.dir).map(({ target, source, overlay }) => ({
     target,
     source: overlay === undefined ? source ?? target : writable ? overlay : withoutUpper(overlay),
     readOnly: overlay === undefined,
   }));
-  if (volumes) {
-    mounts.push(...bindsOf(container), ...imagesIn(ctx, container, acquired, writable));
-  }
-  return {
-    view: { kind: "rootfs", at: record.dir, rootfs, mounts, writable },
-    release: async () => {
-      try {
-        if (!readOnlyOverlay) await ctx.driver.release(record.id);
-      } finally {
-        unlock();
-      }
-    },
-  };
+  if (volumes) mounts.push(...bindsOf(container), ...imagesIn(ctx, container, rootfs, writable));
+  return mounts;
 }
 
 /** An overlay that can be mounted beside another one of the same upper directory: that is only read as well. */

@@ -36,6 +36,10 @@ export function parseSecurityOptions(
       continue;
     }
     if (option === "disable") continue;
+    // Whoever is in a user namespace has them as far as they are delegated, and is told so by Docker too.
+    if (/^writable-cgroups(?:$|[=:])/.test(option)) {
+      throw invalid("option WritableCgroups conflicts with user namespaces and rootless mode");
+    }
     // "=" is today's separator; ":" was Docker's before 1.11 and still works.
     const at = option.includes("=") ? option.indexOf("=") : option.indexOf(":");
     if (at < 0) throw invalid(`invalid --security-opt 1: ${JSON.stringify(option)}`);

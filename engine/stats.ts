@@ -85,8 +85,7 @@ export class StatsCollector {
     const { listeners, reader } = watched;
     listeners.add(listener);
     this.#timer ??= setInterval(() => this.#round(), INTERVAL_MS);
-    this.#publish(watched, this.#machine());
-    return () => {
+    const stop = () => {
       listeners.delete(listener);
       if (listeners.size > 0) return;
       reader[Symbol.dispose]();
@@ -95,11 +94,22 @@ export class StatsCollector {
       clearInterval(this.#timer);
       this.#timer = undefined;
     };
+    try {
+      this.#publish(watched, this.#machine());
+    } catch (error) {
+      stop();
+      throw error;
+    }
+    return stop;
   }
 
   #round(): void {
-    const machine = this.#machine();
-    for (const watched of this.#watched.values()) this.#publish(watched, machine);
+    try {
+      const machine = this.#machine();
+      for (const watched of this.#watched.values()) this.#publish(watched, machine);
+    } catch {
+      // No descriptors are left, most likely. Nobody else would catch it: it would be the engine's end. There is another second.
+    }
   }
 
   #publish(watched: Watched, machine: Machine): void {

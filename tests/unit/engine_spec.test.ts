@@ -236,6 +236,10 @@ describe("validateCreate()", () => {
     [{ Sysctls: { "net.../../kernel.panic": "1" } }, "invalid sysctl name"],
     [{ SecurityOpt: ["nonsense"] }, 'invalid --security-opt 1: "nonsense"'],
     [{ SecurityOpt: ["a=b"] }, 'invalid --security-opt 2: "a=b"'],
+    [
+      { SecurityOpt: ["writable-cgroups=true"] },
+      "option WritableCgroups conflicts with user namespaces and rootless mode",
+    ],
     [{ SecurityOpt: ["no-new-privileges=maybe"] }, 'invalid --security-opt 2: "no-new-privileges=maybe"'],
     [{ LogConfig: { Type: "nolog" } }, 'error looking up logging plugin nolog: plugin "nolog" not found'],
     [
