@@ -38,18 +38,24 @@ export function sshArguments(url: string): string[] {
   ];
 }
 
-/** @throws {CliError} the address is none, or there is no ssh; what becomes of ssh is told when the connection is read. */
+/** Exit code of {@link UNINTERRUPTED} when there is no ssh. */
+const NO_SSH = 254;
+
+/**
+ * Ctrl-C on the terminal is for the container, or for us: ssh gets it as well, and would take the connection away over which it is to be
+ * told. It stays in the foreground all the same, so that it can ask for a password.
+ */
+const UNINTERRUPTED = `trap '' INT QUIT; command -v ssh >/dev/null || exit ${NO_SSH}; exec ssh "$@"`;
+
+/** @throws {CliError} the address is none; what becomes of ssh is told when the connection is read. */
 export function dialSsh(url: string): EngineConnection {
   const args = sshArguments(url);
-  let child: Deno.ChildProcess;
-  try {
-    child = new Deno.Command("ssh", { args, stdin: "piped", stdout: "piped", stderr: "piped" }).spawn();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-    throw new CliError(
-      "cannot connect by ssh: there is no ssh on PATH\n\nInstall it:  sudo apt-get install openssh-client",
-    );
-  }
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", UNINTERRUPTED, "ssh", ...args],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
   return new SshConnection(child, args);
 }
 
@@ -113,8 +119,13 @@ class SshConnection implements EngineConnection {
     }
   }
 
-  async #failure(): Promise<ConnectError> {
+  async #failure(): Promise<Error> {
     const [{ code }, complaint] = await Promise.all([this.#child.status, this.#complaint]);
+    if (code === NO_SSH) {
+      return new CliError(
+        "cannot connect by ssh: there is no ssh on PATH\n\nInstall it:  sudo apt-get install openssh-client",
+      );
+    }
     return new ConnectError(
       `error during connect: command [ssh ${this.#args.join(" ")}] has exited with exit status ${code}, ` +
         "make sure the URL is valid, and berth, or Docker 18.09 or later, is installed on the remote host: " +

@@ -148,6 +148,44 @@ describe("berth run", () => {
     await child.stderr.cancel();
   });
 
+  test("forwards Ctrl-C over ssh as well, which the terminal sends to ssh too", async () => {
+    const killed = Promise.withResolvers<void>();
+    await using engine = containerEngine({
+      exitCode: 130,
+      async main(attached) {
+        await attached.send(frame(1, "ready\n"));
+        await killed.promise;
+      },
+      async others(request, connection) {
+        if (request.target.endsWith("/kill?signal=INT")) killed.resolve();
+        await connection.answer(204);
+      },
+    });
+    const entry = new URL("../../main.ts", import.meta.url).pathname;
+    const berth = [Deno.execPath(), "run", "-A", "--no-config", "--no-lock", "--quiet", entry];
+    const directory = Deno.makeTempDirSync();
+    try {
+      const ssh = `#!/bin/sh\nexec ${berth.join(" ")} -H ${engine.host} system dial-stdio\n`;
+      Deno.writeTextFileSync(`${directory}/ssh`, ssh, { mode: 0o755 });
+      // A session of its own has a process group of its own, as a job of a shell has.
+      const child = new Deno.Command("setsid", {
+        args: [...berth, "-H", "ssh://far", "run", "image"],
+        env: { PATH: `${directory}:${Deno.env.get("PATH")}` },
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      const reader = child.stdout.getReader();
+      await reader.read();
+      await new Deno.Command("kill", { args: ["-INT", "--", `-${child.pid}`] }).output();
+      expect((await child.status).code).toBe(130);
+      await reader.cancel();
+      await child.stderr.cancel();
+    } finally {
+      Deno.removeSync(directory, { recursive: true });
+    }
+  });
+
   test("keeps a signal that comes before the container runs, and sends it then", async () => {
     let runs = false;
     const killed = Promise.withResolvers<boolean>();
