@@ -22,6 +22,14 @@ const ARCHITECTURES: Readonly<Record<string, Pick<Platform, "architecture" | "va
   armel: { architecture: "arm", variant: "v6" },
 };
 
+/** What a platform of one word can mean (github.com/containerd/platforms, database.go). */
+const KNOWN_SYSTEMS =
+  "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris windows zos"
+    .split(" ");
+const KNOWN_ARCHITECTURES =
+  ("386 amd64 amd64p32 arm armbe arm64 arm64be ppc ppc64 ppc64le loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le " +
+    "riscv riscv64 s390 s390x sparc sparc64 wasm").split(" ");
+
 /**
  * `linux/arm64/v8`, `linux/amd64`, `arm64`.
  *
@@ -32,7 +40,15 @@ export function parsePlatform(text: string): Platform {
   if (parts.length > 3 || !parts.every((part) => /^[a-z0-9_.-]+$/.test(part))) {
     throw invalid(`"${text}" is an invalid OS or architecture: unknown operating system or architecture`);
   }
-  const [os, name, variant] = parts.length === 1 && parts[0] !== "linux" ? ["linux", parts[0]] : parts;
+  const [only = ""] = parts;
+  const isSystem = KNOWN_SYSTEMS.includes(only);
+  if (
+    parts.length === 1 && !isSystem &&
+    !KNOWN_ARCHITECTURES.includes(ARCHITECTURES[only]?.architecture ?? only)
+  ) {
+    throw invalid(`"${text}": unknown operating system or architecture: invalid argument`);
+  }
+  const [os, name, variant] = parts.length === 1 && !isSystem ? ["linux", only] : parts;
   if (name === undefined) return { ...HOST_PLATFORM, os: os ?? "linux" };
   const known = ARCHITECTURES[name] ?? { architecture: name };
   return { os: os ?? "linux", ...known, ...(variant === undefined ? {} : { variant }) };
