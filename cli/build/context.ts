@@ -198,6 +198,6 @@ function readText(path: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch (error) {
-    throw new CliError(`failed to build: failed to read dockerfile: open ${path}: ${goErrno(error)}`);
+    throw new CliError(`failed to read dockerfile: open ${path}: ${goErrno(error)}`);
   }
 }

@@ -361,6 +361,6 @@ describe("berth build", () => {
   ])("refuses %j with its reason", async (args, message) => {
     const { code, stderr } = await runBerth(["-H", "unix:///nowhere", "build", ...args]);
     expect(code).toBe(1);
-    expect(stderr).toContain(message);
+    expect(stderr).toContain(`ERROR: failed to build: ${message}`);
   });
 });
