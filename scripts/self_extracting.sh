@@ -101,6 +101,8 @@ locate() {
   fi
   temporary=${TMPDIR:-/tmp}/berth-$(id -u)
   mkdir -m 700 "$temporary" 2>/dev/null
+  [ -e "$temporary" ] ||
+    fail "cannot unpack: ${cache:-HOME} is not writable, and $temporary cannot be made. Set XDG_CACHE_HOME."
   [ -O "$temporary" ] && [ ! -L "$temporary" ] ||
     fail "cannot unpack: ${cache:-HOME} is not writable, and $temporary belongs to somebody else. Set XDG_CACHE_HOME."
   dir=$temporary/cache/$hash
