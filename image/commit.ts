@@ -50,7 +50,7 @@ export async function commitImage<T>(
   insert: (image: CommittedImage) => Promise<T>,
 ): Promise<T> {
   const { base, layer, file } = options;
-  const config = applyChanges(options.defaults, options.changes);
+  const config = await applyChanges(options.defaults, options.changes);
   const empty = layer.entries === 0;
   const baseIds = base.config.rootfs.diff_ids;
   if (!empty && baseIds.length >= MAX_LAYERS) throw invalid("max depth exceeded");

@@ -24,7 +24,7 @@ export async function importTar(
 ): Promise<{ id: string }> {
   const reference = options.reference ? withDefaultTag(parseReference(options.reference)) : undefined;
   if (reference?.digest !== undefined) throw invalid("cannot import digest reference");
-  const defaults = applyChanges({}, options.changes);
+  const defaults = await applyChanges({}, options.changes);
   const platform = options.platform ? parsePlatform(options.platform) : HOST_PLATFORM;
   if (platform.os !== "linux") throw invalid(`operating system is not supported: ${platform.os}`);
   using pool = new UnpackPool(1);

@@ -1,3 +1,4 @@
+import type { EngineError } from "../../base/errors.ts";
 import { DockerfileError, locate } from "./errors.ts";
 import { parseFlags } from "./flags.ts";
 import { checkInstruction } from "./instruction_check.ts";
@@ -80,6 +81,30 @@ export function parseTrigger(text: string, range: SourceRange): Instruction {
   });
 }
 
+/**
+ * Reads instructions that stand in no stage: `--change`.
+ *
+ * @param refuse what is wrong with an instruction that may not stand here, by its keyword in upper case and as it is written.
+ * @throws {DockerfileError} invalid; what `refuse` answers.
+ */
+export function parseChanges(
+  text: string,
+  refuse: (keyword: string, written: string) => EngineError | undefined,
+): { readonly instructions: readonly Instruction[]; readonly escape: Dockerfile["escape"] } {
+  const { instructions, directives } = readInstructions(text, refuse);
+  return { instructions, escape: directives.escape };
+}
+
+/** What is wrong with an instruction by its name alone. */
+type Refuse = (keyword: string, written: string, range: SourceRange) => EngineError | undefined;
+
+const unknown: Refuse = (keyword, written, range) =>
+  INSTRUCTIONS.includes(keyword) ? undefined : new DockerfileError(
+    withSuggestion(`unknown instruction: ${written}`, written, INSTRUCTIONS, false),
+    range,
+    { prefix: true },
+  );
+
 interface Reading {
   readonly instructions: Instruction[];
   readonly directives: Directives;
@@ -88,7 +113,7 @@ interface Reading {
   readonly lastLine: number;
 }
 
-function readInstructions(text: string): Reading {
+function readInstructions(text: string, refuse: Refuse = unknown): Reading {
   const reader = new LineReader(text);
   const directives = new Directives();
   const instructions: Instruction[] = [];
@@ -108,7 +133,7 @@ function readInstructions(text: string): Reading {
     const { text: joined, hasEmptyLine } = joinLines(reader, first, directives.escape);
     if (hasEmptyLine) emptyContinuations.push({ startLine: reader.line, endLine: reader.line });
     const range = { startLine, endLine: reader.line };
-    const instruction = parseLine(joined, directives.escape, range, comments);
+    const instruction = parseLine(joined, directives.escape, range, comments, refuse);
     const heredocs = readHeredocs(reader, instruction, joined, range, directives.escape);
     instructions.push(
       heredocs.length === 0
@@ -146,16 +171,14 @@ function parseLine(
   escape: string,
   range: SourceRange,
   comments: readonly string[],
+  refuse: Refuse,
 ): Instruction {
   const { keyword: written, rest: withFlags } = splitKeyword(text);
   const keyword = written.toUpperCase();
+  const refused = refuse(keyword, written, range);
+  if (refused !== undefined) throw refused;
   const { flags: flagTexts, rest } = takeFlags(withFlags, escape);
   try {
-    if (!INSTRUCTIONS.includes(keyword)) {
-      throw new DockerfileError(
-        withSuggestion(`unknown instruction: ${written}`, written, INSTRUCTIONS, false),
-      );
-    }
     const { words, json } = splitRest(keyword, rest, escape);
     const noFlags: Instruction = {
       keyword,

@@ -519,6 +519,8 @@ describeWith(ROOT)("ImageStore", () => {
         User: "app:app",
         Volumes: { "/data": {} },
         WorkingDir: "/srv/app",
+        // a command of the same changes stays, whichever comes first
+        Cmd: ["/bin/sh", "-l"],
         Entrypoint: ["/bin/sh", "-c", "exec top"],
         Healthcheck: { Test: ["CMD-SHELL", "true"], Interval: 5e9, Retries: 2 },
         StopSignal: "SIGINT",
@@ -533,7 +535,7 @@ describeWith(ROOT)("ImageStore", () => {
     });
 
     it.each([
-      [{ changes: ["RUN x"] }, "run is not a valid change command"],
+      [{ changes: ["RUN x"] }, "RUN is not a valid change command"],
       [{ changes: ["CMD"] }, "CMD requires at least one argument"],
       [{ changes: ["ENV A"] }, "ENV must have two arguments"],
       [{ changes: ["EXPOSE x"] }, "invalid containerPort: x"],
