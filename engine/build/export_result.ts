@@ -10,7 +10,8 @@ import { type BuildHistory, resultConfig } from "./image_result.ts";
 import { inlineCache, isInlineCacheWanted } from "./inline_cache.ts";
 import { openLayerTree } from "./layer_tree.ts";
 import type { Progress } from "./progress.ts";
-import type { SolveTools, StageFiles } from "./solve.ts";
+import type { StageFiles } from "./stage_files.ts";
+import type { StepTools } from "./steps.ts";
 import type { BuildRequest, BuildResult } from "./types.ts";
 
 export interface ExportInput {
@@ -31,7 +32,7 @@ export interface ExportInput {
 }
 
 /** Makes of a stage what was asked for. */
-export async function exportResult(tools: SolveTools, given: ExportInput): Promise<BuildResult> {
+export async function exportResult(tools: StepTools, given: ExportInput): Promise<BuildResult> {
   const input = given.request.squash ? { ...given, files: await squash(tools, given) } : given;
   const { request, platform, state, files, epoch, release } = input;
   const config = resultConfig({
@@ -61,7 +62,7 @@ export async function exportResult(tools: SolveTools, given: ExportInput): Promi
 }
 
 /** One layer in the place of all that the build has made; the history tells what was in them. */
-async function squash(tools: SolveTools, input: ExportInput): Promise<StageFiles> {
+async function squash(tools: StepTools, input: ExportInput): Promise<StageFiles> {
   const { files, base, epoch, progress, signal } = input;
   const { stack } = files;
   const chainIds = base?.chainIds ?? [];
@@ -90,7 +91,7 @@ async function squash(tools: SolveTools, input: ExportInput): Promise<StageFiles
 
 /** Writes the image, its layers and names in one transaction. */
 async function insertImage(
-  { store }: SolveTools,
+  { store }: StepTools,
   { request, files: { stack } }: ExportInput,
   configJson: string,
 ): Promise<string> {
@@ -106,7 +107,7 @@ async function insertImage(
 }
 
 /** The stage's files as a tar archive. */
-async function* filesOf({ ctx }: SolveTools, { files: { stack } }: ExportInput): AsyncGenerator<Uint8Array> {
+async function* filesOf({ ctx }: StepTools, { files: { stack } }: ExportInput): AsyncGenerator<Uint8Array> {
   if (stack.hostDirs.length > 0) {
     throw new EngineError(
       "forbidden",

@@ -2,7 +2,8 @@ import { messageOf } from "../../base/errors.ts";
 import type { Platform } from "../../image/platform.ts";
 import type { Image } from "../../image/types.ts";
 import { inlineSteps } from "./inline_cache.ts";
-import type { SolveTools, StageFiles } from "./solve.ts";
+import type { StageFiles } from "./stage_files.ts";
+import type { StepTools } from "./steps.ts";
 
 /**
  * `--cache-from`: layers of images that tell what they were made of. One that was built with an inline cache tells it of each layer. Of others the
@@ -10,14 +11,14 @@ import type { SolveTools, StageFiles } from "./solve.ts";
  * is found again.
  */
 export class ImportedCache {
-  readonly #tools: Pick<SolveTools, "ctx" | "store">;
+  readonly #tools: Pick<StepTools, "ctx" | "store">;
   readonly #find: (reference: string, platform: Platform) => Promise<Image>;
   #images: readonly Image[] = [];
   /** By key; whose layer, and which of them. */
   readonly #inline = new Map<string, { readonly image: Image; readonly layer: number }[]>();
 
   constructor(
-    tools: Pick<SolveTools, "ctx" | "store">,
+    tools: Pick<StepTools, "ctx" | "store">,
     find: (reference: string, platform: Platform) => Promise<Image>,
   ) {
     this.#tools = tools;

@@ -117,7 +117,7 @@ export class Planner {
   async #all(wanted: number[], build: BuildPlan, dispatcher: Dispatcher): Promise<Map<number, Draft>> {
     const found = new Map<number, Draft>();
     for (let next = wanted; next.length > 0;) {
-      const drafts = await settleAll(next.map((index) => this.#draft(index, build, dispatcher)));
+      const drafts = await Promise.all(next.map((index) => this.#draft(index, build, dispatcher)));
       for (const draft of drafts) found.set(draft.planned.index, draft);
       next = drafts.flatMap((draft) => stagesOf(draft, build)).filter((index) => !found.has(index));
       next = [...new Set(next)];
@@ -262,11 +262,6 @@ export class Planner {
     progress.plan(vertices);
     return stages;
   }
-}
-
-/** All results, or the first failure once everything has settled. */
-async function settleAll<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  return await Promise.all(promises);
 }
 
 async function locateAsync<T>({ range }: Instruction, action: () => Promise<T>): Promise<T> {
