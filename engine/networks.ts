@@ -85,9 +85,10 @@ export class Networks {
     return this.#hello;
   }
 
-  /** The same, waited for. @throws {EngineError} nothing works */
+  /** The same as it is now; what is missing no more is taken into use. @throws {EngineError} nothing works */
   async probe(): Promise<NetdHello> {
-    return (await (await this.#ready()).request({ op: "hello" })).hello;
+    const plane = await this.#ready();
+    return this.#hello = (await plane.request({ op: "hello", fresh: true })).hello;
   }
 
   /** Why there are no networks on this machine, if there are none. */

@@ -81,6 +81,16 @@ export function prepareGround(host: RootlessNamespace): Ground {
   return { ipv6, tunMissing, rulesMissing: prepareFilter(host.filter) };
 }
 
+/** Tries again what was missing: the machine's owner has loaded a module, perhaps, or opened the device. */
+export function completeGround(host: RootlessNamespace, ground: Ground): Ground {
+  const { ipv6, tunMissing, rulesMissing } = ground;
+  return {
+    ipv6,
+    tunMissing: tunMissing === undefined ? undefined : prepareTun(host, ipv6),
+    rulesMissing: rulesMissing === undefined ? undefined : prepareFilter(host.filter),
+  };
+}
+
 /**
  * Links have no IPv6 until a network asks for it: each would take part in the multicasts of its link. False where the kernel has none.
  */

@@ -7,7 +7,7 @@ import type { PublishedPort } from "../network_host_ports.ts";
 import * as nl from "../netlink/mod.ts";
 import type { OutsideRoute } from "./driver.ts";
 import { dispense } from "./ensure.ts";
-import { type Ground, prepareGround } from "./ground.ts";
+import { completeGround, type Ground, prepareGround } from "./ground.ts";
 import { Networks } from "./networks.ts";
 import { type LinkRemoval, removalAtOnce } from "./link_removal.ts";
 import type { SandboxNames, SandboxPublisher } from "./parts.ts";
@@ -37,7 +37,7 @@ export interface OutboundPart extends Disposable {
 export interface PartDeps {
   readonly loop: EventLoop;
   readonly host: RootlessNamespace;
-  readonly ground: Ground;
+  readonly ground: () => Ground;
   readonly relay: Relay;
   readonly topology: Topology;
   /** Name of a network that is there. */
@@ -69,7 +69,7 @@ export interface NetdOptions {
 type Problem = Extract<NetdAnswer, { problems: unknown }>["problems"][number];
 
 export class Netd {
-  readonly ground: Ground;
+  #ground: Ground;
   readonly #options: NetdOptions;
   readonly #networks: Networks;
   readonly #sandboxes: Sandboxes;
@@ -77,6 +77,8 @@ export class Netd {
   #paths: readonly PathReport[] | undefined;
   #settings: NetdSettings | undefined;
   #outbound: OutboundPart | undefined;
+  /** Why there is no way outside, though there should be one. */
+  #failure: string | undefined;
   /** The engine has said that netd is to end. */
   ending = false;
 
@@ -84,14 +86,14 @@ export class Netd {
   constructor(options: NetdOptions) {
     this.#options = options;
     const { kernel, loop, host, relay, parts } = options;
-    this.ground = prepareGround(host);
-    const { ipv6 } = this.ground;
+    this.#ground = prepareGround(host);
+    const { ipv6 } = this.#ground;
     const { removal = removalAtOnce(host.route) } = options;
     this.#networks = new Networks({ host, removal, ipv6, outside: () => this.#outside() });
     this.#deps = {
       loop,
       host,
-      ground: this.ground,
+      ground: () => this.#ground,
       relay,
       topology: this.#networks.topology,
       networkName: (id) => this.#networks.nameOf(id),
@@ -145,7 +147,7 @@ export class Netd {
     const { seq } = request;
     switch (request.op) {
       case "hello":
-        return { seq, ok: true, hello: this.#hello() };
+        return { seq, ok: true, hello: this.#hello(request.fresh ?? false) };
       case "sync":
         return { seq, ok: true, ...this.#sync(request) };
       case "network.add":
@@ -172,7 +174,11 @@ export class Netd {
     }
   }
 
-  #hello(): NetdHello {
+  #hello(fresh: boolean): NetdHello {
+    if (fresh) {
+      this.#paths = undefined;
+      this.#lookAgain();
+    }
     this.#paths ??= this.#options.parts.paths?.(this.#deps) ?? [];
     return {
       protocol: NETD_PROTOCOL,
@@ -196,6 +202,7 @@ export class Netd {
         problems.push({ ...where, message: messageOf(error) });
       }
     };
+    this.#lookAgain();
     this.#applySettings(request.settings, problems);
     const wanted = new Set(request.sandboxes.map(({ containerId }) => containerId));
     for (const id of this.#sandboxes.ids()) if (!wanted.has(id)) this.#sandboxes.remove(id);
@@ -238,15 +245,27 @@ export class Netd {
     }
   }
 
+  /** What the machine lacked may be there by now: the doctor says what to type. */
+  #lookAgain(): void {
+    this.#ground = completeGround(this.#options.host, this.#ground);
+    if (this.#failure !== undefined && this.#settings !== undefined) this.#open(this.#settings);
+  }
+
   #applySettings(settings: NetdSettings, problems: Problem[]): void {
-    if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return;
+    const changed = JSON.stringify(settings) !== JSON.stringify(this.#settings);
     this.#settings = settings;
+    if (changed) this.#open(settings);
+    if (this.#failure !== undefined) problems.push({ message: `no way outside: ${this.#failure}` });
+  }
+
+  #open(settings: NetdSettings): void {
     this.#outbound?.[Symbol.dispose]();
     this.#outbound = undefined;
+    this.#failure = undefined;
     try {
       this.#outbound = this.#options.parts.outbound?.(this.#deps, settings);
     } catch (error) {
-      problems.push({ message: `no way outside: ${messageOf(error)}` });
+      this.#failure = messageOf(error);
     }
     this.#networks.refreshRoutes();
   }

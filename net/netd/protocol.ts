@@ -94,8 +94,11 @@ export interface PublishState {
 }
 
 export type NetdRequest =
-  /** Which paths work here; answered from what was probed at netd's start. */
-  | { readonly seq: number; readonly op: "hello" }
+  /**
+   * Which paths work here, as they did when that was asked first. `fresh`: as they do now; what was missing at netd's start and is there now is taken
+   * into use.
+   */
+  | { readonly seq: number; readonly op: "hello"; readonly fresh?: boolean }
   /** Replaces everything: what is not named is taken down, what is missing is made. Never fails as a whole; see `problems`. */
   | {
     readonly seq: number;

@@ -36,5 +36,5 @@ export const parts: NetdParts = {
   },
   outbound: ({ loop, host, relay, topology }, settings) =>
     openWayOut({ loop, host, relay, calls: network, topology, namespace: host.path }, settings),
-  paths: ({ host, ground }) => probePaths({ kernel, host, ground }),
+  paths: ({ host, ground }) => probePaths({ kernel, host, ground: ground() }),
 };

@@ -224,6 +224,38 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
     });
   });
 
+  it("takes what was missing at its start into use when it is asked anew, or by the next engine", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      kernel.mount("/dev/null", "/dev/net/tun", null, MS_BIND, null);
+      let broken = true;
+      const outbound = () => {
+        if (broken) throw new SysError("tproxy", ERRNO.ENOENT);
+        return { name: "tproxy", [Symbol.dispose]() {} };
+      };
+      const { namespace, ask } = paper({ parts: { outbound, paths: ({ ground }: any) => [ground().tunMissing === undefined] } });
+      const x = bridge(17);
+      const sync = () => ask({ op: "sync", settings: { hostLoopback: false, outbound: "auto" }, networks: [x], sandboxes: [] }).problems.map(({ message }: any) => message);
+      const look = (fresh = false) => { const { hello } = ask({ op: "hello", fresh }); return [hello.outbound, ...hello.paths]; };
+      const outside = () => nl.listRoutes(namespace.route, 1000 + nl.linkIndex(namespace.route, x.link)).find(({ destination }) => destination.length === 0)?.type;
+      const steps = [sync(), look(), outside(), sync()];
+      kernel.umount2("/dev/net/tun", 0);
+      broken = false;
+      steps.push(look(), look(true), outside());
+      broken = true;
+      steps.push(sync());
+      return steps;
+    `,
+      ),
+    ).toEqual([
+      ...[["no way outside: tproxy: no such file or directory"], ["none", false], "unreachable"],
+      ["no way outside: tproxy: no such file or directory"],
+      ...[["none", false], ["tproxy", true], "unicast", []],
+    ]);
+  });
+
   it("refuses a container that has ended, and keeps nothing of it", async () => {
     expect(
       await inNetd(

@@ -28,6 +28,7 @@ import { bridge, container, endContainers, endpoint, inside, newId, sandbox } fr
       };
 import { EventLoop } from ${url("ffi/event_loop.ts")};
 import { ERRNO, SysError } from ${url("ffi/errno.ts")};
+import { MS_BIND } from ${url("ffi/constants.ts")};
 import { kernel } from ${url("ffi/kernel.ts")};
 import { network as calls } from ${url("ffi/kernel_network.ts")};
 import * as nl from ${url("net/netlink/mod.ts")};
@@ -64,7 +65,7 @@ const paper = (options: any = {}) => {
   let seq = 0;
   return { netd, namespace, ask: (order: any) => netd.handle({ seq: ++seq, ...order } as any) as any };
 };
-void [BackgroundRemoval, bridge, container, endpoint, newId, sandbox, ERRNO, SysError, calls, nl, join, add, failure, host, links, until, paper];
+void [MS_BIND, BackgroundRemoval, bridge, container, endpoint, newId, sandbox, ERRNO, SysError, calls, nl, join, add, failure, host, links, until, paper];
 let result: unknown;
 try {
   result = await (async () => {${body}})();
