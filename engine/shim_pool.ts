@@ -122,18 +122,16 @@ export class ShimPool {
     }
     const dir = this.#newDir();
     this.#booting++;
-    const returned = new Promise<boolean>((resolve) => {
-      const timer = setTimeout(() => resolve(false), RETURN_DEADLINE_MS);
-      const settle = (ready: boolean) => {
-        clearTimeout(timer);
-        resolve(ready);
-      };
-      client.listen({ onReady: () => settle(true), onClose: () => settle(false) });
-    });
+    const { promise: returned, resolve: settle } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(() => settle(false), RETURN_DEADLINE_MS);
+    client.listen({ onReady: () => settle(true), onClose: () => settle(false) });
     // Whoever waits for the container's end is told first: starting over keeps a processor busy.
     const noted = new Promise((resolve) => setTimeout(resolve))
-      .then(() => client.request({ op: "shutdown", again: dir })).catch(() => {});
+      .then(() => client.request({ op: "shutdown", again: dir }))
+      // Clients take their time, for which no start is to wait.
+      .then(({ heldUp }) => heldUp && settle(false), () => {});
     void returned.then(async (ready) => {
+      clearTimeout(timer);
       try {
         if (!ready) throw new EngineError("system", "the shim did not start over");
         const fresh = await ShimClient.connect(dir);

@@ -6,11 +6,12 @@
  *   engine: connects ctl.sock, and attach.sock for every client that attached before the start.
  *   engine: start → shim: answer {pid,startTime} once init has become the container's process, or an error. With `hold` init waits
  *           for `go` before that: its network is made meanwhile, from outside.
- *   engine: exec / signal / resize / closeStdin … at will.
+ *   engine: exec / signal / resize … at will.
  *   shim:   writes ExitRecord to `exitFile` (tmp, rename), then sends the exit event (again to each engine that connects later).
  *   engine: shutdown once it has recorded the exit → shim removes its directory and ends, or begins anew for another container.
  *
- * A shim that has no container yet ends by itself when its engine's connection closes; one with a container waits for ever.
+ * A shim that has no container yet ends by itself when its engine's connection closes; one with a container waits for the next engine, and
+ * some seconds longer than its container.
  */
 import type { ContainerSpec, LogSpec, ProcessSpec } from "./spec.ts";
 
@@ -99,6 +100,8 @@ export type ShimMessage =
     readonly startTime?: string;
     readonly startedAt?: string;
     readonly state?: ShimState;
+    /** To a shutdown with `again`: it will end instead, as soon as the clients of attach that hold it up have read everything. */
+    readonly heldUp?: true;
   }
   | { readonly seq: number; readonly ok: false; readonly error: StartFailure }
   | { readonly event: "exit"; readonly record: ExitRecord }

@@ -35,7 +35,7 @@ const CONNECT_MS = 2_000;
  * up a logout, for which systemd wants to see all processes end.
  */
 const UNHEARD_MS = 5_000;
-/** After so long a shim that still serves clients who have not read everything does that to its end, and nothing else afterwards. */
+/** A shim that has not begun anew after so long, because its engine does not read, does not any more. */
 const LINGER_MS = 10_000;
 /** Orphans of a container without a PID namespace of its own become the shim's children. */
 const REAP_INTERVAL_MS = 2_000;
@@ -415,9 +415,10 @@ export class Shim {
       throw new InitFailure("shutdown", "container is running");
     }
     this.#removeFiles();
-    this.#control.send({ seq, ok: true });
+    const heldUp = again !== undefined && this.#attach.clientCount > 0;
+    this.#control.send({ seq, ok: true, ...(heldUp ? { heldUp } : {}) });
     this.#leaving = true;
-    this.#again = again;
+    if (!heldUp) this.#again = again;
     this.#loop.after(LINGER_MS, () => {
       this.#again = undefined;
       this.#leaveWhenServed();

@@ -491,6 +491,20 @@ describeWith(BUSYBOX)("a shim", () => {
     await until("the shim's end", () => !lexists(dir));
   });
 
+  it("does not begin anew while a client has not read everything, and says so", async () => {
+    await using shim = await ShimClient.start();
+    const slow = await shim.attach();
+    await shim.start(sh("seq 1 1000000 | head -c 900000"), { log: { driver: "none" } });
+    await shim.exit();
+    const dir = await Deno.makeTempDir();
+    expect(await shim.request({ op: "shutdown", again: dir })).toMatchObject({ ok: true, heldUp: true });
+    shim.disconnect();
+    expect((await slow.output()).stdout.length).toBe(900_000);
+    await until("the shim's end", () => !lexists(`/proc/${shim.pid}/fd/0`));
+    expect([...Deno.readDirSync(dir)]).toEqual([]);
+    await Deno.remove(dir);
+  });
+
   it("does not begin anew while its container runs", async () => {
     await using shim = await ShimClient.start();
     await shim.start(containerSpec(rootfs, ["sleep", "1000"]));

@@ -281,6 +281,27 @@ describe("ShimPool", () => {
     pool.close();
   });
 
+  it("does not wait for one that its clients hold up", async () => {
+    const { pool, spawned, release } = fakePool(1);
+    const acquired = pool.acquire();
+    release();
+    const shim = await acquired;
+    shim.client.request = () => Promise.resolve({ seq: 1, ok: true, heldUp: true });
+    await pool.release(shim);
+    const next = pool.acquire();
+    await waitFor(
+      () => {
+        release();
+        return spawned.length === 2;
+      },
+      5000,
+      () => "waited for another shim",
+    );
+    expect((await next).ref.id).toBe("1");
+    expect(spawned[0]?.closed).toBe(true);
+    pool.close();
+  });
+
   it("does not wait for one that has died before it is let go", async () => {
     const { pool, spawned, orders, release } = fakePool(1);
     const acquired = pool.acquire();
