@@ -4,7 +4,7 @@ import type { EndpointSettings, NetworkCreateBody } from "../net/network_types.t
 import { type App, atLeast, pathName, readJson, readQuery, type Services, signalOf } from "./context.ts";
 import { bare, json } from "./reply.ts";
 import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "./schemas/network.ts";
-import { filterQuery, networkInspectQuery } from "./schemas/queries.ts";
+import { filterQuery, networkDoctorQuery, networkInspectQuery } from "./schemas/queries.ts";
 
 export function networkRoutes(app: App, { engine }: Services): void {
   // Since 1.28 only who asks for one network is told of the containers in it.
@@ -57,7 +57,10 @@ export function networkRoutes(app: App, { engine }: Services): void {
   });
 
   // berth's own: which ways of networking work on this machine.
-  app.get("/berth/network", async () => json(await engine.networkDoctor()));
+  app.get(
+    "/berth/network",
+    async (c) => json(await engine.networkDoctor(readQuery(c, networkDoctorQuery).fresh)),
+  );
 }
 
 /** `EnableIPv4` came with 1.48; answers have it in any version, as Docker's do. */

@@ -33,7 +33,7 @@ export function networkOperations(ctx: EngineContext): NetworkOperations {
       await connectContainer(ctx, ctx.containers.find(container), id, settings ?? {}),
     networkDisconnect: async (id, container, force) => await disconnectContainer(ctx, id, container, force),
     pruneNetworks: async (filters, signal) => await pruneNetworks(ctx, filters, signal),
-    networkDoctor: async () => await ctx.networks.probe(),
+    networkDoctor: async (fresh) => await ctx.networks.probe(fresh),
   };
 }
 

@@ -14,5 +14,5 @@ export interface NetworkOperations {
   networkDisconnect(id: string, container: string, force: boolean): Promise<void>;
   pruneNetworks(filters: Filters, signal: AbortSignal): Promise<{ NetworksDeleted: string[] | null }>;
   /** What works on this machine, of berth's own; the reason as an error when nothing does. */
-  networkDoctor(): Promise<NetdHello>;
+  networkDoctor(fresh: boolean): Promise<NetdHello>;
 }

@@ -85,10 +85,10 @@ export class Networks {
     return this.#hello;
   }
 
-  /** The same as it is now; what is missing no more is taken into use. @throws {EngineError} nothing works */
-  async probe(): Promise<NetdHello> {
+  /** The same, waited for. `fresh`: as it is now; what is missing no more is taken into use. @throws {EngineError} nothing works */
+  async probe(fresh: boolean): Promise<NetdHello> {
     const plane = await this.#ready();
-    return this.#hello = (await plane.request({ op: "hello", fresh: true })).hello;
+    return this.#hello = (await plane.request({ op: "hello", fresh })).hello;
   }
 
   /** Why there are no networks on this machine, if there are none. */

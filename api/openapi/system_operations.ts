@@ -1,6 +1,12 @@
 import * as z from "zod/mini";
 import { networkConnectBody, networkCreateBody, networkDisconnectBody } from "../schemas/network.ts";
-import { eventsQuery, filterQuery, networkInspectQuery, volumeRemoveQuery } from "../schemas/queries.ts";
+import {
+  eventsQuery,
+  filterQuery,
+  networkDoctorQuery,
+  networkInspectQuery,
+  volumeRemoveQuery,
+} from "../schemas/queries.ts";
 import { volumeCreateBody } from "../schemas/volume.ts";
 import {
   network,
@@ -151,6 +157,7 @@ export const SYSTEM_OPERATIONS: readonly Operation[] = [
     path: "/berth/network",
     summary:
       "Show which ways of networking work on this machine, and what to type for the others (berth's own)",
+    query: networkDoctorQuery,
     answer: networkDoctor,
     refusals: [],
   },

@@ -70,6 +70,7 @@ export const commitQuery = z.object({
 export const eventsQuery = z.object({ since: timestamp, until: timestamp, filters });
 export const filterQuery = z.object({ filters });
 export const networkInspectQuery = z.object({ scope: word });
+export const networkDoctorQuery = z.object({ fresh: flag });
 export const volumeRemoveQuery = z.object({ force: flag });
 export const statsQuery = z.object({ stream: flagOr(true), "one-shot": flag });
 export const pathQuery = z.object({ path: word });

@@ -26,7 +26,7 @@ export const command = defineCommand({
   usage: "",
   count: { min: 0, max: 0 },
   async run({ flags, client }) {
-    const { outbound, paths } = await networkPaths(client);
+    const { outbound, paths } = await networkPaths(client, { fresh: true });
     const isTable = flags.format === "" || flags.format === "table";
     if (isTable) print(`Connections to the outside: ${outbound}\n\n`);
     print(

@@ -78,7 +78,7 @@ function cgroups(info: Info): Check[] {
 
 async function networks(client: ApiClient): Promise<Check[]> {
   try {
-    const { outbound, paths } = await networkPaths(client);
+    const { outbound, paths } = await networkPaths(client, { fresh: true });
     return [
       check("outside", outbound !== "none", outbound),
       ...paths.map(({ name, works, detail, hint }) => check(`network ${name}`, works, detail, hint)),

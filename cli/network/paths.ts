@@ -20,10 +20,12 @@ export interface NetworkPaths {
   readonly paths: readonly NetworkPath[];
 }
 
-/** @throws {CliError} the engine is not berth's; {@link ApiError} its networks cannot work, and why */
-export async function networkPaths(client: ApiClient): Promise<NetworkPaths> {
+/** `fresh`: as they are now. @throws {CliError} the engine is not berth's; {@link ApiError} its networks cannot work, and why */
+export async function networkPaths(client: ApiClient, { fresh = false } = {}): Promise<NetworkPaths> {
   try {
-    return await client.json<NetworkPaths>("GET", "/berth/network");
+    return await client.json<NetworkPaths>("GET", "/berth/network", {
+      query: { fresh: fresh ? "true" : undefined },
+    });
   } catch (error) {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
     throw new CliError(`${client.endpoint.url} is no engine of berth's\n\n${hints.notBerthsEngine}`);

@@ -21,7 +21,7 @@ const PATHS = {
 
 const engine = (info: object, isBerth = true): Handler => async ({ target }, connection) => {
   if (target.endsWith("/info")) return await connection.answer(200, info);
-  if (isBerth && target.endsWith("/berth/network")) return await connection.answer(200, PATHS);
+  if (isBerth && target.includes("/berth/network?")) return await connection.answer(200, PATHS);
   await connection.answer(404, { message: "page not found" });
 };
 
