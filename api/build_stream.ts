@@ -83,7 +83,8 @@ export class ClassicStream {
     const step = this.#byVertex.get(event.id);
     if (step === undefined) {
       // what is exported is said at the end
-      if (event.kind === "status" && event.total > 0) this.#send(statusMessage(event));
+      if (event.kind !== "status") return;
+      if (event.total > 0 || LAYER.test(event.name)) this.#send(statusMessage(event));
       return;
     }
     this.#begin(step);
@@ -142,17 +143,13 @@ function logText(step: Step, { stream, data }: Extract<BuildEvent, { kind: "log"
   return stream === 2 ? `\x1b[91m${text}\x1b[0m` : text;
 }
 
-/** A layer that is being pulled is named by its digest; everything else by what it is called. */
-function statusMessage(
-  { name, current, total, done }: Extract<BuildEvent, { kind: "status" }>,
-): Message {
-  const layer = /sha256:([0-9a-f]{12})/.exec(name)?.[1];
-  if (layer === undefined) return jsonMessage({ status: name, progress: { current, total } });
-  const extracting = name.startsWith("extracting");
-  const status = extracting
-    ? done ? "Pull complete" : "Extracting"
-    : done
-    ? "Download complete"
-    : "Downloading";
-  return jsonMessage({ id: layer, status, progress: done ? { current: 0, total: 0 } : { current, total } });
+/** What a pull says of a layer, as the planner tells it (plan.ts): "sha256:0123456789ab Extracting". */
+const LAYER = /^sha256:([0-9a-f]{12}) (.+)$/s;
+
+/** A layer that is being pulled is named by its digest, and says what a pull says; everything else by what it is called. */
+function statusMessage({ name, current, total }: Extract<BuildEvent, { kind: "status" }>): Message {
+  const progress = { current, total };
+  const [, id, status] = LAYER.exec(name) ?? [];
+  if (id === undefined || status === undefined) return jsonMessage({ status: name, progress });
+  return jsonMessage({ id, status, progress });
 }

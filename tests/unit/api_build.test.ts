@@ -107,6 +107,36 @@ describe("POST /build", () => {
     );
   });
 
+  test("tells of a base image's layers as a pull does, and nothing of what is exported", async () => {
+    const layer = "0123456789ab";
+    const status = (name: string, current = 0, total = 0): BuildEvent => ({
+      kind: "status",
+      id: 7,
+      name,
+      current,
+      total,
+      done: name.endsWith("complete"),
+      time: 0,
+    });
+    const builder = scriptedBuilder((_, __, emit) => {
+      emit({ kind: "vertex", vertex: vertex(7) });
+      emit(status(`sha256:${layer} Pulling fs layer`));
+      emit(status(`sha256:${layer} Downloading`, 5, 10));
+      emit(status(`sha256:${layer} Extracting`, 10, 10));
+      emit(status(`sha256:${layer} Pull complete`));
+      emit(status("exporting layers"));
+      return Promise.resolve({});
+    }, FILES);
+    const { lines } = await build(builder);
+    expect(lines.slice(0, 4)).toMatchObject([
+      { id: layer, status: "Pulling fs layer", progressDetail: {} },
+      { id: layer, status: "Downloading", progressDetail: { current: 5, total: 10 } },
+      { id: layer, status: "Extracting", progressDetail: { current: 10, total: 10 } },
+      { id: layer, status: "Pull complete", progressDetail: {} },
+    ]);
+    expect(lines[4]).not.toHaveProperty("status");
+  });
+
   test("makes an error a status before the first line, and a line after it", async () => {
     const early = await build(
       scriptedBuilder(() => Promise.reject(failure("dockerfile parse error on line 1")), FILES),
