@@ -4,7 +4,7 @@ import type { Builder, BuildResult, NamedContext } from "../../engine/build/type
 import type { Engine } from "../../engine/types.ts";
 import { Contexts, counted } from "./contexts.ts";
 import { frontendOptions } from "./frontend_options.ts";
-import { CODE, GrpcError } from "./grpc.ts";
+import { aborted, cancelBy, CODE, GrpcError } from "./grpc.ts";
 import { Progress } from "./progress.ts";
 import { encode, type Incoming } from "./protocol.ts";
 import type { Session, Sessions } from "./session.ts";
@@ -65,7 +65,8 @@ export class BuildJob {
     cacheImports: Parameters<typeof frontendOptions>[1],
     signal: AbortSignal,
   ): Promise<Solved> {
-    const request = await this.request;
+    // a client that has gone sends none any more
+    const request = await Promise.race([this.request, aborted(signal)]);
     const options = frontendOptions(withInlineCache(attributes, request), cacheImports);
     const exporter = exporterOf(request);
     const session = await this.#sessions.get(request.Session, signal);
@@ -121,12 +122,10 @@ export class BuildJob {
       await this.progress.step("exporting to client directory", "copying files", async (bytes) => {
         const spool = builder.newContextDirectory();
         const call = session.sendTreeCall(exporter.index);
-        const cancel = () => call.cancel();
-        signal.addEventListener("abort", cancel, { once: true });
+        using _cancel = cancelBy(signal, call);
         try {
           await sendTree(call, counted(files(), bytes), `${spool.path}/export.tar`);
         } finally {
-          signal.removeEventListener("abort", cancel);
           call.cancel();
           spool.dispose();
         }

@@ -3,7 +3,7 @@ import { VERSION } from "../../base/version.ts";
 import type { CacheRecord } from "../../engine/build/types.ts";
 import type { Engine } from "../../engine/types.ts";
 import { BuildJob } from "./build_job.ts";
-import { CODE, GrpcError, type Method, onlyMessage, type ServerCall, WAY_OUT } from "./grpc.ts";
+import { aborted, CODE, GrpcError, type Method, onlyMessage, type ServerCall, WAY_OUT } from "./grpc.ts";
 import { decode, encode, timestamp } from "./protocol.ts";
 import type { Sessions } from "./session.ts";
 
@@ -220,14 +220,6 @@ function buildId({ metadata }: ServerCall): string {
 function noLlb(frontend: string): GrpcError {
   const what = frontend === "" ? "a build that is given as LLB" : `the frontend ${JSON.stringify(frontend)}`;
   return new GrpcError(CODE.unimplemented, `berth builds Dockerfiles, not ${what}. ${WAY_OUT}`);
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const give = () => reject(new GrpcError(CODE.canceled, "context canceled"));
-    if (signal.aborted) give();
-    else signal.addEventListener("abort", give, { once: true });
-  });
 }
 
 function version(): Record<string, unknown> {

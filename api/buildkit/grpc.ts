@@ -252,6 +252,23 @@ export interface ClientCall {
   cancel(): void;
 }
 
+/** Cancels a call when the signal says so, or has said so. Disposing of the answer ends that. */
+export function cancelBy(signal: AbortSignal, call: Pick<ClientCall, "cancel">): Disposable {
+  const cancel = () => call.cancel();
+  if (signal.aborted) cancel();
+  else signal.addEventListener("abort", cancel, { once: true });
+  return { [Symbol.dispose]: () => signal.removeEventListener("abort", cancel) };
+}
+
+/** Rejects when the signal says so, or has said so. */
+export function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const give = () => reject(new GrpcError(CODE.canceled, "context canceled"));
+    if (signal.aborted) give();
+    else signal.addEventListener("abort", give, { once: true });
+  });
+}
+
 /** Calls a server at the other end of a connection. */
 export class GrpcClient {
   readonly #session: Http2.ClientHttp2Session;
@@ -322,18 +339,13 @@ export class GrpcClient {
     metadata?: Metadata,
   ): Promise<Uint8Array> {
     const call = this.call(path, metadata);
-    const cancel = () => call.cancel();
-    signal.addEventListener("abort", cancel, { once: true });
-    try {
-      await call.send(message);
-      call.end();
-      let answer: Uint8Array | undefined;
-      for await (const received of call.messages) answer ??= received;
-      if (answer === undefined) throw new GrpcError(CODE.internal, `${path.slice(1)} has answered nothing`);
-      return answer;
-    } finally {
-      signal.removeEventListener("abort", cancel);
-    }
+    using _cancel = cancelBy(signal, call);
+    await call.send(message);
+    call.end();
+    let answer: Uint8Array | undefined;
+    for await (const received of call.messages) answer ??= received;
+    if (answer === undefined) throw new GrpcError(CODE.internal, `${path.slice(1)} has answered nothing`);
+    return answer;
   }
 
   close(): void {

@@ -5,7 +5,7 @@ import type { RegistryAuth } from "../../image/registry/settings.ts";
 import { messageOf } from "../../base/errors.ts";
 import { TreeReceiver } from "./diff_copy.ts";
 import { duplexOf } from "./duplex.ts";
-import { CODE, GrpcClient, GrpcError, type Metadata } from "./grpc.ts";
+import { cancelBy, CODE, GrpcClient, GrpcError, type Metadata } from "./grpc.ts";
 import { decode, encode } from "./protocol.ts";
 import { forwardAgent } from "./ssh_agent.ts";
 
@@ -106,12 +106,11 @@ export class Session {
       ...(selection.follow === undefined ? {} : { followpaths: selection.follow }),
     });
     const call = this.#client.call(method, metadata);
-    const cancel = () => call.cancel();
-    signal.addEventListener("abort", cancel, { once: true });
+    const canceling = cancelBy(signal, call);
     return {
       receiver: new TreeReceiver(call, progress),
       [Symbol.dispose]: () => {
-        signal.removeEventListener("abort", cancel);
+        canceling[Symbol.dispose]();
         call.cancel();
       },
     };
@@ -120,13 +119,11 @@ export class Session {
   /** What a client that builds from its standard input has sent to a path of its own: an archive, or a Dockerfile. */
   async *upload(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const call = this.#client.call("/moby.upload.v1.Upload/Pull", { urlpath: [path] });
-    const cancel = () => call.cancel();
-    signal.addEventListener("abort", cancel, { once: true });
+    using _cancel = cancelBy(signal, call);
     try {
       call.end();
       for await (const message of call.messages) yield decode("Bytes", message).data;
     } finally {
-      signal.removeEventListener("abort", cancel);
       call.cancel();
     }
   }
@@ -138,14 +135,12 @@ export class Session {
       throw new GrpcError(CODE.failedPrecondition, `method ${method} not supported by the client`);
     }
     const call = this.#client.call(method, { "buildkit-attachable-exporter-id": [String(exporter)] });
-    const cancel = () => call.cancel();
-    signal.addEventListener("abort", cancel, { once: true });
+    using _cancel = cancelBy(signal, call);
     try {
       for await (const data of chunks) await call.send(encode("Bytes", { data }));
       call.end();
       for await (const _ of call.messages);
     } finally {
-      signal.removeEventListener("abort", cancel);
       call.cancel();
     }
   }
