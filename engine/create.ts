@@ -8,7 +8,7 @@ import { containerDir, containerEvent, type EngineContext } from "./context.ts";
 import { goArch } from "./host_facts.ts";
 import { withLayers } from "./image_layers.ts";
 import { populateVolumes, type ResolvedMounts, resolveMounts } from "./container_volumes.ts";
-import { logFile } from "./log_options.ts";
+import { logFile, withLogDefaults } from "./log_options.ts";
 import type { MountPoint } from "./mount_points.ts";
 import { checkName, generateName, newContainerId } from "./names.ts";
 import { joinedContainer } from "./namespaces.ts";
@@ -149,8 +149,6 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
     ...(hostConfig.Ulimits ?? []),
     ...defaults.ulimits.filter((limit) => !named.has(limit.Name)),
   ];
-  const { Type: given, Config: logOpts } = hostConfig.LogConfig ?? {};
-  const logDriver = given || defaults.logDriver;
   return {
     ...request,
     hostConfig: {
@@ -163,11 +161,7 @@ function withDefaults(ctx: EngineContext, request: CreateRequest): CreateRequest
         ? {}
         : { CgroupParent: defaults.cgroupParent }),
       ...(hostConfig.CgroupnsMode || !defaults.cgroupnsMode ? {} : { CgroupnsMode: defaults.cgroupnsMode }),
-      // Options belong to a driver: they hold for who names the same one, too.
-      LogConfig: {
-        Type: logDriver,
-        Config: { ...(logDriver === defaults.logDriver ? defaults.logOpts : {}), ...logOpts },
-      },
+      LogConfig: withLogDefaults(hostConfig.LogConfig, defaults),
     },
   };
 }

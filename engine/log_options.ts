@@ -3,8 +3,10 @@ import { EngineError, invalid } from "../base/errors.ts";
 import { hints } from "../base/hints.ts";
 import type { LogSpec } from "../runtime/spec.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import type { ContainerDefaults } from "./context.ts";
 import { ATTRIBUTE_OPTIONS, expandTag, logAttributes } from "./log_attributes.ts";
 import { REMOTE_LOG_DRIVERS, remoteLogDriver } from "./log_drivers/registry.ts";
+import type { HostConfig } from "./types.ts";
 
 /** Drivers of Docker's that berth does not have; a Docker that was built without them says the same. */
 const CLOUD = ["awslogs", "gcplogs"];
@@ -89,6 +91,19 @@ export function isReadable({ hostConfig }: Pick<ContainerRecord, "hostConfig">):
   const { Type: type, Config: config } = hostConfig.LogConfig ?? {};
   if (type === "none") return false;
   return remoteLogDriver(type) === undefined || !/^(1|t|true)$/i.test(config?.["cache-disabled"] ?? "");
+}
+
+/**
+ * The engine's defaults where the request says nothing. Options belong to a driver and hold for who names the same one, too; those of the cache hold for
+ * every driver that has one (moby: mergeAndVerifyLogConfig).
+ */
+export function withLogDefaults(
+  given: HostConfig["LogConfig"],
+  { logDriver, logOpts }: Pick<ContainerDefaults, "logDriver" | "logOpts">,
+): { Type: string; Config: Record<string, string> } {
+  const type = given?.Type || logDriver;
+  const defaults = Object.entries(logOpts).filter(([key]) => type === logDriver || key.startsWith("cache-"));
+  return { Type: type, Config: { ...Object.fromEntries(defaults), ...given?.Config } };
 }
 
 /**

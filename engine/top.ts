@@ -61,9 +61,8 @@ export async function topView(
 
 /** `-o pid=TITLE` and the like would let a column claim to be PID (moby: validatePSArgs). */
 function checkPsArgs(args: string): void {
-  const fake = /\s+(\w+)=\s*PID\b/.exec(` ${args}`);
-  if (fake && fake[1] !== "pid") {
-    throw invalid(`specifying "${fake[0].trim()}" is not allowed`);
+  for (const [, column, title] of ` ${args}`.matchAll(/\s+(\S*)=\s*(PID\S*)/g)) {
+    if (column !== "pid") throw invalid(`specifying "${column}=${title}" is not allowed`);
   }
 }
 

@@ -56,17 +56,17 @@ export const tail = parameter(
 
 const SECONDS: WireSchema = {
   type: "string",
-  pattern: "^-?[0-9]{1,19}(\\.[0-9]{1,9})?$",
+  pattern: "^-?[0-9]{1,19}(\\.[0-9]+)?$",
   description: "Seconds since the epoch.",
 };
 const INT64_MAX = 2n ** 63n - 1n;
 /** `seconds[.fraction]` as nanoseconds since the epoch, or missing. */
 export const timestamp = parameter(SECONDS, (value): bigint | undefined => {
   if (!value) return undefined;
-  const match = /^(-?)([0-9]{1,19})(?:\.([0-9]{1,9}))?$/.exec(value);
+  const match = /^(-?)([0-9]{1,19})(?:\.([0-9]+))?$/.exec(value);
   if (match === null) throw new EngineError("invalid", `invalid timestamp: ${JSON.stringify(value)}`);
   const [, sign, seconds = "0", fraction = ""] = match;
-  const nanoseconds = BigInt(seconds) * 1_000_000_000n + BigInt(fraction.padEnd(9, "0"));
+  const nanoseconds = BigInt(seconds) * 1_000_000_000n + BigInt(fraction.slice(0, 9).padEnd(9, "0"));
   // Beyond the year 2262 is as good as for ever.
   if (nanoseconds > INT64_MAX) return sign === "-" ? -INT64_MAX : INT64_MAX;
   return sign === "-" ? -nanoseconds : nanoseconds;

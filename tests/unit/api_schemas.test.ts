@@ -162,12 +162,14 @@ describe("query parameters", () => {
   test("timestamp reads seconds and nanoseconds exactly", () => {
     expect(parse(timestamp, "1700000000.123456789")).toBe(1700000000123456789n);
     expect(parse(timestamp, "1700000000.5")).toBe(1700000000500000000n);
+    // A clock that is finer than a nanosecond, or a double written out.
+    expect(parse(timestamp, "1700000000.1234567891")).toBe(1700000000123456789n);
     expect(parse(timestamp, "0")).toBe(0n);
     expect(parse(timestamp, "-1")).toBe(-1000000000n);
     expect(parse(timestamp, "")).toBeUndefined();
     // beyond what an int64 holds: for ever
     expect(parse(timestamp, "99999999999")).toBe(2n ** 63n - 1n);
-    for (const bad of ["x", "1.", "1.1234567890", "1e9", "2024-01-01"]) {
+    for (const bad of ["x", "1.", ".5", "1e9", "2024-01-01"]) {
       expect(() => parse(timestamp, bad)).toThrow(/timestamp/);
     }
   });

@@ -315,7 +315,12 @@ describe("top", () => {
   it("refuses what it cannot show", async () => {
     await expect(topView(containerRecord(), undefined)).rejects.toMatchObject({ kind: "conflict" });
     await expect(topView(running(), "-o comm")).rejects.toThrow("Couldn't find PID field in ps output");
-    await expect(topView(running(), "-o args=PID,pid")).rejects.toThrow("is not allowed");
+    await expect(topView(running(), "-o args=PID,pid")).rejects.toThrow(
+      'specifying "args=PID,pid" is not allowed',
+    );
+    await expect(topView(running(), "-o pid,args=PID")).rejects.toThrow(
+      'specifying "pid,args=PID" is not allowed',
+    );
     await expect(topView(running(), "--nonsense")).rejects.toThrow(/^ps: error: unknown gnu long option/);
   });
 

@@ -97,11 +97,17 @@ async function created(
 
 it("createContainer() gives the default options of the log driver to who names it, too", async () => {
   using outer = stage({ asked: [] });
-  const ctx = { ...outer, defaults: { ...outer.defaults, logOpts: { "max-size": "1m", "max-file": "3" } } };
+  const logOpts = { "max-size": "1m", "max-file": "3", "cache-max-file": "4" };
+  const ctx = { ...outer, defaults: { ...outer.defaults, logOpts } };
   const own = { Type: "json-file", Config: { "max-file": "2" } };
   expect((await created(ctx, { LogConfig: own })).record.hostConfig.LogConfig).toEqual({
     Type: "json-file",
-    Config: { "max-size": "1m", "max-file": "2" },
+    Config: { "max-size": "1m", "max-file": "2", "cache-max-file": "4" },
+  });
+  const other = { Type: "syslog", Config: { "syslog-address": "udp://127.0.0.1:1" } };
+  expect((await created(ctx, { LogConfig: other }, { name: "other" })).record.hostConfig.LogConfig).toEqual({
+    Type: "syslog",
+    Config: { "cache-max-file": "4", "syslog-address": "udp://127.0.0.1:1" },
   });
 });
 
