@@ -1,4 +1,4 @@
-import { AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW } from "./constants.ts";
+import { AT_EACCESS, AT_FDCWD, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW } from "./constants.ts";
 import { ERRNO } from "./errno.ts";
 import { LAYOUT, SIZEOF } from "./layout.ts";
 import { check } from "./libc.ts";
@@ -11,6 +11,7 @@ type Calls = Pick<
   Syscalls,
   | "stat"
   | "fstat"
+  | "checkExecutable"
   | "mkdir"
   | "mkdirat"
   | "mknod"
@@ -62,6 +63,9 @@ function bytesOrThrow(answer: Uint8Array | number, op: string, path: string): Ui
   return answer as Uint8Array;
 }
 
+/** unistd.h */
+const X_OK = 1;
+
 /** Bytes of directory entries asked for at once, as glibc does. */
 const DIRECTORY_BUFFER = 32 * 1024;
 
@@ -83,6 +87,9 @@ export const fileCalls = (machine: Machine): Calls => {
       const struct = block(LAYOUT.stat.size);
       check(raw(NR.fstat, fd, struct.address), "fstat");
       return readStat(struct);
+    },
+    checkExecutable(path) {
+      check(raw(NR.faccessat2, AT_FDCWD, cString(path), X_OK, AT_EACCESS), "faccessat2", path);
     },
     mkdir(path, mode) {
       check(raw(NR.mkdirat, AT_FDCWD, cString(path), mode), "mkdir", path);

@@ -70,6 +70,7 @@ const NUMBERS = {
   syncfs: [306, 267],
   ftruncate: [77, 46],
   newfstatat: [262, 79],
+  faccessat2: [439, 439],
   fstat: [5, 80],
   mkdirat: [258, 34],
   mknodat: [259, 33],

@@ -182,6 +182,8 @@ export interface Syscalls {
   // --- files
   stat(path: string, followLast: boolean): Stat;
   fstat(fd: number): Stat;
+  /** Whether the calling thread, with what rights it has at this moment, could execute the file (faccessat2(2): Linux 5.8). @throws {SysError} EACCES */
+  checkExecutable(path: string): void;
   mkdir(path: string, mode: number): void;
   mkdirat(dirfd: number, path: string, mode: number): void;
   mknod(path: string, mode: number, dev: bigint): void;

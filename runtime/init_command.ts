@@ -1,6 +1,6 @@
 /** Finds the program of a command as Go's exec.LookPath does, with its messages: Docker's clients know them. */
 import { S_IFDIR, S_IFMT } from "../ffi/constants.ts";
-import { ERRNO, SysError } from "../ffi/errno.ts";
+import { ERRNO, errnoText, SysError } from "../ffi/errno.ts";
 import type { ProcessSyscalls, Stat } from "../ffi/syscalls.ts";
 import { InitFailure } from "./init_failure.ts";
 import type { ExecUser } from "./init_user.ts";
@@ -51,11 +51,20 @@ function notExecutable(
     return { message: error.message, errno: error.errno };
   }
   if ((stat.mode & S_IFMT) === S_IFDIR) return { message: "is a directory", errno: ERRNO.EISDIR };
-  if (mayExecute(stat, user, effective)) return undefined;
-  return { message: "permission denied", errno: ERRNO.EACCES };
+  try {
+    kernel.checkExecutable(path);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    // Linux before 5.8, or an old filter around berth: by what can be seen
+    const unknown = error.is("ENOSYS", "EPERM");
+    if (unknown && mayExecute(stat, user, effective)) return undefined;
+    const errno = unknown ? ERRNO.EACCES : error.errno;
+    return { message: errnoText(errno), errno };
+  }
 }
 
-/** What access(2) with AT_EACCESS would say, without access control lists. */
+/** What access(2) with AT_EACCESS would say, without access control lists and mounts with noexec. */
 function mayExecute(stat: Stat, user: ExecUser, effective: bigint): boolean {
   const any = (stat.mode & 0o111) !== 0;
   if ((effective & CAP_DAC_OVERRIDE) !== 0n) return any;

@@ -73,6 +73,7 @@ function refusedCalls(kernel: ProcessSyscalls): (() => void)[] {
     () => kernel.open("", 0),
     () => kernel.fstat(-1),
     () => kernel.stat("", true),
+    () => kernel.checkExecutable(""),
     () => kernel.mkdirat(-1, "", 0),
     () => kernel.symlink("", ""),
     () => kernel.chdir(""),

@@ -1,9 +1,9 @@
 /** A container's first process, through a real shim and init: what it is given, and how it ends. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { ContainerSpec, ProcessSpec } from "../../runtime/spec.ts";
+import type { ContainerSpec, MountSpec, ProcessSpec } from "../../runtime/spec.ts";
 import { compileSeccomp, defaultProfile } from "../../runtime/seccomp/mod.ts";
 import { busyboxRootfs } from "../support/busybox_image.ts";
-import { containerSpec, DEFAULT_CAPS } from "../support/container_spec.ts";
+import { containerSpec, DEFAULT_CAPS, DEFAULT_MOUNTS } from "../support/container_spec.ts";
 import { ShimClient, type StartOptions } from "../support/shim_client.ts";
 import { BUSYBOX, describeWith } from "../support/needs.ts";
 
@@ -230,6 +230,18 @@ describeWith(BUSYBOX)("a container's process", () => {
     [["true"], { env: ["HOME=/"] }, 2, 'exec: "true": executable file not found in $PATH'],
   ])("%j fails with Docker's words", async (args, overrides, errno, message) => {
     expect(await failure(args, process(overrides))).toEqual({ stage: "exec", errno, message });
+  });
+
+  it("a program on a mount with noexec is refused before it is started", async () => {
+    const mounts: MountSpec[] = [
+      ...DEFAULT_MOUNTS,
+      { type: "bind", source: `${rootfs}/bin`, target: "/opt", flags: ["bind", "noexec"] },
+    ];
+    expect(await failure(["/opt/busybox"], { mounts })).toEqual({
+      stage: "exec",
+      errno: 13,
+      message: 'exec: "/opt/busybox": permission denied',
+    });
   });
 
   it.each([

@@ -192,6 +192,19 @@ describe("prepareProcess()", () => {
     expect(kept({})).toEqual([0n, 0n]);
   });
 
+  it("asks the kernel whether the program may be executed, and where that is not known the file's mode", () => {
+    const failing = (errno: keyof typeof ERRNO, mode: number) => {
+      const { recorder, run } = becoming({ user: "5" });
+      recorder.answer("stat", () => ({ ...DIRECTORY, mode, uid: 5 }));
+      recorder.fail("checkExecutable", errno);
+      return run;
+    };
+    expect(failing("EACCES", 0o100755)).toThrow('exec: "/x": permission denied');
+    expect(failing("ENOSYS", 0o100700)()).toMatchObject({ path: "/x" });
+    expect(failing("ENOSYS", 0o100055)).toThrow('exec: "/x": permission denied');
+    expect(failing("ELOOP", 0o100755)).toThrow('exec: "/x": too many levels of symbolic links');
+  });
+
   it("goes on without setgroups where there is a single id and no other group", () => {
     const { recorder, run } = becoming({});
     recorder.fail("setgroups", "EPERM");
