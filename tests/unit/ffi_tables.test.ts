@@ -137,7 +137,7 @@ describe("constants", () => {
 describe("network constants", () => {
   // deno-fmt-ignore
   const headers = include("sys/socket.h", "netinet/in.h", "netinet/tcp.h", "netinet/udp.h", "sys/ioctl.h", "linux/netlink.h", "linux/rtnetlink.h", "linux/if.h",
-    "linux/if_link.h", "linux/veth.h", "linux/if_addr.h", "linux/fib_rules.h", "linux/neighbour.h", "linux/if_packet.h", "linux/if_tun.h",
+    "linux/if_link.h", "linux/if_bridge.h", "linux/veth.h", "linux/if_addr.h", "linux/fib_rules.h", "linux/neighbour.h", "linux/if_packet.h", "linux/if_tun.h",
     "linux/netfilter.h", "linux/netfilter/nfnetlink.h", "linux/netfilter/nf_tables.h") +
     // not in glibc's headers, or newer than them
     "\n#ifndef NLMSGERR_ATTR_MISS_TYPE\n#define NLMSGERR_ATTR_MISS_TYPE 5\n#endif" +
