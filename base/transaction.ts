@@ -15,6 +15,24 @@ export function savepoint<T>(db: DatabaseSync, name: string, work: () => T): T {
   return undone(db, `SAVEPOINT ${name}`, `RELEASE ${name}`, `ROLLBACK TO ${name}; RELEASE ${name}`, work);
 }
 
+/**
+ * Does `work`, whose changes are on disk when this returns, power failure included. Not within a transaction.
+ *
+ * @throws what `work` throws; {@link storeError}
+ */
+export function durably<T>(db: DatabaseSync, work: () => T): T {
+  const before = Number(db.prepare("PRAGMA synchronous").get()?.["synchronous"] ?? 1);
+  // OFF: nobody reads this database after the engine.
+  if (before !== 0) db.exec("PRAGMA synchronous = FULL");
+  try {
+    return work();
+  } catch (error) {
+    throw storeError(error);
+  } finally {
+    db.exec(`PRAGMA synchronous = ${before}`);
+  }
+}
+
 function undone<T>(db: DatabaseSync, begin: string, commit: string, rollback: string, work: () => T): T {
   try {
     db.exec(begin);

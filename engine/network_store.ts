@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import { transaction } from "../base/transaction.ts";
+import { durably, transaction } from "../base/transaction.ts";
 import type { NetworkRecord } from "../net/network_types.ts";
 import { migratePart } from "../base/store_schema.ts";
 
@@ -29,31 +29,19 @@ export class NetworkStore {
 
   /** A new network, or another version of one that is there. On disk when this returns, power failure included. */
   put(record: NetworkRecord): void {
-    this.#durably(() =>
+    durably(this.#db, () =>
       this.#db.prepare(
         `INSERT INTO networks (id, name, record) VALUES (?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record`,
-      ).run(record.id, record.name, JSON.stringify(record))
-    );
+      ).run(record.id, record.name, JSON.stringify(record)));
   }
 
   delete(id: string): void {
-    this.#durably(() => this.#db.prepare("DELETE FROM networks WHERE id = ?").run(id));
+    durably(this.#db, () => this.#db.prepare("DELETE FROM networks WHERE id = ?").run(id));
   }
 
   /** All that `work` changes, or nothing. */
   transaction(work: () => void): void {
     transaction(this.#db, work);
-  }
-
-  #durably(work: () => void): void {
-    const before = Number(this.#db.prepare("PRAGMA synchronous").get()?.["synchronous"] ?? 1);
-    // OFF: nobody reads this database after the engine, see Store
-    if (before !== 0) this.#db.exec("PRAGMA synchronous = FULL");
-    try {
-      work();
-    } finally {
-      this.#db.exec(`PRAGMA synchronous = ${before}`);
-    }
   }
 }

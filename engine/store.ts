@@ -90,7 +90,7 @@ export class Store implements Disposable {
     try {
       this.#insert.run(record.id, record.name, record.imageId, record.state.status, JSON.stringify(record));
     } catch (error) {
-      throw nameTaken(error, record.name) ?? error;
+      throw nameTaken(error, record.name) ?? storeError(error);
     }
   }
 
@@ -100,7 +100,7 @@ export class Store implements Disposable {
     try {
       this.#update.run(record.name, record.imageId, record.state.status, JSON.stringify(record), record.id);
     } catch (error) {
-      throw nameTaken(error, record.name) ?? error;
+      throw nameTaken(error, record.name) ?? storeError(error);
     }
   }
 

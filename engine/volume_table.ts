@@ -5,6 +5,7 @@ import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
 import { migratePart } from "../base/store_schema.ts";
+import { durably } from "../base/transaction.ts";
 import { nowRfc3339 } from "./clock.ts";
 import { newContainerId } from "./names.ts";
 import { checkVolumeName } from "./volume_name.ts";
@@ -25,6 +26,7 @@ export interface CreatedVolume {
  * says so by {@link hold} until its container is in the store.
  */
 export class VolumeTable {
+  readonly #db: DatabaseSync;
   readonly #root: string;
   readonly #kernel: Syscalls;
   readonly #volumes = new Map<string, VolumeRecord>();
@@ -34,6 +36,7 @@ export class VolumeTable {
 
   /** @param dataRoot absolute path. @throws {EngineError} system: written by a newer berth. */
   constructor(db: DatabaseSync, dataRoot: string, kernel: Syscalls) {
+    this.#db = db;
     this.#root = dataRoot;
     this.#kernel = kernel;
     migratePart(
@@ -102,7 +105,11 @@ export class VolumeTable {
     };
     // The directory first: a row without files is worse than files without a row, which the next volume of that name gets empty.
     this.#makeDirectory(name);
-    this.#insert.run(name, JSON.stringify(record));
+    const insert = () => this.#insert.run(name, JSON.stringify(record));
+    // Files without a row are taken for a rest of another volume: a power cut must not make them that. One without a name goes with its
+    // container, whose own row is on disk if it has to be, with all that was written before.
+    if (request.name) durably(this.#db, insert);
+    else insert();
     this.#volumes.set(name, record);
     return { record, fresh: true };
   }

@@ -24,6 +24,22 @@ afterEach(() => {
   Deno.removeSync(dir, { recursive: true });
 });
 
+it("volumeCreate() has the row of a named volume on disk before anybody writes into it", () => {
+  db.exec("PRAGMA synchronous = NORMAL");
+  const level = () => Number(db.prepare("PRAGMA synchronous").get()?.["synchronous"]);
+  let during: number | undefined;
+  db.function("told", () => {
+    during = level();
+    return null;
+  });
+  db.exec("CREATE TEMP TRIGGER t AFTER INSERT ON main.volumes BEGIN SELECT told(); END");
+  volumes.volumeCreate({ name: "data" });
+  // FULL; after it the engine's own again
+  expect([during, level()]).toEqual([2, 1]);
+  volumes.volumeCreate({});
+  expect([during, level()]).toEqual([1, 1]);
+});
+
 it("volumeList() takes a name for a pattern, as Docker does", () => {
   for (const name of ["data", "data2", "mydata"]) volumes.volumeCreate({ name });
   const named = (...names: string[]) =>
