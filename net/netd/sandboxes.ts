@@ -9,9 +9,10 @@ import type { PublishedPort } from "../network_host_ports.ts";
 import * as nl from "../netlink/mod.ts";
 import { announce, Announcements, announcementSysctls } from "./announcements.ts";
 import type { Plugged, Target } from "./driver.ts";
-import { dispense, Undo, unless } from "./ensure.ts";
+import { dispense, Undo } from "./ensure.ts";
 import type { LinkRemoval } from "./link_removal.ts";
 import { logFailure, type Networks } from "./networks.ts";
+import { OutlivedLinks } from "./outlived_links.ts";
 import type { Inside, SandboxNames, SandboxPublisher } from "./parts.ts";
 import type { EndpointState, InterfaceStats, SandboxState } from "./protocol.ts";
 import type { RootlessNamespace } from "./rootless_namespace.ts";
@@ -33,8 +34,6 @@ export interface SandboxDeps {
 
 /** Some milliseconds: then the processors have other work than that. */
 const CARRIER_TRIES = 100;
-/** The kernel has taken a namespace apart by then that nobody is in. */
-const NAMESPACE_END_MS = 1_000;
 
 interface Sandbox {
   state: SandboxState;
@@ -62,9 +61,12 @@ export class Sandboxes {
   readonly #all = new Map<string, Sandbox>();
   readonly #links = new Set<string>();
   readonly #announcements = new Announcements();
+  readonly #outlived: OutlivedLinks;
 
   constructor(deps: SandboxDeps) {
     this.#deps = deps;
+    const { loop, removal, host: { route } } = deps;
+    this.#outlived = new OutlivedLinks({ loop, removal, route, inUse: (link) => this.#links.has(link) });
   }
 
   get size(): number {
@@ -167,10 +169,7 @@ export class Sandboxes {
     }, logFailure);
   }
 
-  /**
-   * Takes down what is served for a container, and its interfaces if it still lives. Those of one that has ended go with its namespace; should
-   * somebody else be in that (`--network container:x`), they are closed now and taken away later.
-   */
+  /** Takes down what is served for a container, and its interfaces if it still lives: of one that has ended, see {@link OutlivedLinks}. */
   remove(containerId: string): void {
     const sandbox = this.#all.get(containerId);
     if (sandbox === undefined) return;
@@ -181,9 +180,7 @@ export class Sandboxes {
     const lives = !sandbox.ended &&
       identify(sandbox.state.pid)?.startTime === sandbox.state.startTime;
     if (lives) attempt(() => this.#withdraw(sandbox));
-    else {for (const { link } of sandbox.plugged.values()) {
-        if (link !== undefined) this.#abandon(link, containerId);
-      }}
+    else this.#outlive(sandbox);
   }
 
   /**
@@ -253,6 +250,7 @@ export class Sandboxes {
       const fresh = work.adopt ? this.#adopt(work) : work.endpoints;
       for (const endpoint of fresh) {
         const network = networks.get(endpoint.networkId);
+        this.#outlived.close(endpoint);
         const one = networks.driverOf(network.driver).plug(
           network,
           endpoint,
@@ -346,29 +344,21 @@ export class Sandboxes {
     this.#connected(state, (connection) => dispense(() => nl.deleteLink(connection, endpoint.interface)));
   }
 
+  #outlive({ state, plugged }: Sandbox): void {
+    for (const endpoint of state.endpoints) {
+      const link = plugged.get(endpoint.id)?.link;
+      if (link === undefined) continue;
+      this.#links.delete(link);
+      this.#outlived.add(endpoint, link, state.containerId);
+    }
+  }
+
   /** A container that lives loses its network. */
   #withdraw({ state, plugged }: Sandbox): void {
     for (const endpoint of state.endpoints) {
       const one = plugged.get(endpoint.id);
       if (one !== undefined) attempt(() => this.#unplugFrom(state, endpoint, one));
     }
-  }
-
-  /**
-   * The interface of a container that has ended. Its addresses are the next one's from now on, hardware address included: nothing goes to the old one and
-   * nothing comes from there, whether or not its namespace lives on.
-   */
-  #abandon(link: string, containerId: string): void {
-    const { host, loop, removal } = this.#deps;
-    attempt(() => {
-      const index = nl.getLink(host.route, link)?.index;
-      if (index === undefined) return;
-      unless(["ENODEV", "ENETDOWN", "EOPNOTSUPP"], () => nl.closeBridgePort(host.route, index));
-    });
-    this.#links.delete(link);
-    loop.after(NAMESPACE_END_MS, () => {
-      if (!this.#links.has(link)) removal.remove(link, containerId);
-    });
   }
 
   /** Free in the rootless host: a namespace that is ending may have one of the same endpoint still. */

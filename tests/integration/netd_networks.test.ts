@@ -90,18 +90,20 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("networks o
         const before = pings("172.17.0.2");
         owner.end();
         await client.request({ op: "sandbox.remove", containerId: own.containerId });
+        // what is on its way may arrive
+        const meanwhile = pings("172.17.0.2");
         await join(sandbox(next, endpoint(network, 3)));
         const after = [pings("172.17.0.2"), neighbour.pings("172.17.0.3")];
         const veths = () => links().filter((name: string) => name.startsWith("veth")).length;
         await until(() => veths() === 2);
-        return { before, after, inside: links(companion.pid) };
+        return { before, meanwhile, after, inside: links(companion.pid) };
       } finally {
         companion.kill("SIGKILL");
         await companion.status;
       }
     `,
       ),
-    ).toEqual({ before: true, after: [false, true], inside: ["lo"] });
+    ).toEqual({ before: true, meanwhile: true, after: [false, true], inside: ["lo"] });
   });
 
   it("keeps networks apart by routes where another program leads outside", async () => {
