@@ -102,7 +102,7 @@ export class ImagePusher {
     const endpoints = endpointsOf(reference.domain, this.#settings, true);
     for (const endpoint of endpoints.slice(0, -1)) {
       try {
-        const response = await transport.fetch(`${endpoint.base}/v2/`, { signal });
+        const response = await transport.fetch(`${endpoint.base}/v2/`, { signal, prompt: true });
         await response.body?.cancel();
         return endpoint;
       } catch (error) {

@@ -106,7 +106,7 @@ export class Authorization {
       url.searchParams.set("client_id", CLIENT_ID);
     }
     const headers = username || password ? { Authorization: basic(username ?? "", password ?? "") } : {};
-    return await this.#transport.fetch(url.href, { headers, signal });
+    return await this.#transport.fetch(url.href, { headers, signal, prompt: true });
   }
 
   async #refresh(
@@ -128,6 +128,7 @@ export class Authorization {
       headers: { "Content-Type": "application/x-www-form-urlencoded" },
       body: form.toString(),
       signal,
+      prompt: true,
     });
   }
 }

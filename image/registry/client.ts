@@ -71,6 +71,7 @@ export class RegistryClient {
       const response = await this.#transport.fetch(url, {
         ...(request.method === undefined ? {} : { method: request.method }),
         signal: request.signal,
+        prompt: request.method === undefined || request.method === "GET" || request.method === "HEAD",
         headers: { ...request.headers, ...(used === undefined ? {} : { Authorization: used }) },
         ...(body === undefined ? {} : { body }),
       });

@@ -55,6 +55,7 @@ async function tryEndpoint(
     const response = await transport.fetch(url, {
       headers: used === undefined ? {} : { Authorization: used },
       signal,
+      prompt: true,
     });
     if (response.ok) {
       await response.body?.cancel();

@@ -44,7 +44,7 @@ export async function search(
   for (const [i, base] of bases.entries()) {
     const url = `${base}/v1/search?q=${encodeURIComponent(words)}&n=${limit}`;
     try {
-      const response = await transport.fetch(url, { headers, signal });
+      const response = await transport.fetch(url, { headers, signal, prompt: true });
       if (response.status === 404 || response.status === 405) {
         await response.body?.cancel();
         throw notFound(`search is not available: the registry ${domain} does not offer it`);

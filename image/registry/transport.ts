@@ -10,6 +10,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array<ArrayBuffer>> | string;
   readonly signal?: AbortSignal | undefined;
+  /** The answer has to begin within the time in which a transfer has to bring something (`stallMs`). Not for uploads, which are answered at their end. */
+  readonly prompt?: boolean;
 }
 
 /** Redirects are followed by hand: what proves who the user is must not reach another host. */
@@ -48,6 +50,20 @@ export class Transport implements Disposable {
    * @throws {EngineError} invalid when a certificate of `certs.d` is of no use.
    */
   async fetch(address: string, request: HttpRequest = {}): Promise<Response> {
+    const { method = "GET", prompt = false, signal } = request;
+    if (!prompt) return await this.#follow(address, request);
+    const late = new AbortController();
+    const giveUp = () => late.abort(new ConnectionError(method, address, new Error("i/o timeout")));
+    const timer = setTimeout(giveUp, this.#settings.stallMs);
+    const signals = signal === undefined ? [late.signal] : [signal, late.signal];
+    try {
+      return await this.#follow(address, { ...request, signal: AbortSignal.any(signals) });
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #follow(address: string, request: HttpRequest): Promise<Response> {
     const { method = "GET", signal } = request;
     let url = new URL(address);
     let headers: Record<string, string> = { "User-Agent": `berth/${VERSION} (linux)`, ...request.headers };

@@ -312,6 +312,22 @@ describeWith(ROOT)("pull", () => {
     await expect(pull("large:1")).rejects.toThrow("i/o timeout");
   });
 
+  it("gives up a registry, and a server of tokens, that takes requests and answers none", async () => {
+    settings = { ...settings, stallMs: 300 };
+    registry.add("small", "1", small);
+    const ended = Promise.withResolvers<Response>();
+    registry.intercept = () => ended.promise;
+    await expect(pull("small:1")).rejects.toThrow(/^Get "http:.*\/manifests\/1": i\/o timeout$/);
+    await using tokens = new FakeRegistry();
+    tokens.intercept = () => ended.promise;
+    const realm = `http://${tokens.host}/token`;
+    registry.intercept = () =>
+      refusal(401, "UNAUTHORIZED", "x", { "WWW-Authenticate": `Bearer realm="${realm}"` });
+    await expect(pull("small:1")).rejects.toThrow(/^Get "http:.*\/token.*": i\/o timeout$/);
+    ended.resolve(new Response());
+    expectClean(0);
+  });
+
   it("keeps what has come for the next pull, also after a crash", async () => {
     settings = { ...settings, maxAttempts: 1 };
     registry.add("large", "1", large);
