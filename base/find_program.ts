@@ -1,6 +1,16 @@
+/** An ordinary user's PATH may leave some of them out. */
+const SYSTEM_DIRECTORIES = [
+  "/usr/local/sbin",
+  "/usr/local/bin",
+  "/usr/sbin",
+  "/usr/bin",
+  "/sbin",
+  "/bin",
+];
+
 /** First executable of that name on PATH or in the usual system directories. */
 export function findProgram(name: string): string | undefined {
-  const directories = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+  const directories = [...(Deno.env.get("PATH") ?? "").split(":"), ...SYSTEM_DIRECTORIES];
   for (const directory of directories) {
     if (!directory.startsWith("/")) continue;
     try {

@@ -1,4 +1,5 @@
 import { EngineError, messageOf } from "../base/errors.ts";
+import { findProgram } from "../base/find_program.ts";
 import { workerUrl } from "../base/self.ts";
 import { O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } from "../ffi/constants.ts";
 import { kernel as realKernel } from "../ffi/kernel.ts";
@@ -191,21 +192,6 @@ function fuseRefusal(): string | undefined {
 export function mappedIds(): number {
   const lines = Deno.readTextFileSync("/proc/self/uid_map").trim().split("\n");
   return lines.reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[2] ?? 0), 0);
-}
-
-/** Absolute path of a program on PATH, or in the directories that an ordinary user's PATH leaves out. */
-function findProgram(name: string): string | undefined {
-  const path = Deno.env.get("PATH") ?? "";
-  for (const dir of [...path.split(":"), "/usr/local/bin", "/usr/bin", "/usr/sbin", "/sbin", "/bin"]) {
-    if (!dir.startsWith("/")) continue;
-    try {
-      const info = Deno.statSync(`${dir}/${name}`);
-      if (info.isFile && ((info.mode ?? 0) & 0o111) !== 0) return `${dir}/${name}`;
-    } catch {
-      // not here
-    }
-  }
-  return undefined;
 }
 
 function readRecord(root: string): GraphDriverName | undefined {

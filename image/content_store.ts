@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import { EngineError, messageOf } from "../base/errors.ts";
+import { namesIn } from "../base/names_in.ts";
 import { digestOf, isDigest } from "./digest.ts";
 import { Holds } from "./holds.ts";
 import { Slices } from "./slices.ts";
@@ -317,14 +318,5 @@ export class ContentStore {
       }
     }
     void this.#trash.empty();
-  }
-}
-
-function namesIn(dir: string): string[] {
-  try {
-    return [...Deno.readDirSync(dir)].map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw new EngineError("system", messageOf(error), { cause: error });
   }
 }

@@ -1,4 +1,5 @@
-import { EngineError, invalid, messageOf } from "../base/errors.ts";
+import { invalid, messageOf } from "../base/errors.ts";
+import { namesIn } from "../base/names_in.ts";
 import type { LayerRef, WhiteoutFormat } from "../fs/graph_driver.ts";
 import type { GrowingFile } from "../fs/growing_file.ts";
 import { removeTree } from "../fs/remove_tree.ts";
@@ -383,14 +384,5 @@ function exists(dir: string): boolean {
     return Deno.statSync(dir).isDirectory;
   } catch {
     return false;
-  }
-}
-
-function namesIn(dir: string): string[] {
-  try {
-    return [...Deno.readDirSync(dir)].map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw new EngineError("system", messageOf(error), { cause: error });
   }
 }

@@ -1,4 +1,5 @@
 /** Directories that `RUN --mount=type=cache` keeps from one build to the next. */
+import { namesIn } from "../../base/names_in.ts";
 import { createHash } from "node:crypto";
 import { treeSize } from "../../fs/container_dirs.ts";
 import { moveToTrash, removeTree } from "../../fs/remove_tree.ts";
@@ -153,15 +154,6 @@ function exists(path: string): boolean {
     return Deno.lstatSync(path).isDirectory;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-function namesIn(dir: string): string[] {
-  try {
-    return [...Deno.readDirSync(dir)].map(({ name }) => name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
     throw error;
   }
 }
