@@ -1,6 +1,8 @@
 /** What all kinds of outbound traffic share. */
-import { ERRNO } from "../../ffi/errno.ts";
+import { SOCK_NONBLOCK } from "../../ffi/constants.ts";
+import { ERRNO, SysError } from "../../ffi/errno.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
+import { kernel } from "../../ffi/kernel.ts";
 import type { NetworkSyscalls } from "../../ffi/kernel_network.ts";
 import { type Destinations, routerFor } from "./destinations.ts";
 import {
@@ -29,6 +31,28 @@ export interface OutboundContext {
   readonly destinations: Destinations;
   /** A socket could not be made for want of descriptors: gives some back; false when there is nothing to give. */
   freeDescriptors(): boolean;
+  /** Is this one of the last descriptors, which containers cannot have? */
+  isLate(fd: number): boolean;
+}
+
+const OUT_OF_DESCRIPTORS: readonly number[] = [ERRNO.EMFILE, ERRNO.ENFILE];
+
+export const isOutOfDescriptors = ({ errno }: SysError): boolean => OUT_OF_DESCRIPTORS.includes(errno);
+
+/** A socket in the host's network for which something idle gives way, if need be. @throws {SysError} */
+export function hostSocket(context: OutboundContext, domain: number, type: number, protocol = 0): number {
+  const make = (): number => {
+    const fd = context.calls.socket(domain, type | SOCK_NONBLOCK, protocol);
+    if (!context.isLate(fd)) return fd;
+    kernel.close(fd);
+    throw new SysError("socket", ERRNO.EMFILE);
+  };
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof SysError && isOutOfDescriptors(error) && context.freeDescriptors())) throw error;
+    return make();
+  }
 }
 
 /** The error of a socket as a host or router on the way would have put it. Undefined: silence says it. */

@@ -2,7 +2,7 @@
  * Datagrams of containers: UDP, and echo requests of ICMP. Each flow has a connected socket in the host's network, so that the kernel tells
  * apart whose answers and errors come in; what comes is made a packet again and written to the TUN device.
  */
-import { EPOLLIN, SOCK_DGRAM, SOCK_NONBLOCK } from "../../ffi/constants.ts";
+import { EPOLLIN, SOCK_DGRAM } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import {
@@ -20,7 +20,7 @@ import {
   SOL_IPV6,
 } from "../../ffi/network_constants.ts";
 import { WOULD_BLOCK } from "../../ffi/syscalls.ts";
-import { answerWithError, errorFor, type OutboundContext } from "./context.ts";
+import { answerWithError, errorFor, hostSocket, type OutboundContext } from "./context.ts";
 import { domainOf, routerFor, socketAddress } from "./destinations.ts";
 import { type Flow, FlowKey, FlowTable } from "./flow_table.ts";
 import { LEAST_MTU6, writeInParts } from "./fragments.ts";
@@ -28,7 +28,6 @@ import { ICMP6_TOO_BIG, ICMP_UNREACHABLE, type IcmpError, UNREACHABLE } from "./
 import { ICMP6_ECHO, ICMP_ECHO, type Packet } from "./packet.ts";
 import { nextError, reportErrors, type SocketErrorReport } from "./socket_errors.ts";
 import { sameBytes } from "../netd/topology.ts";
-import { isOutOfDescriptors } from "./tcp.ts";
 
 export interface DatagramLimits {
   /** Flows of one container, and of all. A new one takes the place of the one that has been idle for longest. */
@@ -131,7 +130,7 @@ export class DatagramOutbound implements Disposable {
   }
 
   #open(packet: Packet, now: number): DatagramFlow | undefined {
-    const { calls, destinations, freeDescriptors, loop } = this.#context;
+    const { calls, destinations, loop } = this.#context;
     const destination = destinations.of(packet.destination);
     if (destination.kind === "unreachable") this.#refuse(packet, ERRNO.EHOSTUNREACH);
     if (destination.kind !== "reach") return undefined;
@@ -142,20 +141,10 @@ export class DatagramOutbound implements Disposable {
     const { address } = destination;
     const v4 = address.length === 4;
     const udp = packet.protocol === IPPROTO_UDP;
-    const make = () =>
-      calls.socket(
-        domainOf(address),
-        SOCK_DGRAM | SOCK_NONBLOCK,
-        udp ? 0 : v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6,
-      );
+    const protocol = udp ? 0 : v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
     let fd = -1;
     try {
-      try {
-        fd = make();
-      } catch (error) {
-        if (!(error instanceof SysError && isOutOfDescriptors(error) && freeDescriptors())) throw error;
-        fd = make();
-      }
+      fd = hostSocket(this.#context, domainOf(address), SOCK_DGRAM, protocol);
       reportErrors(calls, fd, v4);
       calls.connect(fd, socketAddress(address, udp ? packet.destinationPort : 0));
       const flow: DatagramFlow = {

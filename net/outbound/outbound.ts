@@ -12,6 +12,7 @@ import type { NetdSettings } from "../netd/protocol.ts";
 import { type RootlessHost, TUN_NAME } from "../netd/rootless_host.ts";
 import type { Topology } from "../netd/topology.ts";
 import type { Relay } from "../relay/relay.ts";
+import { DescriptorPause } from "../publish/descriptor_pause.ts";
 import type { OutboundContext } from "./context.ts";
 import { type DatagramLimits, DatagramOutbound } from "./datagrams.ts";
 import { Destinations } from "./destinations.ts";
@@ -71,6 +72,7 @@ export class Outbound implements Disposable {
     using cleanup = new DisposableStack();
     this.#tun = cleanup.use(new Tun(host));
     this.#destinations = new Destinations(topology, calls, settings.hostLoopback);
+    const descriptors = new DescriptorPause(loop);
     const context: OutboundContext = {
       loop,
       calls,
@@ -78,6 +80,7 @@ export class Outbound implements Disposable {
       maker: this.#maker,
       destinations: this.#destinations,
       freeDescriptors: () => this.#datagrams.yieldOne() || this.#tcp.yieldOne(),
+      isLate: (fd) => descriptors.isLate(fd),
     };
     const resolvers = new HostResolvers();
     this.#resolver = cleanup.use(

@@ -35,7 +35,13 @@ import { addressBytes, parseAddress } from "../../base/address.ts";
 import { OUTSIDE_UNSENT } from "../local_tcp.ts";
 import { type RootlessHost, TPROXY_ADDRESS, TPROXY_ADDRESS6, TPROXY_PORT } from "../netd/rootless_host.ts";
 import type { Relay } from "../relay/relay.ts";
-import { answerWithError, errorFor, type OutboundContext } from "./context.ts";
+import {
+  answerWithError,
+  errorFor,
+  hostSocket,
+  isOutOfDescriptors,
+  type OutboundContext,
+} from "./context.ts";
 import { domainOf, socketAddress } from "./destinations.ts";
 import { type Flow, FlowKey, FlowTable } from "./flow_table.ts";
 import { Packet, TCP_ACK, TCP_RST, TCP_SYN } from "./packet.ts";
@@ -226,7 +232,7 @@ export class TcpOutbound implements Disposable {
     const { calls, loop } = this.#context;
     let fd = -1;
     try {
-      fd = this.#socket(address);
+      fd = hostSocket(this.#context, domainOf(address), SOCK_STREAM);
       calls.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
       calls.setsockopt(fd, SOL_TCP, TCP_KEEPIDLE, OUTSIDE_IDLE);
       calls.setsockopt(fd, SOL_TCP, TCP_NODELAY, 1);
@@ -239,18 +245,6 @@ export class TcpOutbound implements Disposable {
       if (!(error instanceof SysError)) throw error;
       if (fd >= 0) kernel.close(fd);
       this.#refuse(packet, error.errno);
-    }
-  }
-
-  #socket(address: Uint8Array): number {
-    const make = () => this.#context.calls.socket(domainOf(address), SOCK_STREAM | SOCK_NONBLOCK);
-    try {
-      return make();
-    } catch (error) {
-      if (!(error instanceof SysError && isOutOfDescriptors(error) && this.#context.freeDescriptors())) {
-        throw error;
-      }
-      return make();
     }
   }
 
@@ -376,6 +370,3 @@ const isInternet = <T extends { readonly family: string }>(
   address: T,
 ): address is Extract<T, { port: number; address: Uint8Array }> =>
   address.family === "inet" || address.family === "inet6";
-
-export const isOutOfDescriptors = ({ errno }: SysError): boolean =>
-  errno === ERRNO.EMFILE || errno === ERRNO.ENFILE;

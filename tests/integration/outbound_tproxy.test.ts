@@ -391,6 +391,31 @@ describe.each(usersToTest())("outbound as $name", (user) => {
     ).toEqual(['["203.0.113.9"]', true]);
   });
 
+  it("connections of several containers leave descriptors for what else is to be done", async () => {
+    expect(
+      await inNetwork(
+        user,
+        `
+        k.setrlimit(c.RLIMIT_NOFILE, 1000n, 1000n);
+        const { World, OUTSIDE4 } = await import(${world});
+        using world = new World();
+        const number = world.network();
+        const containers = [world.container(number), world.container(number)];
+        world.serve("203.0.113.9:80");
+        const runs = containers.map((one) => world.begin(one, { op: "many", to: OUTSIDE4, port: 80, count: 240, ms: 1500 }));
+        let highest = 0;
+        world.until(() => {
+          const fd = k.dupCloexec(0);
+          k.close(fd);
+          highest = Math.max(highest, fd);
+          return runs.every(({ ended }) => ended);
+        });
+        const counts = runs.map(({ output }) => JSON.parse(output)[0]);
+        return [counts.reduce((sum, count) => sum + count, 0) > 200, highest < 1000 - 150];`,
+      ),
+    ).toEqual([true, true]);
+  });
+
   it("a device that somebody has deleted does not keep the loop busy", async () => {
     expect(
       await inWorld(
