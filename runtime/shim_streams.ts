@@ -16,6 +16,8 @@ const CHUNK = 64 * 1024;
  * small pipes to a user whose pipes hold 64 MiB.
  */
 const LARGE_PIPE = 256 * 1024;
+/** What a pipe can hold at most, as Linux comes (fs.pipe-max-size): more than that has not been left behind by a process that has ended. */
+const LARGEST_PIPE = 1024 * 1024;
 /** One for the whole shim: it does one thing at a time. The frame's header goes before the data, so that both are one write. */
 let buffer: Uint8Array | undefined;
 const readBuffer = (): Uint8Array => buffer ??= new Uint8Array(HEADER + CHUNK);
@@ -155,8 +157,8 @@ export class ProcessStreams {
     if ((events & ~EPOLLOUT) !== 0 && this.#outputs.has(output) && !this.#paused) this.#readOutput(output);
   }
 
-  /** Reads once. Answers "more" when there may be more, "empty", or "ended". */
-  #readOutput(output: Output): "more" | "empty" | "ended" {
+  /** Reads once. Answers how many bytes, 0 when there is nothing now, undefined when it has ended. */
+  #readOutput(output: Output): number | undefined {
     const chunk = this.#log?.readBuffer(HEADER) ?? readBuffer();
     let count: number;
     try {
@@ -164,19 +166,19 @@ export class ProcessStreams {
     } catch (error) {
       if (!(error instanceof SysError && error.is("EIO"))) throw error;
       this.#terminalIdle(output);
-      return "ended";
+      return undefined;
     }
-    if (count === WOULD_BLOCK) return "empty";
+    if (count === WOULD_BLOCK) return 0;
     if (count === 0) {
       this.#endOutput(output);
-      return "ended";
+      return undefined;
     }
     if (count === CHUNK && !this.#terminal && output.large !== true) {
       output.large = true;
       resizePipe(output.fd, LARGE_PIPE);
     }
     this.#deliver(output.stream, chunk, count);
-    return "more";
+    return count;
   }
 
   #deliver(stream: 1 | 2, chunk: Uint8Array, count: number): void {
@@ -244,13 +246,16 @@ export class ProcessStreams {
 
   /**
    * The process has ended: reads what it has left behind, however much waits for clients (a pipe holds little). False:
-   * somebody else still holds an end, so more may come.
+   * somebody else still holds an end, so more may come; one who goes on writing is not waited for here.
    */
   drain(): boolean {
     for (const output of [...this.#outputs]) {
-      let state = this.#readOutput(output);
-      while (state === "more") state = this.#readOutput(output);
-      if (state === "ended" && this.#terminal) this.#endOutput(output);
+      let count: number | undefined = 0;
+      for (let left = LARGEST_PIPE; left > 0; left -= count) {
+        count = this.#readOutput(output);
+        if (count === undefined || count === 0) break;
+      }
+      if (count === undefined && this.#terminal) this.#endOutput(output);
     }
     return this.#outputs.size === 0;
   }
