@@ -46,6 +46,7 @@ export interface PreparedMounts extends AsyncDisposable {
 export async function prepareMounts(input: RunMountsInput, op: RunOp): Promise<PreparedMounts> {
   const preparing = new Preparing(input);
   try {
+    await preparing.lock(op.mounts.filter(isLockedCache));
     for (const [index, mount] of op.mounts.entries()) await preparing.add(mount, index);
     for (const { path, content } of op.scripts) preparing.script(path, content);
     return preparing.done();
@@ -54,6 +55,11 @@ export async function prepareMounts(input: RunMountsInput, op: RunOp): Promise<P
     throw error;
   }
 }
+
+type CacheMount = Extract<RunMount, { type: "cache" }>;
+
+const isLockedCache = (mount: RunMount): mount is CacheMount =>
+  mount.type === "cache" && mount.sharing === "locked";
 
 class Preparing {
   readonly #input: RunMountsInput;
@@ -64,12 +70,21 @@ class Preparing {
   readonly #mounts: MountPointSpec[] = [];
   readonly #env: string[] = [];
   readonly #caches: string[] = [];
+  /** Directories of caches that nobody else has now, by id. */
+  readonly #locked = new Map<string, string>();
   #private: string | undefined;
   #agents = 0;
 
   constructor(input: RunMountsInput) {
     this.#input = input;
     this.#dir = containerDir(input.ctx, newContainerId());
+  }
+
+  /** Each cache once, and always in the same order: commands that want several of the same ones would wait for each other for ever. */
+  async lock(mounts: readonly CacheMount[]): Promise<void> {
+    for (const mount of mounts.toSorted((a, b) => a.id < b.id ? -1 : a.id > b.id ? 1 : 0)) {
+      if (!this.#locked.has(mount.id)) this.#locked.set(mount.id, await this.#acquire(mount));
+    }
   }
 
   async add(mount: RunMount, index: number): Promise<void> {
@@ -104,11 +119,18 @@ class Preparing {
     });
   }
 
-  async #cache(mount: Extract<RunMount, { type: "cache" }>, index: number): Promise<void> {
+  /** Answers its directory. */
+  async #acquire(mount: CacheMount): Promise<string> {
     const { caches, signal } = this.#input;
     const { path, release } = await caches.acquire(mount, this.#populate(mount), signal);
     this.#undo.defer(release);
     this.#caches.push(path.slice(path.lastIndexOf("/") + 1));
+    return path;
+  }
+
+  async #cache(mount: CacheMount, index: number): Promise<void> {
+    const locked = isLockedCache(mount) ? this.#locked.get(mount.id) : undefined;
+    const path = locked ?? await this.#acquire(mount);
     this.#mounts.push({
       Type: "bind",
       // with `from`, `source` has been heeded when the directory was made
@@ -119,7 +141,7 @@ class Preparing {
   }
 
   /** What a new cache begins with. */
-  #populate(mount: Extract<RunMount, { type: "cache" }>): ((path: string) => Promise<void>) | undefined {
+  #populate(mount: CacheMount): ((path: string) => Promise<void>) | undefined {
     const { ctx, find } = this.#input;
     const { from, source } = mount;
     if (from === undefined) return undefined;

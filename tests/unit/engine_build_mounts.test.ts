@@ -43,6 +43,25 @@ describe("mounts of RUN", () => {
     release();
   });
 
+  it("lock each cache once, and in one order whatever the order of the mounts", async () => {
+    const still = { ...kernel, mount: () => {}, umount2: () => {} };
+    const ctx = { dataRoot, kernel: still } as unknown as BuildContext;
+    const { signal } = new AbortController();
+    const prepare = (...ids: string[]) => {
+      const mounts = ids.map((id, number): CacheMount => ({ ...cacheMount, id, target: `/cache${number}` }));
+      const op = { mounts, scripts: [] } as unknown as RunOp;
+      const nothing = () => Promise.reject(new Error("nothing of the kind"));
+      const client = { secret: nothing, sshSocket: nothing, registryAuth: nothing };
+      return prepareMounts({ ctx, caches, client, find: nothing, signal }, op);
+    };
+    const twice = await prepare("/a", "/a");
+    expect([twice.mounts.length, twice.caches.length]).toEqual([2, 1]);
+    await twice[Symbol.asyncDispose]();
+    const both = [prepare("/a", "/b"), prepare("/b", "/a")];
+    await (await Promise.race(both))[Symbol.asyncDispose]();
+    for (const prepared of await Promise.all(both)) await prepared[Symbol.asyncDispose]();
+  });
+
   it("let go of a cache even when something else cannot be undone", async () => {
     const refusing = {
       ...kernel,
