@@ -2,6 +2,7 @@
 
 import { messageOf } from "../base/errors.ts";
 import { defaultPaths } from "../base/paths.ts";
+import { realPath } from "../base/real_path.ts";
 import type { ApiClient } from "./api_client.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { startEngine } from "./engine_start.ts";
@@ -15,7 +16,8 @@ const POLL_MS = 20;
 export async function replaceEngine(client: ApiClient, endpoint: Endpoint): Promise<void> {
   const { DockerRootDir = "" } = await client.json<{ DockerRootDir?: string }>("GET", "/info");
   const { dataRoot } = defaultPaths(Deno.uid() ?? 0);
-  if (DockerRootDir !== dataRoot) {
+  // The engine names its directory without symbolic links.
+  if (realPath(DockerRootDir) !== realPath(dataRoot)) {
     throw new CliError(
       `the engine has its data in ${DockerRootDir}, not in ${dataRoot}: it was started with flags of its own\n\n` +
         "Stop it and start it again as it was started; its containers run on.",

@@ -1,6 +1,7 @@
 import { type GcSettings, gcSettings } from "./build_gc.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { goErrno } from "../base/go_errno.ts";
+import { realPath } from "../base/real_path.ts";
 import type { RegistrySettings } from "../image/registry/settings.ts";
 import { type WantedDriver, wantedDriver } from "./cgroup_options.ts";
 import { isDockerdDirective, RUNTIMES, withoutEffect } from "./dockerd_directives.ts";
@@ -154,7 +155,8 @@ export function mergeSettings(options: EngineOptions): EngineSettings {
   const ignored = withoutEffect(file);
   return {
     hosts: take("hosts", "a list of strings", isTextList) ?? options.hosts,
-    dataRoot: absolute(text("data-root") ?? options.dataRoot, "data-root"),
+    // The kernel lists mounts by paths without symbolic links: what is mounted below has to be found there.
+    dataRoot: realPath(absolute(text("data-root") ?? options.dataRoot, "data-root")),
     execRoot: absolute(text("exec-root") ?? options.execRoot, "exec-root"),
     storageDriver: text("storage-driver") ?? options.storageDriver,
     pidfile: text("pidfile") ?? options.pidfile,

@@ -1,4 +1,5 @@
 /** The end of an engine that leaves nothing. */
+import { realPath } from "../base/real_path.ts";
 import { MNT_DETACH } from "../ffi/constants.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
 import { mountTable } from "../fs/mount_table.ts";
@@ -15,9 +16,11 @@ const PAUSE_MS = 20;
  */
 export async function removeEphemeral(kernel: Pick<Syscalls, "umount2">, dir: string): Promise<void> {
   const deadline = Date.now() + DEADLINE_MS;
+  // As the kernel names what is mounted there.
+  const real = realPath(dir);
   for (;;) {
     // The newest first: one may lie in another.
-    const mounts = mountTable().filter(({ target }) => target.startsWith(`${dir}/`)).reverse();
+    const mounts = mountTable().filter(({ target }) => target.startsWith(`${real}/`)).reverse();
     for (const { target } of mounts) {
       try {
         kernel.umount2(target, MNT_DETACH);

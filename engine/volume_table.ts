@@ -1,8 +1,10 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
-import { conflict, invalid, messageOf, notFound } from "../base/errors.ts";
+import { conflict, EngineError, invalid, messageOf, notFound } from "../base/errors.ts";
+import { realPath } from "../base/real_path.ts";
 import { MNT_DETACH } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
+import { mountedAt, mountTable } from "../fs/mount_table.ts";
 import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
 import { migratePart } from "../base/store_schema.ts";
 import { durably } from "../base/transaction.ts";
@@ -151,7 +153,15 @@ export class VolumeTable {
       throw conflict(`remove ${name}: volume is in use - [${users.join(", ")}]`);
     }
     this.unmount(name);
-    const trashed = moveToTrash(`${this.#root}/volumes/${name}`, `${this.#root}/trash`);
+    const dir = `${this.#root}/volumes/${name}`;
+    const mounted = mountedBelow(dir);
+    // To remove the files would be to remove those of somebody else.
+    if (mounted !== undefined) {
+      throw new EngineError("system", `remove ${name}: something is mounted at ${mounted}`, {
+        hint: `See what it is, and unmount it:  findmnt ${mounted}`,
+      });
+    }
+    const trashed = moveToTrash(dir, `${this.#root}/trash`);
     this.#delete.run(name);
     this.#volumes.delete(name);
     if (trashed !== undefined) await removeTree(trashed);
@@ -171,7 +181,7 @@ export class VolumeTable {
       Deno.mkdirSync(path, { recursive: true, mode: 0o755 });
       return;
     }
-    if (!isMounted(path)) mountVolume(this.#kernel, name, path, mount);
+    if (mountedAt(realPath(path)) === undefined) mountVolume(this.#kernel, name, path, mount);
   }
 
   /** Undoes {@link mount} once no container that runs uses the volume. May be repeated. */
@@ -179,13 +189,16 @@ export class VolumeTable {
     const record = this.#volumes.get(name);
     if (record === undefined || volumeMount(record.options) === undefined) return;
     try {
-      this.#kernel.umount2(this.path(name), MNT_DETACH);
+      // One may lie on another. The last call says that there is none left (EINVAL).
+      for (;;) this.#kernel.umount2(this.path(name), MNT_DETACH);
     } catch (error) {
       if (!(error instanceof SysError && error.is("EINVAL", "ENOENT"))) throw error;
     }
   }
 }
 
-function isMounted(path: string): boolean {
-  return Deno.readTextFileSync("/proc/self/mountinfo").includes(` ${path.replaceAll(" ", "\\040")} `);
+/** A mount point in a directory; undefined when there is none. */
+function mountedBelow(dir: string): string | undefined {
+  const real = realPath(dir);
+  return mountTable().find(({ target }) => target === real || target.startsWith(`${real}/`))?.target;
 }

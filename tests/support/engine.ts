@@ -17,6 +17,7 @@ import {
   testDir,
   type User,
 } from "./users.ts";
+import { lexists } from "../../base/exists.ts";
 import { leftovers, waitFor } from "./processes.ts";
 import { makeShortDirectory, removeTree } from "./run_directory.ts";
 
@@ -31,6 +32,8 @@ export interface StartOptions {
   docker?: string;
   /** Root only: the data root is a tmpfs of this size ("1m") in a mount namespace of the engine's own. */
   smallDisk?: string;
+  /** The data root is named by a symbolic link. */
+  linkedRoot?: boolean;
 }
 
 export interface Engine extends AsyncDisposable {
@@ -122,6 +125,7 @@ class TestEngine implements Engine {
     const roots = ["-H", this.host, "--data-root", this.dataRoot, "--exec-root", this.execRoot];
     const disk = this.#options.smallDisk;
     if (disk !== undefined) Deno.mkdirSync(this.dataRoot);
+    if (this.#options.linkedRoot) this.#linkRoot();
     const mount = 'mount -t tmpfs -o size="$0" tmpfs "$1"; shift; exec "$@"';
     const inside = disk === undefined ? [] : ["unshare", "--mount", "sh", "-c", mount, disk, this.dataRoot];
     const words = [...inside, berthExecutable(), "serve", ...roots, ...driver, ...args];
@@ -150,6 +154,14 @@ class TestEngine implements Engine {
       30_000,
       () => `the engine does not answer: ${this.log()}`,
     );
+  }
+
+  #linkRoot(): void {
+    const target = `${this.dir}/elsewhere`;
+    if (lexists(target)) return;
+    Deno.mkdirSync(target);
+    Deno.chownSync(target, this.user.uid, this.user.gid);
+    Deno.symlinkSync(target, this.dataRoot);
   }
 
   async #answers(): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
-import { afterEach, beforeEach, expect, it } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { EventLog } from "../../engine/events.ts";
 import { VolumeTable } from "../../engine/volume_table.ts";
 import { type VolumeOperations, volumeOperations } from "../../engine/volumes.ts";
@@ -38,6 +38,24 @@ it("volumeCreate() has the row of a named volume on disk before anybody writes i
   expect([during, level()]).toEqual([2, 1]);
   volumes.volumeCreate({});
   expect([during, level()]).toEqual([1, 1]);
+});
+
+it("volumeRemove() removes no file through a mount that cannot be taken away", async () => {
+  volumes.volumeCreate({ name: "data" });
+  const place = `${Deno.realPathSync(dir)}/volumes/data/_data`;
+  const read = Deno.readTextFileSync;
+  // As if something were mounted there, and the kernel kept it.
+  vi.spyOn(Deno, "readTextFileSync").mockImplementation((path) =>
+    path === "/proc/self/mountinfo" ? `1 2 0:3 / ${place} rw - ext4 /dev/sda rw\n` : read(path)
+  );
+  try {
+    await expect(volumes.volumeRemove("data", false)).rejects.toThrow(`something is mounted at ${place}`);
+  } finally {
+    vi.restoreAllMocks();
+  }
+  expect(Deno.statSync(place).isDirectory).toBe(true);
+  await volumes.volumeRemove("data", false);
+  expect(volumes.volumeList(new Map())).toEqual([]);
 });
 
 it("volumeList() takes a name for a pattern, as Docker does", () => {
