@@ -30,6 +30,11 @@ function wrapped(stage: string, what: string, error: unknown): InitFailure {
   return new InitFailure(stage, what === "" ? message : `${what}: ${message}`, errno, error);
 }
 
+/** What a failure has come from: that which no step has put its name to. */
+export function rootCause(error: unknown): unknown {
+  return error instanceof InitFailure && error.cause !== undefined ? rootCause(error.cause) : error;
+}
+
 /** The wire form of anything thrown during a start. */
 export function toStartFailure(error: unknown): StartFailure {
   const { message, errno, stage } = wrapped("init", "", error);

@@ -6,7 +6,7 @@ import { STUB_SOCKET, StubProcess } from "../ffi/stub_process.ts";
 import type { ChildExit, Syscalls } from "../ffi/syscalls.ts";
 import { processStartTime } from "./files.ts";
 import { type InitOrder, obey } from "./init.ts";
-import { InitFailure, toStartFailure } from "./init_failure.ts";
+import { InitFailure, rootCause, toStartFailure } from "./init_failure.ts";
 import { takeProc } from "./init_joined_proc.ts";
 import type { Program } from "./init_process.ts";
 import { rehearse } from "./init_rehearsal.ts";
@@ -132,7 +132,8 @@ export class InitProcess {
     try {
       this.#stub.together(() => this.#obey(order, fds));
     } catch (error) {
-      if (this.#ended || (error instanceof SysError && error.op === "stub" && error.is("ESRCH"))) {
+      const cause = rootCause(error);
+      if (this.#ended || (cause instanceof SysError && cause.op === "stub" && cause.is("ESRCH"))) {
         this.#fail("init has ended before the command was started");
       } else {
         this.#settle({ ok: false, error: toStartFailure(error) });
