@@ -1,6 +1,7 @@
 /** Addresses and routes of a container's interfaces, made over a connection of its namespace. */
 import { addressBytes, isLinkLocal, parseAddress } from "../../base/address.ts";
 import { parsePrefix } from "../../base/address_prefix.ts";
+import { RT_TABLE_MAIN } from "../netlink/constants.ts";
 import * as nl from "../netlink/mod.ts";
 import { broadcastOf } from "./bridge_driver.ts";
 import { dispense, ensure } from "./ensure.ts";
@@ -77,19 +78,42 @@ export function gatewaysOf(endpoints: readonly EndpointState[]): Gateways {
   return { v4: find("gateway4"), v6: find("gateway6") };
 }
 
-/** Makes, moves or takes away the default routes. `fresh`: there are none yet. */
+/**
+ * Makes, moves or takes away the default routes. One that somebody in the container has put in their place stays: what a VPN is to carry
+ * must not find another way.
+ *
+ * @param fresh there are none yet
+ */
 export function setDefaultRoutes(inside: nl.Netlink, gateways: Gateways, fresh: boolean): void {
   for (const [family, key] of [[4, "v4"], [6, "v6"]] as const) {
     const wanted = gateways[key];
     const destination = anywhere(family);
+    const there = fresh ? [] : defaultRoutes(inside, destination);
+    const ours = there.filter((route) => isOurs(inside, route));
+    const remove = (): void => {
+      for (const route of ours) dispense(() => nl.deleteRoute(inside, route));
+    };
     if (wanted === undefined) {
-      if (!fresh) dispense(() => nl.deleteRoute(inside, { destination }));
+      remove();
       continue;
     }
+    if (there.length > 0 && ours.length === 0) continue;
     const gateway = addressBytes(parseAddress(wanted.gateway));
     const link = nl.linkIndex(inside, wanted.interface);
     // IPv6 keeps the other one beside it when the gateway is another
-    if (!fresh && family === 6) dispense(() => nl.deleteRoute(inside, { destination }));
+    if (family === 6) remove();
     nl.addRoute(inside, { destination, gateway, link }, { replace: !fresh });
   }
+}
+
+function defaultRoutes(inside: nl.Netlink, { address }: nl.Prefix): nl.ListedRoute[] {
+  return nl.listRoutes(inside, RT_TABLE_MAIN).filter(({ destination, type }) =>
+    type === "unicast" && destination.length === 0 && destination.address.length === address.length
+  );
+}
+
+/** By an interface of a kind that networks have. */
+function isOurs(inside: nl.Netlink, { link }: nl.ListedRoute): boolean {
+  const kind = link === undefined ? undefined : nl.getLink(inside, link)?.kind;
+  return kind === "veth" || kind === "macvlan" || kind === "ipvlan";
 }

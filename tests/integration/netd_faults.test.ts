@@ -224,6 +224,35 @@ describeWith(program("ip", "iproute2"), BUSYBOX).each(usersToTest())("faults of 
     });
   });
 
+  it("leaves a default route alone that leads into a container's own tunnel", async () => {
+    expect(
+      await inNetd(
+        user,
+        `
+      await start();
+      const [x, y] = [await add(bridge(17)), await add(bridge(18))];
+      const one = container();
+      const first = endpoint(x, 2);
+      await join(sandbox(one, first));
+      const defaults = () => one.ip("route", "show", "default").map(({ dev }: any) => dev);
+      one.run("ip", "tuntap", "add", "tun7", "mode", "tun");
+      one.run("ip", "link", "set", "tun7", "up");
+      one.run("ip", "route", "replace", "default", "dev", "tun7");
+      state.sandboxes = [sandbox(one, first, endpoint(y, 2, { interface: "eth1", gateway4: undefined }))];
+      await client.request({ op: "sandbox.update", sandbox: state.sandboxes[0] });
+      const steps = [defaults()];
+      Deno.kill(client.hello.pid, "SIGKILL");
+      await client.request({ op: "hello" });
+      steps.push(defaults());
+      one.run("ip", "link", "del", "tun7");
+      await client.request({ op: "sandbox.update", sandbox: sandbox(one, first) });
+      steps.push(defaults());
+      return steps;
+    `,
+      ),
+    ).toEqual([["tun7"], ["tun7"], ["eth0"]]);
+  });
+
   it("takes what was missing at its start into use when it is asked anew, or by the next engine", async () => {
     expect(
       await inNetd(
