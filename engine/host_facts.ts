@@ -1,6 +1,7 @@
 /** What validation, specs and `info` need to know about this machine. Read once at the engine's start. */
 import type { CgroupFacts } from "../cgroups/detect.ts";
 import type { CgroupManager } from "../cgroups/manager.ts";
+import { countNumbers, inBothLists } from "./number_list.ts";
 import type { EngineOptions } from "./serve_options.ts";
 
 export interface HostFacts {
@@ -42,16 +43,6 @@ export function kernelVersion(release: string): [number, number] {
   return [Number(major), Number(minor)];
 }
 
-/** Counts the CPUs of a list as the kernel writes it: "0-3,8" is 5. */
-export function countCpuList(list: string): number {
-  let count = 0;
-  for (const range of list.trim().split(",")) {
-    const [first = NaN, last = first] = range.split("-").map(Number);
-    if (range !== "" && !Number.isNaN(first)) count += last - first + 1;
-  }
-  return count;
-}
-
 const NO_CGROUPS: CgroupFacts = {
   version: "2",
   driver: "none",
@@ -74,10 +65,11 @@ export function readHostFacts(
 ): HostFacts {
   const meminfo = Deno.readTextFileSync("/proc/meminfo");
   const status = Deno.readTextFileSync("/proc/self/status");
-  const { hardwareConcurrency } = navigator;
-  const cpus = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? `0-${hardwareConcurrency - 1}`;
+  const allowed = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
+  // A virtual machine may have places for 128 and 4 that are there; a process may run on all places.
+  const cpus = inBothLists(allowed, onlineCpus()) || `0-${navigator.hardwareConcurrency - 1}`;
   return {
-    ncpu: countCpuList(cpus) || hardwareConcurrency,
+    ncpu: countNumbers(cpus),
     cpus,
     memoryNodes: /^Mems_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "0",
     memTotal: Number(/^MemTotal:\s*(\d+) kB/m.exec(meminfo)?.[1] ?? 0) * 1024,
@@ -90,4 +82,12 @@ export function readHostFacts(
     isRootless: options.uid !== 0,
     singleId: options.idMap === "single",
   };
+}
+
+function onlineCpus(): string {
+  try {
+    return Deno.readTextFileSync("/sys/devices/system/cpu/online").trim();
+  } catch {
+    return `0-${navigator.hardwareConcurrency - 1}`;
+  }
 }

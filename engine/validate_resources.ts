@@ -2,6 +2,7 @@
 import { EngineError, invalid } from "../base/errors.ts";
 import { rawFiles } from "./container_cgroup.ts";
 import type { HostFacts } from "./host_facts.ts";
+import { isNumberList, listHolds } from "./number_list.ts";
 import type { HostConfig } from "./types.ts";
 
 /** Docker's smallest memory limit: an executable must fit. */
@@ -225,27 +226,12 @@ function validateCpu(requested: HostConfig, facts: HostFacts, warnings: string[]
 
 /** A list as the kernel reads it: "0-2,7". @throws {EngineError} invalid. */
 function checkList(list: string, what: string): void {
-  if (list === "") return;
-  if (!/^\d+(-\d+)?(,\d+(-\d+)?)*$/.test(list) || ranges(list).some(([first, last]) => last < first)) {
-    throw invalid(`Invalid value ${list} for cpuset ${what}`);
-  }
+  if (list !== "" && !isNumberList(list)) throw invalid(`Invalid value ${list} for cpuset ${what}`);
 }
 
-/** @param available has no ranges that follow each other directly. @throws {EngineError} invalid, in Docker's words. */
+/** @throws {EngineError} invalid, in Docker's words. */
 function checkAvailable(list: string, what: string, available: string): void {
-  if (list === "") return;
-  const there = ranges(available);
-  const isThere = ([first, last]: Range) => there.some(([low, high]) => low <= first && last <= high);
-  if (!ranges(list).every(isThere)) {
+  if (!listHolds(available, list)) {
     throw invalid(`Requested ${what} are not available - requested ${list}, available: ${available}`);
   }
-}
-
-type Range = readonly [first: number, last: number];
-
-function ranges(list: string): Range[] {
-  return list.split(",").map((range) => {
-    const [first = NaN, last = first] = range.split("-").map(Number);
-    return [first, last] as const;
-  });
 }

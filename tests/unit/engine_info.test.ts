@@ -1,7 +1,8 @@
 import { DEFAULT_REGISTRY_SETTINGS } from "../../image/registry/settings.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type CgroupProbe, detectCgroups } from "../../cgroups/detect.ts";
-import { countCpuList, kernelVersion, readHostFacts } from "../../engine/host_facts.ts";
+import { kernelVersion, readHostFacts } from "../../engine/host_facts.ts";
+import { countNumbers, inBothLists, isNumberList, listHolds } from "../../engine/number_list.ts";
 import { infoView, parseOsRelease, versionView } from "../../engine/info.ts";
 import { containerProcesses, findProcesses, parseStat, readProcesses } from "../../engine/process_list.ts";
 import { cpuTime, parsePsOutput, startText, topView } from "../../engine/top.ts";
@@ -118,15 +119,24 @@ describe("host facts", () => {
   it("reads this machine", () => {
     const facts = readHostFacts({ uid: 0, idMap: "root" });
     expect(facts.ncpu).toBeGreaterThan(0);
+    expect(countNumbers(facts.cpus)).toBe(facts.ncpu);
+    expect(isNumberList(facts.memoryNodes)).toBe(true);
     expect(facts.memTotal).toBeGreaterThan(1e8);
     expect(facts.kernel).toMatch(/^\d+\.\d+/);
     expect(facts).toMatchObject({ cgroupControllers: [], swapLimit: false });
   });
 
   it("counts CPUs and reads versions", () => {
-    expect(countCpuList("0-3,8\n")).toBe(5);
-    expect(countCpuList("0")).toBe(1);
-    expect(countCpuList("")).toBe(0);
+    expect(countNumbers("0-3,8\n")).toBe(5);
+    expect(countNumbers("0")).toBe(1);
+    expect(countNumbers("")).toBe(0);
+    // Places for 128, of which 4 are there; and a process that may use some of these.
+    expect(inBothLists("0-127", "0-3")).toBe("0-3");
+    expect(inBothLists("0,2-3,9", "1-2,8-9\n")).toBe("2,9");
+    expect(inBothLists("4-7", "0-3")).toBe("");
+    expect([listHolds("0-3,8", "1-2,8"), listHolds("0-3,8", "3-8"), listHolds("0", "")])
+      .toEqual([true, false, true]);
+    expect(["0-3,8", "3-1", "", "a", "1,"].map(isNumberList)).toEqual([true, false, false, false, false]);
     expect(kernelVersion("6.18.1-generic")).toEqual([6, 18]);
   });
 
