@@ -1,6 +1,7 @@
 /** `RUN --mount`: what a command sees for as long as it runs, and that is in no layer afterwards. */
 import { EngineError, invalid } from "../../base/errors.ts";
 import { MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_REC, O_CLOEXEC, O_PATH } from "../../ffi/constants.ts";
+import { copyFiles } from "../../fs/build_copy.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
 import type { RunMount, RunOp } from "../../image/build/types.ts";
 import { fdPath, findInRoot, isDirectory } from "../../runtime/rootfs_path.ts";
@@ -10,7 +11,7 @@ import type { MountPointSpec } from "../types.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { CacheMounts } from "./cache_mounts.ts";
 import { openRoot, unmount } from "./layer_tree.ts";
-import { type FindNamed, mountSource } from "./sources.ts";
+import { type FindNamed, mountSource, withSourceTree } from "./sources.ts";
 import { relaySocket } from "./ssh_relay.ts";
 import type { BuildClient } from "./types.ts";
 
@@ -142,35 +143,29 @@ class Preparing {
 
   /** What a new cache begins with. */
   #populate(mount: CacheMount): ((path: string) => Promise<void>) | undefined {
-    const { ctx, find } = this.#input;
+    const { ctx, find, signal } = this.#input;
     const { from, source } = mount;
     if (from === undefined) return undefined;
     return async (path) => {
-      const tree = await mountSource(ctx, await find(from), false);
+      const at = containerDir(ctx, newContainerId());
+      Deno.mkdirSync(at, { recursive: true, mode: 0o710 });
       try {
-        const at = containerDir(ctx, newContainerId());
-        Deno.mkdirSync(at, { recursive: true, mode: 0o710 });
-        try {
-          const view = (root: string) => ({
-            kind: "rootfs" as const,
-            at,
-            rootfs: { kind: "directory" as const, path: root },
-            mounts: [],
-            writable: true,
-          });
-          const directory = `${source.replace(/\/+$/, "")}/.`;
-          const { chunks } = await ctx.trees.archive({
-            op: "archive",
-            view: view(tree.path),
-            path: directory,
-          });
-          const options = { noOverwriteDirNonDir: false, owner: undefined, readOnlyRoot: false, volumes: [] };
-          await ctx.trees.extract({ op: "extract", view: view(path), path: "/", options }, chunks);
-        } finally {
-          await removeTree(at);
-        }
+        const rootfs = { kind: "directory", path } as const;
+        const view = { kind: "rootfs", at, rootfs, mounts: [], writable: true } as const;
+        const files = { patterns: [source], wildcards: false, parents: false, exclude: [] };
+        const options = { chown: undefined, chmod: undefined, epoch: undefined };
+        // by one order: who has a thread of the trees and waits for another one would wait for ever, when all do
+        await withSourceTree(ctx, await find(from), (tree) =>
+          copyFiles(
+            ctx.trees,
+            view,
+            "/",
+            [{ kind: "files", tree, unpack: "never", ...files }],
+            options,
+            signal,
+          ));
       } finally {
-        await tree.remove();
+        await removeTree(at);
       }
     };
   }

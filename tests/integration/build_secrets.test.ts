@@ -72,6 +72,27 @@ describe.each(usersToTest())("berth build, $name", (user) => {
         expect(refused.stderr).toMatch(/"\/?out": not found|\/etc\/passwd.*not found/);
       });
 
+      it("fills new caches with files of a stage, also those of many commands at once", async () => {
+        const stages = [1, 2, 3, 4, 5, 6];
+        const path = context([
+          "FROM busybox AS from",
+          "RUN mkdir -p /seed/d && echo seed > /seed/d/f && chmod 0640 /seed/d/f && chown 12:13 /seed/d/f && ln -s d/f /seed/l",
+          ...stages.flatMap((n) => [
+            `FROM busybox AS s${n}`,
+            `RUN --mount=type=cache,id=filled${n},from=from,source=/seed,target=/c ` +
+            `stat -c '%a %u:%g' /c/d/f > /out${n} && cat /c/l >> /out${n} && echo ${n} > /c/own`,
+          ]),
+          "FROM busybox",
+          ...stages.map((n) => `COPY --from=s${n} /out${n} /`),
+          "RUN cat /out*",
+          // there by now: nothing is copied again
+          "RUN --mount=type=cache,id=filled3,from=from,source=/seed,target=/c cat /c/own | sed s/^/kept-/",
+        ]);
+        const output = await build(path);
+        expect(output.match(/ 640 12:13$/gm)).toHaveLength(6);
+        expect(output).toContain("kept-3\n");
+      });
+
       it("serializes commands that share a locked cache, and gives private ones their own", async () => {
         const command = (sharing: string, id: string) =>
           `RUN --mount=type=cache,target=/c,id=${id},sharing=${sharing} ` +
