@@ -10,8 +10,9 @@ import type { ContainerRecord } from "./container_record.ts";
 import type { MountPoint } from "./mount_points.ts";
 import { DEFAULT_MASKED_PATHS, thermalThrottlePaths } from "./default_paths.ts";
 import { DEFAULT_DEVICES, devicesBelow } from "./host_devices.ts";
-import type { HostFacts } from "./host_facts.ts";
+import { cpuList, type HostFacts } from "./host_facts.ts";
 import { findInitProgram } from "./init_program.ts";
+import { countNumbers } from "./number_list.ts";
 import { cleanPath } from "../base/clean_path.ts";
 import { exists } from "../base/exists.ts";
 import type { SeccompSpec } from "./seccomp_cache.ts";
@@ -112,9 +113,9 @@ export function buildContainerSpec(input: ContainerSpecInput): ContainerSpec {
 }
 
 let knownThrottlePaths: readonly string[] | undefined;
-/** Looked for once: which CPUs there are does not change under a running engine that could tell anybody. */
+/** Looked for once: which CPUs there are does not change under a running engine that could tell anybody. Also those that the engine may not use. */
 function throttlePaths(): readonly string[] {
-  return knownThrottlePaths ??= thermalThrottlePaths(navigator.hardwareConcurrency, exists);
+  return knownThrottlePaths ??= thermalThrottlePaths(countNumbers(cpuList("possible")), exists);
 }
 
 /** Of a container with a network of its own. */

@@ -67,7 +67,7 @@ export function readHostFacts(
   const status = Deno.readTextFileSync("/proc/self/status");
   const allowed = /^Cpus_allowed_list:\s*(\S+)/m.exec(status)?.[1] ?? "";
   // A virtual machine may have places for 128 and 4 that are there; a process may run on all places.
-  const cpus = inBothLists(allowed, onlineCpus()) || `0-${navigator.hardwareConcurrency - 1}`;
+  const cpus = inBothLists(allowed, cpuList("online")) || `0-${navigator.hardwareConcurrency - 1}`;
   return {
     ncpu: countNumbers(cpus),
     cpus,
@@ -84,9 +84,10 @@ export function readHostFacts(
   };
 }
 
-function onlineCpus(): string {
+/** The machine's processors: those that are there, or the places for them. */
+export function cpuList(which: "online" | "possible"): string {
   try {
-    return Deno.readTextFileSync("/sys/devices/system/cpu/online").trim();
+    return Deno.readTextFileSync(`/sys/devices/system/cpu/${which}`).trim();
   } catch {
     return `0-${navigator.hardwareConcurrency - 1}`;
   }
