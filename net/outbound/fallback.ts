@@ -215,6 +215,8 @@ function prepareLink(host: RootlessHost, program: FallbackProgram): void {
   if (program === "slirp4netns") {
     // it asks for each container's address by ARP, and needs nothing else to tell them apart
     host.sysctl(`ipv4.conf.${FALLBACK_LINK}.proxy_arp`, "1");
+    // the kernel lets others answer first, up to 0.8 s, but nobody else can: each container's first connection waited for that
+    host.sysctl(`ipv4.neigh.${FALLBACK_LINK}.proxy_delay`, "0");
     return;
   }
   // pasta knows one client only

@@ -87,9 +87,10 @@ describeWith().each(usersToTest())("outbound by other programs as $name", (user)
         '{ way: "auto", withoutRules: true }',
         `
         world.serve("203.0.113.9:80");
-        return [world.way.name, ...world.take(one, { op: "connect", to: OUTSIDE4, port: 80 })];`,
+        const delay = run("/usr/bin/env", "nsenter", "-t", String(world.host.pid), "-n", "cat", "/proc/sys/net/ipv4/neigh/berth1/proxy_delay").trim();
+        return [world.way.name, delay, ...world.take(one, { op: "connect", to: OUTSIDE4, port: 80 })];`,
       ),
-    ).toEqual(["slirp4netns", "203.0.113.9"]);
+    ).toEqual(["slirp4netns", "0", "203.0.113.9"]);
     expect(await inWorld('{ way: "auto" }', "return world.way.name;")).toBe("tproxy");
   });
 
