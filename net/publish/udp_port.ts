@@ -232,8 +232,10 @@ export class UdpPort implements HostSocket {
 
   #connect(source: Uint8Array | undefined, port: number): number {
     const { address, port: targetPort } = this.#target;
-    const fd = this.#context.host.takeSocket(address.length === 4 ? "udp4" : "udp6");
+    const { descriptors, host } = this.#context;
+    const fd = host.takeSocket(address.length === 4 ? "udp4" : "udp6");
     try {
+      if (descriptors.isLate(fd)) throw new SysError("socket", ERRNO.EMFILE);
       if (source !== undefined) network.bind(fd, socketAddress(source, port));
       network.connect(fd, socketAddress(address, targetPort));
       return fd;

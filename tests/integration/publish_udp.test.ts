@@ -126,4 +126,37 @@ describe.each(usersToTest())("published UDP ports as $name", (user) => {
       ),
     ).toEqual({ first: 20, second: 30, last: 0 });
   });
+
+  it("clients leave descriptors for what else is to be done", async () => {
+    expect(
+      await inNetwork(
+        user,
+        `
+        const { PublishWorld } = await import(${world});
+        k.setrlimit(c.RLIMIT_NOFILE, 1000n, 1000n);
+        using world = new PublishWorld();
+        const one = world.container(world.network());
+        world.datagrams(world.placeOf(one), "0.0.0.0", 53).echoes = true;
+        world.publish(one, ["127.0.0.1:5300:53/udp"]);
+        let highest = 0;
+        for (let count = 0; count < 1_200; count++) {
+          const socket = net.socket(c.AF_INET, c.SOCK_DGRAM);
+          highest = Math.max(highest, socket);
+          net.bind(socket, { family: "inet", address: v4("127.0.0.1"), port: 20_000 + count });
+          net.sendto(socket, new Uint8Array(1), { family: "inet", address: v4("127.0.0.1"), port: 5300 });
+          k.close(socket);
+          world.loop.turn(0);
+        }
+        const last = world.datagrams(world.self, "127.0.0.1", 30_000);
+        // one that finds no descriptor has the idlest client's next time
+        world.until(() => {
+          last.send("127.0.0.1", 5300, "x");
+          world.loop.turn(10);
+          return last.received.length > 0;
+        });
+        return [highest > 500, highest < 1000 - 150];
+        `,
+      ),
+    ).toEqual([true, true]);
+  });
 });
