@@ -39,6 +39,7 @@ export default class SummaryReporter implements Reporter {
     let failed = (before?.failed ?? checksFailed) + errors.length;
     const skipped: Skipped[] = before?.skipped.filter((each) => !awaited?.has(idOf(each))) ?? [];
     const waiting: Skipped[] = [];
+    const seen = new Set<string>();
     const unsteady = [...before?.unsteady ?? []];
     for (const module of modules) {
       failed += module.errors().length;
@@ -46,6 +47,7 @@ export default class SummaryReporter implements Reporter {
         const { state } = test.result();
         const entry = { file: module.relativeModuleId, name: test.fullName, reason: reasonOf(test) };
         if (awaited !== undefined && !awaited.has(idOf(entry))) continue;
+        seen.add(idOf(entry));
         if (test.diagnostic()?.flaky) unsteady.push(`${entry.file}: ${entry.name}`);
         if (state === "passed") passed += 1;
         else if (state === "failed") failed += 1;
@@ -55,6 +57,7 @@ export default class SummaryReporter implements Reporter {
         }
       }
     }
+    skipped.push(...absentees(before?.waiting ?? [], seen));
     const dir = Deno.env.get("BERTH_TEST_DIR");
     const left = dir === undefined ? [] : leftBehind(dir);
     if (left.length > 0) {
@@ -97,6 +100,12 @@ export function summaryText(
     lines.push("Unsteady (failed once, then passed):", ...unsteady.map((name) => `  ${name}`), "");
   }
   return [...lines, `${passed} passed, ${failed} failed, ${skipped.length} skipped`].join("\n");
+}
+
+/** Tests that waited for this run and are not in it, under the name that they had: they have not run at all. */
+export function absentees(waiting: readonly Skipped[], seen: ReadonlySet<string>): Skipped[] {
+  return waiting.filter((each) => !seen.has(idOf(each)))
+    .map((each) => ({ ...each, reason: "was to run as root of a user namespace, and is not there" }));
 }
 
 function readBefore(): Results | undefined {

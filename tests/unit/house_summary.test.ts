@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { summaryText } from "../support/summary_reporter.ts";
+import { absentees, summaryText } from "../support/summary_reporter.ts";
 
 it("summaryText() groups skipped tests by reason and ends with the numbers", () => {
   const skipped = [
@@ -28,4 +28,10 @@ it("summaryText() names tests that passed at the second try", () => {
     "",
     "5 passed, 0 failed, 0 skipped",
   ]);
+});
+
+it("absentees() are tests that waited for the second run and do not come in it", () => {
+  const test = (name: string) => ({ file: "a.test.ts", name, reason: "needs root" });
+  expect(absentees([test("one"), test("two as me")], new Set(["a.test.ts\none", "a.test.ts\ntwo as root"])))
+    .toEqual([{ ...test("two as me"), reason: "was to run as root of a user namespace, and is not there" }]);
 });
