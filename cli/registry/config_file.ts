@@ -2,6 +2,7 @@
 
 import { CliError } from "../errors.ts";
 import { messageOf } from "../../base/errors.ts";
+import { dockerConfigDirectory } from "../../base/paths.ts";
 import { printError } from "../stdio.ts";
 import { eraseCredentials, getCredentials, listCredentials, storeCredentials } from "./credential_helper.ts";
 
@@ -44,8 +45,7 @@ export class ConfigFile {
 
   /** Reads the file; one that is missing is empty. @throws {CliError} when it is damaged. */
   static load(): ConfigFile {
-    const dir = Deno.env.get("DOCKER_CONFIG") || `${Deno.env.get("HOME") || "/root"}/.docker`;
-    const path = `${dir}/config.json`;
+    const path = `${dockerConfigDirectory()}/config.json`;
     let text: string;
     try {
       text = Deno.readTextFileSync(path);
