@@ -4,7 +4,7 @@ import { realPath } from "../base/real_path.ts";
 import { MNT_DETACH } from "../ffi/constants.ts";
 import { SysError } from "../ffi/errno.ts";
 import type { Syscalls } from "../ffi/syscalls.ts";
-import { mountedAt, mountTable } from "../fs/mount_table.ts";
+import { mountedAt, mountedBelow } from "../fs/mount_table.ts";
 import { moveToTrash, removeTree } from "../fs/remove_tree.ts";
 import { migratePart } from "../base/store_schema.ts";
 import { durably } from "../base/transaction.ts";
@@ -195,10 +195,4 @@ export class VolumeTable {
       if (!(error instanceof SysError && error.is("EINVAL", "ENOENT"))) throw error;
     }
   }
-}
-
-/** A mount point in a directory; undefined when there is none. */
-function mountedBelow(dir: string): string | undefined {
-  const real = realPath(dir);
-  return mountTable().find(({ target }) => target === real || target.startsWith(`${real}/`))?.target;
 }

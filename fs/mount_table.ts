@@ -1,3 +1,5 @@
+import { realPath } from "../base/real_path.ts";
+
 /** Mount points and file system types of this process's mount namespace, in the kernel's order (later ones on top). */
 export function mountTable(): { readonly target: string; readonly type: string }[] {
   return Deno.readTextFileSync("/proc/self/mountinfo").split("\n").flatMap((line) => {
@@ -12,6 +14,13 @@ export function mountTable(): { readonly target: string; readonly type: string }
 /** The type of what is mounted at exactly `path`; undefined when it is no mount point. */
 export function mountedAt(path: string): string | undefined {
   return mountTable().findLast(({ target }) => target === path)?.type;
+}
+
+/** A mount point at or below `dir`, which is taken for no symbolic link; undefined when there is none. */
+export function mountedBelow(dir: string): string | undefined {
+  const slash = dir.lastIndexOf("/");
+  const real = `${realPath(dir.slice(0, slash))}${dir.slice(slash)}`;
+  return mountTable().find(({ target }) => target === real || target.startsWith(`${real}/`))?.target;
 }
 
 /** The kernel writes space, tab, newline and backslash as octal numbers (seq_escape in fs/proc_namespace.c). */

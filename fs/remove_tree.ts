@@ -1,8 +1,9 @@
 import { EngineError } from "../base/errors.ts";
+import { mountedBelow } from "./mount_table.ts";
 
 /**
- * Removes a directory with everything below it. Never follows a symbolic link, never leaves the tree's file system by
- * one; what is not there is fine.
+ * Removes a directory with everything below it; what is not there is fine. Never follows a symbolic link, and removes nothing while something
+ * is mounted below: it could be a directory of the user's.
  *
  * Deno's own removal is quick but recursive, and names that are no UTF-8 escape it: trees that are too deep or too strange
  * for it go to rm(1), which walks with relative paths and a bounded number of descriptors.
@@ -10,6 +11,12 @@ import { EngineError } from "../base/errors.ts";
  * @throws {EngineError} system, when something cannot be removed.
  */
 export async function removeTree(path: string): Promise<void> {
+  const mounted = mountedBelow(path);
+  if (mounted !== undefined) {
+    throw new EngineError("system", `unable to remove ${path}: something is mounted at ${mounted}`, {
+      hint: `See what it is, and unmount it:  findmnt ${mounted}`,
+    });
+  }
   try {
     await Deno.remove(path, { recursive: true });
     return;
