@@ -26,8 +26,8 @@ export async function runCli(args: string[]): Promise<number> {
     }
     const [first, ...rest] = parsed.args;
     if (parsed.help || first === undefined) return await printRootHelp();
-    if (first === "help") return await printHelp(rest);
     using session = openSession(parsed, debug);
+    if (first === "help") return await printHelp(rest, session, args);
     return await runCommand(parsed.args, session, args);
   } catch (error) {
     return report(error, debug);
@@ -90,7 +90,12 @@ async function printGroupHelp(group: string): Promise<number> {
   return 0;
 }
 
-async function printHelp(words: readonly string[]): Promise<number> {
+/** @param argv the whole command line. */
+async function printHelp(
+  words: readonly string[],
+  session: Session,
+  argv: readonly string[],
+): Promise<number> {
   const [first] = words;
   if (first === undefined) return await printRootHelp();
   const found = findCommand(words);
@@ -100,5 +105,10 @@ async function printHelp(words: readonly string[]): Promise<number> {
     return 0;
   }
   if (Object.hasOwn(GROUPS, first) && words.length === 1) return await printGroupHelp(first);
-  throw new CliError(`unknown help topic: ${words.join(" ")}`);
+  const { findCliPlugin, runCliPlugin } = await import("./cli_plugins.ts");
+  const plugin = findCliPlugin(first);
+  // Plugins understand "help NAME" as docker does.
+  if (plugin !== undefined) return await runCliPlugin(plugin, argv, ["help"], session);
+  const { refusalOf } = await import("./refused_commands.ts");
+  throw new CliError(refusalOf(first) ?? `unknown help topic: ${words.join(" ")}`);
 }

@@ -104,6 +104,19 @@ describe("plugins of the command line", () => {
     expect(flags.stdout).toBe(` -H ${scripted.host} greet\n`);
   });
 
+  test("are asked for their help, and what is refused says why", async () => {
+    Deno.mkdirSync(`${programs}/cli-plugins`, { recursive: true });
+    program("cli-plugins/docker-greet", 'echo "asked: $*"');
+    const env = { DOCKER_CONFIG: programs };
+    expect(await runBerth(["help", "greet"], { env })).toEqual({
+      code: 0,
+      stdout: "asked: help greet\n",
+      stderr: "",
+    });
+    expect((await runBerth(["help", "swarm"], { env })).stderr).toMatch(/^This node is not a swarm manager/);
+    expect((await runBerth(["help", "nosuch"], { env })).stderr).toBe("unknown help topic: nosuch\n");
+  });
+
   test("are found in cliPluginsExtraDirs first, and only when they can be executed", async () => {
     const config = Deno.makeTempDirSync({ dir: programs });
     Deno.mkdirSync(`${config}/cli-plugins`);
