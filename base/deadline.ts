@@ -29,3 +29,19 @@ export async function withDeadline<T>(work: Promise<T>, ms: number, late: () => 
   if (!await isDoneWithin(work, ms)) throw late();
   return await work;
 }
+
+/** What shared work comes to, or the signal's reason when that comes first: the work goes on, for those who still want it. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work;
+  let leave = () => {};
+  const left = new Promise<never>((_, reject) => {
+    leave = () => reject(signal.reason);
+    if (signal.aborted) leave();
+    else signal.addEventListener("abort", leave);
+  });
+  try {
+    return await Promise.race([work, left]);
+  } finally {
+    signal.removeEventListener("abort", leave);
+  }
+}

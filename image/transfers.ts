@@ -1,3 +1,5 @@
+import { unlessAborted } from "../base/deadline.ts";
+
 /** How far a piece of work is, for those who wait for it. */
 export type Report<P> = (progress: P) => void;
 
@@ -40,13 +42,8 @@ export class SharedTransfers<T, P> {
     const listener: Report<P> = (progress) => report(progress);
     listeners.add(listener);
     if (run.last !== undefined) report(run.last);
-    let leave = () => {};
-    const left = new Promise<never>((_, reject) => {
-      leave = () => reject(signal.reason);
-      signal.addEventListener("abort", leave);
-    });
     try {
-      return await Promise.race([done, left]);
+      return await unlessAborted(done, signal);
     } catch (error) {
       if (signal.aborted && listeners.size === 1) {
         give.abort(signal.reason);
@@ -55,7 +52,6 @@ export class SharedTransfers<T, P> {
       }
       throw error;
     } finally {
-      signal.removeEventListener("abort", leave);
       listeners.delete(listener);
     }
   }

@@ -1,5 +1,6 @@
 /** Files that ADD and remote contexts take from the web. */
 import { createHash } from "node:crypto";
+import { unlessAborted } from "../../base/deadline.ts";
 import { EngineError, invalid } from "../../base/errors.ts";
 import type { RegistrySettings } from "../registry/settings.ts";
 import { Transport } from "../registry/transport.ts";
@@ -58,7 +59,7 @@ export class HttpSource implements Disposable {
   ): Promise<DownloadedFile> {
     const key = createHash("sha256").update(address).digest("hex");
     for (let before = this.#running.get(key); before !== undefined; before = this.#running.get(key)) {
-      await before.catch(() => {});
+      await unlessAborted(before.catch(() => {}), signal);
     }
     const download = this.#fetch(address, key, checksum, signal);
     this.#running.set(key, download);

@@ -1,3 +1,4 @@
+import { unlessAborted } from "../../base/deadline.ts";
 import { EngineError } from "../../base/errors.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import { errorOf } from "./errors.ts";
@@ -53,10 +54,11 @@ export class Authorization {
     const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
     const bearer = challenges.find(({ scheme }) => scheme === "bearer");
     if (bearer !== undefined) {
-      this.#renewing ??= this.#token(bearer, signal).then((token) => {
+      // for all requests that wait for it: the first one's end is not theirs
+      this.#renewing ??= this.#token(bearer).then((token) => {
         this.#header = `Bearer ${token}`;
       }).finally(() => this.#renewing = undefined);
-      await this.#renewing;
+      await unlessAborted(this.#renewing, signal);
       return true;
     }
     if (!challenges.some(({ scheme }) => scheme === "basic")) return false;
@@ -70,7 +72,7 @@ export class Authorization {
     return true;
   }
 
-  async #token({ parameters }: Challenge, signal: AbortSignal | undefined): Promise<string> {
+  async #token({ parameters }: Challenge): Promise<string> {
     const { realm = "", service, scope } = parameters;
     const url = URL.parse(realm);
     if (url === null || !/^https?:$/.test(url.protocol)) {
@@ -79,8 +81,8 @@ export class Authorization {
     const scopes = [...new Set([...scope?.split(" ") ?? [], ...this.#scopes])].filter((one) => one !== "");
     const { identityToken } = this.#auth;
     const response = identityToken
-      ? await this.#refresh(url, service, scopes, identityToken, signal)
-      : await this.#ask(url, service, scopes, signal);
+      ? await this.#refresh(url, service, scopes, identityToken)
+      : await this.#ask(url, service, scopes);
     if (!response.ok) throw await errorOf(response);
     const answer = await response.json() as Record<string, unknown>;
     const token = answer["token"] || answer["access_token"];
@@ -91,12 +93,7 @@ export class Authorization {
     return token;
   }
 
-  async #ask(
-    url: URL,
-    service: string | undefined,
-    scopes: readonly string[],
-    signal: AbortSignal | undefined,
-  ) {
+  async #ask(url: URL, service: string | undefined, scopes: readonly string[]) {
     const { username, password } = this.#auth;
     if (service) url.searchParams.set("service", service);
     for (const scope of scopes) url.searchParams.append("scope", scope);
@@ -106,7 +103,7 @@ export class Authorization {
       url.searchParams.set("client_id", CLIENT_ID);
     }
     const headers = username || password ? { Authorization: basic(username ?? "", password ?? "") } : {};
-    return await this.#transport.fetch(url.href, { headers, signal, prompt: true });
+    return await this.#transport.fetch(url.href, { headers, prompt: true });
   }
 
   async #refresh(
@@ -114,7 +111,6 @@ export class Authorization {
     service: string | undefined,
     scopes: readonly string[],
     refreshToken: string,
-    signal: AbortSignal | undefined,
   ) {
     const form = new URLSearchParams({
       grant_type: "refresh_token",
@@ -127,7 +123,6 @@ export class Authorization {
       method: "POST",
       headers: { "Content-Type": "application/x-www-form-urlencoded" },
       body: form.toString(),
-      signal,
       prompt: true,
     });
   }

@@ -104,6 +104,19 @@ describe("HttpSource", () => {
     expect([...Deno.readDirSync(dir)]).toEqual([]);
   });
 
+  it("keeps nobody waiting for another's download who has given up", async () => {
+    const gate = Promise.withResolvers<Response>();
+    await using server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, () => gate.promise);
+    const url = `http://127.0.0.1:${server.addr.port}/slow`;
+    const first = source.fetch(url, {});
+    const give = new AbortController();
+    const second = source.fetch(url, { signal: give.signal });
+    give.abort(new Error("called off"));
+    await expect(second).rejects.toThrow("called off");
+    gate.resolve(new Response("slow"));
+    expect(read(await first)).toBe("slow");
+  });
+
   it("refuses what has another digest, and leaves nothing", async () => {
     serve("/file", "one");
     const checksum = sha256("two");

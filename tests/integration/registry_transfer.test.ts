@@ -9,6 +9,8 @@ import { ImagePuller, type TransferMessage } from "../../image/pull.ts";
 import { ImagePusher, type PushMessage } from "../../image/push.ts";
 import { parsePlatform } from "../../image/platform.ts";
 import { parseReference } from "../../base/reference.ts";
+import { RegistryClient } from "../../image/registry/client.ts";
+import { Transport } from "../../image/registry/transport.ts";
 import {
   DEFAULT_REGISTRY_SETTINGS,
   type RegistryAuth,
@@ -844,6 +846,33 @@ describeWith(ROOT)("credentials", () => {
     await expect(pull(`${registry.host}/private/large:1`, { auth: { username: "me", password: "no" } }))
       .rejects
       .toMatchObject({ kind: "unauthorized", message: "unauthorized: bad password" });
+  });
+
+  it("asks for a token once for all requests, and for the others when the first is called off", async () => {
+    registry.add("small", "1", small);
+    await using tokens = new FakeRegistry();
+    const gate = Promise.withResolvers<void>();
+    tokens.intercept = async () => {
+      await gate.promise;
+      return Response.json({ token: "t" });
+    };
+    registry.intercept = (request) =>
+      request.headers.has("authorization") ? undefined : refusal(401, "UNAUTHORIZED", "x", {
+        "WWW-Authenticate": `Bearer realm="http://${tokens.host}/token"`,
+      });
+    using transport = new Transport(settings);
+    const endpoint = { base: `http://${registry.host}`, mirror: false, insecureTls: false };
+    const client = new RegistryClient(endpoint, "small", transport, undefined, ["repository:small:pull"]);
+    const give = new AbortController();
+    const first = client.manifest("1", give.signal);
+    await waitFor(() => tokens.requests.length > 0, 5000, () => "no token");
+    const second = client.manifest("1");
+    await waitFor(() => registry.requests.length === 2, 5000, () => "no second request");
+    give.abort();
+    await expect(first).rejects.toMatchObject({ name: "AbortError" });
+    gate.resolve();
+    expect((await second).bytes.length).toBeGreaterThan(0);
+    expect(tokens.requests).toHaveLength(1);
   });
 
   it("exchanges an identity token", async () => {

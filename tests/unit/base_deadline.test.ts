@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isDoneWithin, withDeadline } from "../../base/deadline.ts";
+import { isDoneWithin, unlessAborted, withDeadline } from "../../base/deadline.ts";
 
 const never = new Promise<string>(() => {});
 
@@ -29,5 +29,17 @@ describe("withDeadline()", () => {
     work.reject(new Error("nobody hears this"));
     // an unhandled rejection would fail the run
     await new Promise((resolve) => setTimeout(resolve, 5));
+  });
+});
+
+describe("unlessAborted()", () => {
+  it("answers what the work comes to, unless the signal comes first or has come", async () => {
+    const give = new AbortController();
+    expect(await unlessAborted(Promise.resolve("done"), give.signal)).toBe("done");
+    expect(await unlessAborted(Promise.resolve("done"), undefined)).toBe("done");
+    const waiting = unlessAborted(never, give.signal);
+    give.abort(new Error("called off"));
+    await expect(waiting).rejects.toThrow("called off");
+    await expect(unlessAborted(never, give.signal)).rejects.toThrow("called off");
   });
 });
