@@ -3,7 +3,7 @@
  *
  * Every role of berth is the same program: what differs is the first argument (`@engine`, `@shim`, …; the `@`
  * keeps roles apart from commands) and the flags of the JavaScript engine. The shim imports this module, so it
- * has no imports but the version.
+ * imports nothing but the version and a look for files.
  */
 
 import { packaging } from "./version.ts";

@@ -44,7 +44,7 @@ beforeAll(async () => {
   const tree = `${work}/tree`;
   await Deno.mkdir(`${tree}/tests/support/stub`, { recursive: true });
   await Deno.mkdir(`${tree}/base`);
-  for (const name of ["base/self.ts", "base/version.ts"]) {
+  for (const name of ["base/self.ts", "base/exists.ts", "base/version.ts"]) {
     await Deno.copyFile(`${ROOT}/${name}`, `${tree}/${name}`);
   }
   for (const name of ["lazy.ts", "echo_worker.ts"]) {
