@@ -176,12 +176,10 @@ export class VolumeTable {
     const record = this.get(name);
     const path = this.path(name);
     const mount = volumeMount(record.options);
-    if (mount === undefined) {
-      // Somebody has removed the directory by hand.
-      Deno.mkdirSync(path, { recursive: true, mode: 0o755 });
-      return;
-    }
-    if (mountedAt(realPath(path)) === undefined) mountVolume(this.#kernel, name, path, mount);
+    if (mount !== undefined && mountedAt(realPath(path)) !== undefined) return;
+    // Somebody has removed the directory by hand, or a removal was cut short.
+    Deno.mkdirSync(path, { recursive: true, mode: 0o755 });
+    if (mount !== undefined) mountVolume(this.#kernel, name, path, mount);
   }
 
   /** Undoes {@link mount} once no container that runs uses the volume. May be repeated. */

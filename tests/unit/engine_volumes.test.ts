@@ -40,6 +40,19 @@ it("volumeCreate() has the row of a named volume on disk before anybody writes i
   expect([during, level()]).toEqual([1, 1]);
 });
 
+it("VolumeTable.mount() makes the directory of a volume again that has lost it, with options too", () => {
+  const mounted: string[] = [];
+  const kernel = { mount: (_: string, target: string) => mounted.push(target) } as unknown as Syscalls;
+  const table = new VolumeTable(db, dir, kernel);
+  for (const options of [{}, { type: "tmpfs", device: "tmpfs" }]) {
+    const { record } = table.create({ name: `v${Object.keys(options).length}`, options });
+    Deno.removeSync(`${dir}/volumes/${record.name}`, { recursive: true });
+    table.mount(record.name);
+    expect(Deno.statSync(table.path(record.name)).isDirectory).toBe(true);
+  }
+  expect(mounted).toEqual([table.path("v2")]);
+});
+
 it("volumeRemove() removes no file through a mount that cannot be taken away", async () => {
   volumes.volumeCreate({ name: "data" });
   const place = `${Deno.realPathSync(dir)}/volumes/data/_data`;
