@@ -42,10 +42,8 @@ export function refuseOwnPrefixes(
     if (own === undefined) continue;
     throw new EngineError(
       "forbidden",
-      `cannot create network ${network.id} (${
-        bridgeNameOf(network)
-      }): ${text} is part of ${own}, which is berth's own: ` +
-        "its addresses stand for the host and its DNS servers",
+      `cannot create network ${network.id} (${bridgeNameOf(network)}) with ${text}: ` +
+        `berth keeps ${own} for itself, its addresses stand for the host and its DNS servers`,
       { hint: "Choose another subnet, for example 10.9.0.0/24." },
     );
   }

@@ -321,7 +321,7 @@ describe("bridges", () => {
     expect(() => refuseOwnPrefixes(bridge, ["10.9.0.0/24", "10.0.2.128/25"])).toThrow(
       expect.objectContaining({
         kind: "forbidden",
-        message: expect.stringContaining("10.0.2.128/25 is part of 10.0.2.0/24, which is berth's own"),
+        message: expect.stringContaining("with 10.0.2.128/25: berth keeps 10.0.2.0/24 for itself"),
       }),
     );
     refuseOwnPrefixes(bridge, ["10.0.0.0/16", "10.0.3.0/24", "fd00:b0:3::/64"]);
