@@ -1,5 +1,6 @@
 /** Names in sandboxes: what the DNS server knows of networks and containers, and whom it asks for the rest. */
 import { AF_INET, AF_INET6, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM } from "../../ffi/constants.ts";
+import { ERRNO, SysError } from "../../ffi/errno.ts";
 import type { EventLoop } from "../../ffi/event_loop.ts";
 import type { NetworkSyscalls } from "../../ffi/kernel_network.ts";
 import { addressBytes, parseAddress } from "../../base/address.ts";
@@ -9,6 +10,7 @@ import { linkTable, type Membership, type Upstream, type View } from "../dns/res
 import { DnsServer, type DnsServerOptions } from "../dns/server.ts";
 import { upstreamsAt } from "../dns/upstream.ts";
 import { Zone } from "../dns/zone.ts";
+import { DescriptorPause } from "../publish/descriptor_pause.ts";
 import type { Inside, SandboxNames } from "./parts.ts";
 import type { EndpointState, SandboxState } from "./protocol.ts";
 import {
@@ -75,14 +77,19 @@ export class SandboxDns implements SandboxNames, Disposable {
   constructor(deps: SandboxDnsDeps) {
     this.#deps = deps;
     this.#resolvers = deps.resolvers ?? new HostResolvers();
-    const { host, calls: { network } } = deps;
-    const socket = (family: Upstream["family"], transport: Transport, upstream: Upstream): number =>
-      upstream.via === "rootless"
+    const { host, calls: { kernel, network } } = deps;
+    const descriptors = new DescriptorPause(deps.loop);
+    const socket = (family: Upstream["family"], transport: Transport, upstream: Upstream): number => {
+      const fd = upstream.via === "rootless"
         ? host.takeSocket(`${transport}${family === "inet" ? 4 : 6}`)
         : network.socket(
           family === "inet" ? AF_INET : AF_INET6,
           (transport === "udp" ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK,
         );
+      if (!descriptors.isLate(fd)) return fd;
+      kernel.close(fd);
+      throw new SysError("socket", ERRNO.EMFILE);
+    };
     this.#server = new DnsServer(deps.loop, deps.calls, socket, deps.options);
     rehearseSandboxSockets();
   }

@@ -1,5 +1,5 @@
 /** The resolver at 10.0.2.3: what it is asked is passed on to the host's own, by UDP and by TCP. */
-import { SOCK_DGRAM, SOCK_NONBLOCK, SOCK_STREAM } from "../../ffi/constants.ts";
+import { SOCK_DGRAM, SOCK_STREAM } from "../../ffi/constants.ts";
 import { AF_INET, AF_INET6 } from "../../ffi/constants.ts";
 import { kernel } from "../../ffi/kernel.ts";
 import { type DnsCalls, Forwarder, type ForwarderOptions } from "../dns/forwarder.ts";
@@ -13,7 +13,7 @@ import {
 } from "../dns/message.ts";
 import type { Upstream } from "../dns/resolver.ts";
 import { TcpClient } from "../dns/tcp_client.ts";
-import { answerWithError, errorFor, type OutboundContext } from "./context.ts";
+import { answerWithError, errorFor, hostSocket, type OutboundContext } from "./context.ts";
 import { ERRNO } from "../../ffi/errno.ts";
 import { LEAST_MTU6, writeInParts } from "./fragments.ts";
 import { headerLength } from "./packet_maker.ts";
@@ -74,9 +74,10 @@ export class HostResolver implements Disposable {
       context.loop,
       this.#calls,
       (family, transport) =>
-        context.calls.socket(
+        hostSocket(
+          context,
           family === "inet" ? AF_INET : AF_INET6,
-          (transport === "udp" ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK,
+          transport === "udp" ? SOCK_DGRAM : SOCK_STREAM,
         ),
       limits,
     );
