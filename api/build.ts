@@ -1,5 +1,4 @@
 /** Docker's classic build API: contexts as tar archives, progress as lines of JSON; and what became of builds. */
-import { statfs } from "node:fs/promises";
 import { BUILD_SESSION_VERSION } from "../base/build_session.ts";
 import { invalid, messageOf } from "../base/errors.ts";
 import { canonicalString, parseReference, withDefaultTag } from "../base/reference.ts";
@@ -7,6 +6,7 @@ import { CommandFailure } from "../engine/build/command_failure.ts";
 import type { BuildRequest } from "../engine/build/types.ts";
 import type { Engine } from "../engine/types.ts";
 import { receiveContext } from "./build_context.ts";
+import { bytesThatMayStay } from "./build_prune.ts";
 import { ClassicStream, type Send } from "./build_stream.ts";
 import { buildkit } from "./buildkit.ts";
 import {
@@ -233,24 +233,15 @@ async function prune(c: AppContext, engine: Engine): Promise<Record<string, unkn
   if (filters.has("label")) return { CachesDeleted: null, SpaceReclaimed: 0 };
   const modern = atLeast(c, "1.48");
   const builder = await engine.builder();
-  const kept = modern ? [query["reserved-space"], query["max-used-space"]] : [];
-  const keepStorage = Math.max(query["keep-storage"], ...kept);
-  const missing = modern && query["min-free-space"] > 0
-    ? await missingSpace(engine, query["min-free-space"])
-    : undefined;
-  if (missing === 0) return { CachesDeleted: null, SpaceReclaimed: 0 };
-  const used = builder.cacheRecords().reduce((sum, { size, shared }) => sum + (shared ? 0 : size), 0);
-  const { ids, space } = await builder.prune({
-    all: query.all,
-    keepStorage: missing === undefined ? keepStorage : Math.max(keepStorage, used - missing),
-    filters: Object.fromEntries(filters),
-  }, signalOf(c));
+  const keepStorage = await bytesThatMayStay(engine, builder, {
+    reservedSpace: Math.max(query["keep-storage"], modern ? query["reserved-space"] : 0),
+    maxUsedSpace: modern ? query["max-used-space"] : 0,
+    minFreeSpace: modern ? query["min-free-space"] : 0,
+  });
+  if (keepStorage === undefined) return { CachesDeleted: null, SpaceReclaimed: 0 };
+  const { ids, space } = await builder.prune(
+    { all: query.all, keepStorage, filters: Object.fromEntries(filters) },
+    signalOf(c),
+  );
   return { CachesDeleted: ids.length === 0 ? null : ids, SpaceReclaimed: space };
-}
-
-/** Bytes that the disk of the data root has too little for `wanted` to be free. */
-async function missingSpace(engine: Engine, wanted: number): Promise<number> {
-  const { DockerRootDir } = await engine.info();
-  const { bavail, bsize } = await statfs(String(DockerRootDir));
-  return Math.max(0, wanted - bavail * bsize);
 }

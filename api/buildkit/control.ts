@@ -2,6 +2,7 @@ import { invalid } from "../../base/errors.ts";
 import { VERSION } from "../../base/version.ts";
 import type { CacheRecord } from "../../engine/build/types.ts";
 import type { Engine } from "../../engine/types.ts";
+import { bytesThatMayStay } from "../build_prune.ts";
 import { BuildJob } from "./build_job.ts";
 import { aborted, CODE, GrpcError, type Method, onlyMessage, type ServerCall, WAY_OUT } from "./grpc.ts";
 import { decode, encode, timestamp } from "./protocol.ts";
@@ -185,16 +186,16 @@ export class ControlServer {
   }
 
   async #prune(call: ServerCall): Promise<void> {
-    const { all, filter, keepDuration, reservedSpace, maxUsedSpace } = decode(
-      "PruneRequest",
-      await onlyMessage(call),
-    );
+    const request = decode("PruneRequest", await onlyMessage(call));
+    const { all, filter, keepDuration } = request;
     const builder = await this.#engine.builder();
+    const keepStorage = await bytesThatMayStay(this.#engine, builder, request);
+    if (keepStorage === undefined) return;
     const before = new Map(builder.cacheRecords().map((record) => [record.id, record]));
     const filters = filtersOf(filter);
     const { ids } = await builder.prune({
       all,
-      keepStorage: Math.max(reservedSpace, maxUsedSpace),
+      keepStorage,
       // nanoseconds
       filters: keepDuration > 0 ? { ...filters, "unused-for": [`${keepDuration / 1e9}s`] } : filters,
     }, call.signal);

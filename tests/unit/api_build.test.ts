@@ -323,7 +323,10 @@ describe("POST /build/prune", () => {
         return Promise.resolve({ ids: ["a"], space: 5 });
       },
     };
-    const { engine } = fakeEngine({ builder: () => Promise.resolve(builder) });
+    const { engine } = fakeEngine({
+      builder: () => Promise.resolve(builder),
+      info: () => Promise.resolve({ DockerRootDir: "/tmp" }),
+    });
     const app = createApp(engine);
     const prune = async (version: string, query: string) =>
       await (await app.request(`http://localhost/v${version}/build/prune?${query}`, { method: "POST" }))
@@ -339,6 +342,9 @@ describe("POST /build/prune", () => {
       { all: true, keepStorage: 10, filters: { until: ["1h"] } },
       { all: false, keepStorage: 7, filters: {} },
     ]);
+    // there is as much free already
+    expect(await prune("1.51", "min-free-space=1")).toEqual({ CachesDeleted: null, SpaceReclaimed: 0 });
+    expect(asked).toHaveLength(2);
     expect(await prune("1.51", filter({ label: ["x"] }))).toEqual({ CachesDeleted: null, SpaceReclaimed: 0 });
     expect(await prune("1.51", "keep-storage=much")).toEqual({
       message:

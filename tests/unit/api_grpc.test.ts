@@ -3,6 +3,9 @@ import { duplexPair } from "node:stream";
 import { expect, test } from "vitest";
 import { BuildJob } from "../../api/buildkit/build_job.ts";
 import { GrpcClient, type Method, serveGrpc } from "../../api/buildkit/grpc.ts";
+import { ControlServer } from "../../api/buildkit/control.ts";
+import { encode } from "../../api/buildkit/protocol.ts";
+import type { Builder } from "../../engine/build/types.ts";
 import type { Sessions } from "../../api/buildkit/session.ts";
 import { fakeEngine } from "../support/fake_engine.ts";
 
@@ -32,6 +35,40 @@ test("a call of somebody who has given up before is canceled, whether it is answ
   using pair = connected({ "/silent": () => new Promise(() => {}) });
   const call = pair.client.unary("/silent", new Uint8Array(), AbortSignal.abort());
   await expect(call).rejects.toMatchObject({ name: "GrpcError" });
+});
+
+test("prune keeps what the client says, and takes nothing while the disk has as much free as it wants", async () => {
+  const asked: unknown[] = [];
+  const record = { size: 100, shared: false, id: "a" };
+  const builder = {
+    cacheRecords: () => [record],
+    prune: (options: unknown) => {
+      asked.push(options);
+      return Promise.resolve({ ids: [], space: 0 });
+    },
+  } as unknown as Builder;
+  const { engine } = fakeEngine({
+    builder: () => Promise.resolve(builder),
+    info: () => Promise.resolve({ DockerRootDir: "/tmp" }),
+  });
+  const path = "/moby.buildkit.v1.Control/Prune";
+  const prune = new ControlServer(engine, {} as Sessions).methods.get(path);
+  const ask = async (request: Record<string, unknown>) => {
+    const messages = (async function* () {
+      yield await Promise.resolve(encode("PruneRequest", request));
+    })();
+    const { signal } = new AbortController();
+    await prune?.({ metadata: {}, messages, send: () => Promise.resolve(), signal });
+  };
+  await ask({ all: true });
+  await ask({ reservedSpace: 7, maxUsedSpace: 9 });
+  await ask({ all: true, minFreeSpace: 1 });
+  await ask({ minFreeSpace: Number.MAX_SAFE_INTEGER, reservedSpace: 30 });
+  expect(asked).toEqual([
+    { all: true, keepStorage: 0, filters: {} },
+    { all: false, keepStorage: 9, filters: {} },
+    { all: false, keepStorage: 30, filters: {} },
+  ]);
 });
 
 test("a build of a client's frontend ends when its client has gone before it sent Solve", async () => {
