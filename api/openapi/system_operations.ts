@@ -178,7 +178,7 @@ export const SYSTEM_OPERATIONS: readonly Operation[] = [
     body: { schema: volumeCreateBody, optional: true },
     status: 201,
     answer: volume,
-    refusals: [400, 409],
+    refusals: [400, 404, 409, 503],
   },
   {
     id: "VolumeInspect",
