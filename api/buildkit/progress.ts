@@ -15,12 +15,17 @@ interface VertexState {
 /** What holds a build up when nobody reads its progress: old messages are dropped beyond this many. */
 const MAX_KEPT = 100_000;
 
+/** Each warning comes with the whole Dockerfile, for its excerpt. Beyond so many bytes of that they come without. */
+const MOST_SOURCE = 16 * 1024 * 1024;
+
 /** A build's progress as BuildKit's Status tells it: to whoever asks, from the beginning. */
 export class Progress {
   readonly #ref: string;
   readonly #source: { readonly name: string; readonly text: () => string };
   readonly #messages: Uint8Array[] = [];
   #dropped = 0;
+  /** Bytes of the Dockerfile that warnings have brought so far. */
+  #sourceBytes = 0;
   readonly #vertices = new Map<number, VertexState>();
   /** Steps that BuildKit does not show. */
   readonly #hidden = new Set<number>();
@@ -160,7 +165,7 @@ export class Progress {
             url: warning.url,
             info: {
               filename: this.#source.name,
-              data: new TextEncoder().encode(this.#source.text()),
+              data: this.#sourceData(),
               language: "Dockerfile",
             },
             ranges: [{
@@ -195,6 +200,15 @@ export class Progress {
       cached: false,
       error: "",
     });
+  }
+
+  /** The Dockerfile, or nothing when it has come too often. */
+  #sourceData(): Uint8Array {
+    const text = this.#source.text();
+    if (this.#sourceBytes + text.length > MOST_SOURCE) return new Uint8Array();
+    const data = new TextEncoder().encode(text);
+    this.#sourceBytes += data.length;
+    return data;
   }
 
   #digest(id: number): string {

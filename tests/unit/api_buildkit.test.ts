@@ -233,3 +233,24 @@ test("progress is told from the beginning to whoever asks, also after the end", 
   for await (const _ of progress.messages(new AbortController().signal)) count++;
   expect(count).toBeGreaterThan(4);
 });
+
+test("warnings bring the Dockerfile for their excerpts, but not any number of times", async () => {
+  const text = "#".repeat(4 * 1024 * 1024);
+  const progress = new Progress("ref", { name: "Dockerfile", text: () => text });
+  progress.take({
+    kind: "vertex",
+    vertex: { id: 0, name: "x", instruction: undefined, stage: undefined, inputs: [] },
+  });
+  for (let line = 1; line <= 50; line++) {
+    const range = { startLine: line, endLine: line };
+    const warning = { rule: "StageNameCasing", description: "d", url: "", message: "m", range };
+    progress.take({ kind: "warning", id: 0, warning });
+  }
+  progress.end();
+  const sizes: number[] = [];
+  for await (const message of progress.messages(new AbortController().signal)) sizes.push(message.length);
+  // the step, and each warning
+  expect(sizes).toHaveLength(51);
+  expect(sizes[1]).toBeGreaterThan(text.length);
+  expect(sizes.reduce((sum, size) => sum + size)).toBeLessThan(5 * text.length);
+});
