@@ -17,7 +17,7 @@ import {
 import { ERRNO } from "./errno.ts";
 import { SIZEOF } from "./layout.ts";
 import { check } from "./libc.ts";
-import type { Machine } from "./machine.ts";
+import { type Machine, thread } from "./machine.ts";
 import { NR } from "./syscall_numbers.ts";
 import { type Syscalls, WOULD_BLOCK } from "./syscalls.ts";
 
@@ -51,10 +51,19 @@ function changeFlag({ raw }: Machine, fd: number, get: number, set: number, flag
   if (wanted !== flags) check(raw(NR.fcntl, fd, set, wanted), "fcntl");
 }
 
+/** Higher numbers than a stub ever has: one for each layer, mount and device of a container. */
+const STUB_DESCRIPTORS = 4096;
+
+/** Numbers that descriptors may have: of the calling process those that are open, of another one all. */
+function possibleDescriptors(machine: Machine): number[] {
+  return machine === thread
+    ? [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => Number(name))
+    : Array.from({ length: STUB_DESCRIPTORS }, (_, fd) => fd);
+}
+
 /** Close-on-exec for each open descriptor ≥ `first`: what close_range does since Linux 5.11. */
 function cloexecOneByOne(machine: Machine, first: number): void {
-  for (const entry of Deno.readDirSync("/proc/self/fd")) {
-    const fd = Number(entry.name);
+  for (const fd of possibleDescriptors(machine)) {
     // the listing's own descriptor is closed by now
     if (fd >= first && machine.raw(NR.fcntl, fd, F_GETFD) >= 0) {
       changeFlag(machine, fd, F_GETFD, F_SETFD, FD_CLOEXEC, true);

@@ -1,9 +1,12 @@
 /** Calls made by a stub process: the kernel's answers, what is shared, and how it ends. */
 import { describe, expect, it } from "vitest";
-import { CLONE_NEWUTS, O_DIRECTORY, O_RDONLY, O_RDWR } from "../../ffi/constants.ts";
+import { CLONE_NEWUTS, O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_RDWR } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
 import { kernel } from "../../ffi/kernel.ts";
+import { descriptorCalls } from "../../ffi/kernel_descriptor.ts";
+import type { Machine } from "../../ffi/machine.ts";
 import { STUB_SOCKET, StubProcess } from "../../ffi/stub_process.ts";
+import { NR } from "../../ffi/syscall_numbers.ts";
 import { waitFor } from "../support/processes.ts";
 
 function withStub<T>(use: (stub: StubProcess) => T, onSlow: () => void = () => {}): T {
@@ -82,6 +85,23 @@ describe("StubProcess", () => {
       expect(kernel.recvmsg(stub.socket, new Uint8Array(1)).fds.length).toBe(1);
       kernel.close(read);
       kernel.close(write);
+    });
+  });
+
+  it("marks its own descriptors close-on-exec where close_range is refused, not those of the caller", () => {
+    withStub((stub) => {
+      const machine: Machine = {
+        ...stub.machine,
+        raw: (nr, ...args) => nr === NR.close_range ? -ERRNO.EPERM : stub.machine.raw(nr, ...args),
+      };
+      const high = 900;
+      stub.calls.dup2(STUB_SOCKET, high);
+      const flags = () =>
+        /^flags:\t(\d+)$/m.exec(Deno.readTextFileSync(`/proc/${stub.pid}/fdinfo/${high}`))?.[1];
+      const closes = () => (parseInt(flags() ?? "", 8) & O_CLOEXEC) !== 0;
+      expect(closes()).toBe(false);
+      descriptorCalls(machine).cloexecFrom(3);
+      expect(closes()).toBe(true);
     });
   });
 
