@@ -4,7 +4,7 @@ import { hints } from "../base/hints.ts";
 import { defaultPaths } from "../base/paths.ts";
 import { chosenContext, type ContextEndpoint, contextEndpoint } from "./contexts.ts";
 import type { EngineConnection } from "./connection.ts";
-import { CliError } from "./errors.ts";
+import { CliError, ConnectError } from "./errors.ts";
 import { type ClientTls, clientTls } from "./client_tls.ts";
 import type { TlsFlagValues } from "./tls_flags.ts";
 
@@ -30,6 +30,7 @@ export function unixEndpoint(path: string, isDefault: boolean): Endpoint {
 
 const DEFAULT_PORT = 2375;
 const DEFAULT_TLS_PORT = 2376;
+const MAX_PORT = 65535;
 const unresolved = (reason: string) =>
   new CliError(`Failed to initialize: unable to resolve docker endpoint: ${reason}`);
 
@@ -91,6 +92,9 @@ function tcpEndpoint(scheme: string, rest: string, tls: ClientTls | undefined): 
     httpHost: `${name}:${port}`,
     isDefault: false,
     dial: async () => {
+      if (port > MAX_PORT) {
+        throw new ConnectError(`error during connect: dial tcp: address ${port}: invalid port`);
+      }
       const hostname = name.replace(/^\[|\]$/g, "");
       if (tls !== undefined) return await (await import("./tls_dial.ts")).dialTls(hostname, port, tls);
       const conn = await Deno.connect({ hostname, port });

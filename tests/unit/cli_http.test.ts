@@ -364,3 +364,9 @@ test("requireOwnDirectory() takes a directory of the user's alone", () => {
     Deno.removeSync(dir, { recursive: true });
   }
 });
+
+test("a port that there cannot be is told as such", async () => {
+  await expect(parseHost("tcp://localhost:99999").dial()).rejects.toThrow(
+    "dial tcp: address 99999: invalid port",
+  );
+});
