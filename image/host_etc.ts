@@ -38,7 +38,7 @@ export function* hostEtc(root = "/etc"): Generator<EtcEntry, void, undefined> {
   const overflow = Number(Deno.readTextFileSync("/proc/sys/kernel/overflowuid"));
   const owner = (id: number | null) => id === null || id === overflow ? 0 : id;
   function* walk(dir: string): Generator<EtcEntry, void, undefined> {
-    const names = [...Deno.readDirSync(`${root}/${dir}`)].map(({ name }) => name).sort();
+    const names = namesIn(`${root}/${dir}`).sort();
     for (const name of names) {
       const path = dir === "" ? name : `${dir}/${name}`;
       if (LEFT_OUT.has(path) || SECRET.test(path)) continue;
@@ -66,6 +66,15 @@ export function* hostEtc(root = "/etc"): Generator<EtcEntry, void, undefined> {
     }
   }
   yield* walk("");
+}
+
+/** None where something else than the mode keeps us out: a security module, a file system of its own. */
+function namesIn(path: string): string[] {
+  try {
+    return [...Deno.readDirSync(path)].map(({ name }) => name);
+  } catch {
+    return [];
+  }
 }
 
 function readFile(path: string): Uint8Array | undefined {

@@ -1,6 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { kernel } from "../../ffi/kernel.ts";
 import { OverlayDriver } from "../../fs/overlay.ts";
 import { removeTree } from "../../fs/remove_tree.ts";
@@ -607,6 +607,25 @@ describeWith(ROOT)("ImageStore", () => {
   });
 
   describe("hostEtc()", () => {
+    it("passes over a directory that cannot be read, whatever its mode says", () => {
+      const etc = `${root}/guarded`;
+      for (const dir of ["a", "guarded", "z"]) {
+        Deno.mkdirSync(`${etc}/${dir}`, { recursive: true });
+        Deno.writeTextFileSync(`${etc}/${dir}/f`, "x");
+      }
+      const { readDirSync } = Deno;
+      const spy = vi.spyOn(Deno, "readDirSync").mockImplementation((path) => {
+        if (String(path) === `${etc}/guarded`) throw new Deno.errors.PermissionDenied("not for you");
+        return readDirSync(path);
+      });
+      try {
+        const names = [...hostEtc(etc)].map(({ entry }) => entry.name);
+        expect(names).toEqual(["etc/a", "etc/a/f", "etc/guarded", "etc/z", "etc/z/f"]);
+      } finally {
+        spy.mockRestore();
+      }
+    });
+
     it("leaves out secrets, sockets and what others may not read", () => {
       const etc = `${root}/etc`;
       for (const dir of ["open", "closed", "ssh", "ssl/private"]) {
