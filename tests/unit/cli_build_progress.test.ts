@@ -139,6 +139,26 @@ describe("TerminalProgress", () => {
     }
   });
 
+  test("stays in place on a terminal that does not say its size", () => {
+    vi.useFakeTimers({ now: 0 });
+    try {
+      const terminal = new FakeTerminal(10, 80);
+      terminal.size = () => ({ rows: 0, columns: 0 });
+      const progress = new TerminalProgress(terminal, "berth");
+      progress.take(plan("[1/1] RUN x"));
+      progress.take(start(0, 0));
+      vi.advanceTimersByTime(1000);
+      expect(terminal.lines).toEqual([
+        `[+] Building 1.0s (0/1)${"berth".padStart(57)}`,
+        ` => [1/1] RUN x${"1.0s".padStart(65)}`,
+        "",
+      ]);
+      progress.end();
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
   test("draws nothing when nothing has happened", () => {
     vi.useFakeTimers({ now: 0 });
     try {

@@ -9,6 +9,8 @@ const OUTPUT_LINES = 6;
 /** On a terminal that is lower, nothing but the steps is shown. */
 const MIN_ROWS_FOR_OUTPUT = 12;
 const WIDEST = 160;
+/** Of a terminal that says 0: one that nobody has given a size, under `script` or `expect` for instance. */
+const UNKNOWN_ROWS = 10, UNKNOWN_COLUMNS = 80;
 /** https://no-color.org */
 const [BLUE, RED, RESET] = Deno.env.get("NO_COLOR") ? ["", "", ""] : ["\x1b[34m", "\x1b[31m", "\x1b[0m"];
 
@@ -60,7 +62,8 @@ export class TerminalProgress implements ProgressView {
     // times go on while something runs
     if (!this.#changed && !running) return;
     this.#changed = false;
-    const { rows, columns } = this.#screen.size();
+    const size = this.#screen.size();
+    const [rows, columns] = [size.rows || UNKNOWN_ROWS, size.columns || UNKNOWN_COLUMNS];
     const width = Math.max(20, Math.min(columns, WIDEST));
     const picture = this.#picture(finished ? Infinity : Math.max(3, rows - 1), rows, finished)
       .map((row) => layOut(row, width));
