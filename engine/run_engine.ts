@@ -172,6 +172,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
   const byDefault = settings.hosts.length === 0 && options.probedSocket !== undefined;
   const spare = byDefault ? [options.probedSocket] : [];
   const server = await serve(engine, { hosts, spare, tls: settings.tls }, log);
+  const rehearsal = new AbortController();
+  let rehearsed: Promise<void> | undefined;
   try {
     writePidfile(settings.pidfile);
     pool.refill();
@@ -179,7 +181,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     print(`export DOCKER_HOST=${server.addresses[0] ?? ""}\n`);
     notice.ready(`API listens on ${server.addresses.join(" ")}`);
     void startWanted(ctx, wanted);
-    void rehearse(ctx, (stage) => server.rehearse(new BerthEngine(stage, images, description)));
+    const play = (stage: EngineContext) => server.rehearse(new BerthEngine(stage, images, description));
+    rehearsed = rehearse(ctx, play, rehearsal.signal);
     onHangup = () => {
       notice.reloading();
       reload(ctx, live, options, id);
@@ -192,6 +195,7 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     if (options.ephemeral === undefined) log.info("stopping: containers go on");
     else await removeContainers(engine, log);
   } finally {
+    rehearsal.abort();
     await server.close();
     pool.close();
     await networks.close();
@@ -199,6 +203,8 @@ export async function runEngine(options: EngineOptions, serve: ServeApi): Promis
     images.close();
     for (const container of ctx.containers.all()) container.cancelRestart();
     removePidfile(settings.pidfile);
+    // It makes files, which an engine that leaves nothing would leave.
+    await rehearsed;
   }
 }
 
@@ -237,13 +243,18 @@ async function openNetworks(
 }
 
 /** Runs once through what a `run` does, on paper; the pool's first shim boots meanwhile. Never rejects. */
-async function rehearse(ctx: EngineContext, play: (stage: EngineContext) => Promise<void>): Promise<void> {
+async function rehearse(
+  ctx: EngineContext,
+  play: (stage: EngineContext) => Promise<void>,
+  end: AbortSignal,
+): Promise<void> {
   const dir = `${ctx.execRoot}/rehearsal`;
   try {
     await new Promise<void>((resolve) => Deno.unrefTimer(setTimeout(resolve, REHEARSAL_DELAY_MS)));
+    if (end.aborted) return;
     Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
     using stage = rehearsalContext(ctx, dir);
-    for (let i = 0; i < REHEARSALS; i++) await play(stage);
+    for (let i = 0; i < REHEARSALS && !end.aborted; i++) await play(stage);
   } catch (error) {
     ctx.log.debug("rehearsal failed", { error: messageOf(error) });
   }
