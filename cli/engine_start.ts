@@ -9,8 +9,8 @@ import { hints } from "../base/hints.ts";
 import { selfCommand } from "../base/self.ts";
 import { defaultPaths } from "../base/paths.ts";
 
-/** Longest time an engine may take until its socket answers. */
-const START_DEADLINE_MS = 20_000;
+/** Longest time an engine may take until its socket answers: the first on a slow machine unpacks itself, beside others that do the same. */
+const START_DEADLINE_MS = 60_000;
 const LOG_LINES_SHOWN = 10;
 
 /**
