@@ -1,3 +1,4 @@
+import { concat } from "../concat.ts";
 import { decodePath, encodePath } from "../path_text.ts";
 import { TarError, type TarTime } from "./entry.ts";
 
@@ -37,21 +38,14 @@ export function parsePax(payload: Uint8Array): PaxRecords {
 
 /** The payload of an extended header; the inverse of {@link parsePax}. */
 export function formatPax(records: PaxRecords): Uint8Array<ArrayBuffer> {
-  const parts = records.map(([key, value]) => {
+  return concat(records.flatMap(([key, value]) => {
     const head = encodePath(`${key}=`);
     // the length counts its own digits
     const rest = 1 + head.length + value.length + 1;
     let length = rest + String(rest).length;
     if (String(length).length !== String(rest).length) length = rest + String(length).length;
     return [encodePath(`${length} `), head, value, new Uint8Array([0x0a])];
-  }).flat();
-  const payload = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    payload.set(part, at);
-    at += part.length;
-  }
-  return payload;
+  }));
 }
 
 /** A decimal number in a record; NaN when it is none. */
