@@ -1,4 +1,6 @@
 /** Splits a byte stream into lines without copying more than the unfinished one. */
+import { concat } from "../base/concat.ts";
+
 export class LineSplitter {
   #rest: Uint8Array[] = [];
   readonly #decoder = new TextDecoder();
@@ -19,14 +21,8 @@ export class LineSplitter {
 
   #take(end: Uint8Array): string {
     if (this.#rest.length === 0) return this.#decoder.decode(end);
-    const parts = [...this.#rest, end];
+    const whole = concat([...this.#rest, end]);
     this.#rest = [];
-    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
     return this.#decoder.decode(whole);
   }
 }

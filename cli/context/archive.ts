@@ -1,5 +1,6 @@
 /** Contexts as files: a tar archive of meta.json and the certificates, byte for byte as docker writes it. */
 
+import { concat } from "../../base/concat.ts";
 import { CliError } from "../errors.ts";
 import type { ContextContent } from "./source.ts";
 import {
@@ -23,12 +24,7 @@ export function packContext({ meta, tls }: ContextContent): Uint8Array {
   ];
   if (tls.size > 0) parts.push(tarEntry("tls/docker", DIRECTORY, 0o700));
   for (const [file, bytes] of tls) parts.push(tarEntry(`tls/docker/${file}`, FILE, 0o600, bytes));
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
+  const whole = concat(parts);
   const last = [...tls.values()].at(-1);
   return last === undefined ? whole : whole.subarray(0, whole.length - padding(last.length));
 }

@@ -1,3 +1,4 @@
+import { concat } from "../../base/concat.ts";
 import { AF_NETLINK, SOCK_RAW } from "../../ffi/constants.ts";
 import { MSG_DONTWAIT } from "../../ffi/constants.ts";
 import { ERRNO, SysError } from "../../ffi/errno.ts";
@@ -225,12 +226,7 @@ export class Netlink implements Disposable {
     const parts = requests.map(({ type, flags, payload }) =>
       writeMessage(type, flags | NLM_F_REQUEST, this.#sequence++, payload)
     );
-    const data = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      data.set(part, at);
-      at += part.length;
-    }
+    const data = concat(parts);
     const sent = this.#calls.sendto(this.#fd, data, { family: "netlink", port: 0, groups: 0 });
     if (sent !== data.length) {
       throw new NetlinkError(requests[0]?.what ?? "netlink", ERRNO.ENOBUFS, undefined);

@@ -1,4 +1,5 @@
 /** Requests that no client should send: made of the routes and schemas that the API itself is made of. */
+import { concat } from "../../base/concat.ts";
 import type * as z from "zod/mini";
 import { createApp } from "../../api/app.ts";
 import { createBody, execCreateBody, execStartBody, updateBody } from "../../api/schemas/container.ts";
@@ -407,7 +408,7 @@ export function makeCase(random: Random, all: readonly [Route, ...Route[]], name
     // In chunks, and sometimes not as they should be.
     lines.push("Transfer-Encoding: chunked");
     const size = random.chance(3) ? "zz" : (body.length + (random.chance(3) ? 5 : 0)).toString(16);
-    sent = join(encoder.encode(`${size}\r\n`), body, encoder.encode("\r\n0\r\n\r\n"));
+    sent = concat([encoder.encode(`${size}\r\n`), body, encoder.encode("\r\n0\r\n\r\n")]);
   } else if (hasBody || random.chance(10)) {
     const wrong = random.chance(15);
     lines.push(
@@ -416,7 +417,7 @@ export function makeCase(random: Random, all: readonly [Route, ...Route[]], name
       }`,
     );
   }
-  const bytes = join(encoder.encode(`${lines.join("\r\n")}\r\n\r\n`), sent);
+  const bytes = concat([encoder.encode(`${lines.join("\r\n")}\r\n\r\n`), sent]);
   // Some clients are gone in the middle of their request.
   return {
     method,
@@ -424,14 +425,4 @@ export function makeCase(random: Random, all: readonly [Route, ...Route[]], name
     target,
     bytes: random.chance(20) ? bytes.slice(0, random.below(bytes.length)) : bytes,
   };
-}
-
-function join(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const result = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    result.set(part, at);
-    at += part.length;
-  }
-  return result;
 }

@@ -1,5 +1,6 @@
 /** Archives that mean harm, and what must come of each. */
 import { gzipSync, zstdCompressSync } from "node:zlib";
+import { concat } from "../../base/concat.ts";
 import { TAR_END, tarArchive, tarHeader } from "../../fs/tar/mod.ts";
 import {
   buildImage,
@@ -20,15 +21,7 @@ export interface HostileArchive {
   readonly outcome: RegExp | "contained";
 }
 
-const join = (...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-};
+const join = (...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> => concat(parts);
 
 /** A docker archive with one layer of these bytes, whatever they are. */
 function withLayer(layer: Uint8Array, diffId = sha256(layer)): Uint8Array {

@@ -1,3 +1,4 @@
+import { concat } from "../../base/concat.ts";
 import { describe, expect, it } from "vitest";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { decompress, detectCompression, sniff } from "../../fs/compression/mod.ts";
@@ -5,10 +6,6 @@ import { decompress, detectCompression, sniff } from "../../fs/compression/mod.t
 const text = (value: string) => new TextEncoder().encode(value);
 /** Compressible but not trivial, several decoder chunks long. */
 const PLAIN = text(Array.from({ length: 60_000 }, (_, i) => `line ${i * 7919 % 10007}\n`).join(""));
-
-function concat(...parts: Uint8Array[]): Uint8Array {
-  return new Uint8Array(parts.flatMap((part) => [...part]));
-}
 
 async function* chunksOf(bytes: Uint8Array, size: number) {
   for (let at = 0; at < bytes.length; at += size) {
@@ -21,13 +18,7 @@ async function inflate(bytes: Uint8Array, size = 1000): Promise<Uint8Array> {
   const { compression, chunks } = await sniff(chunksOf(bytes, size));
   const out: Uint8Array[] = [];
   for await (const chunk of decompress(compression, chunks)) out.push(chunk.slice());
-  const whole = new Uint8Array(out.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of out) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  return concat(out);
 }
 
 async function byProgram(program: string): Promise<Uint8Array | undefined> {
@@ -48,7 +39,7 @@ const EMPTY_SKIPPABLE = new Uint8Array([0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0]);
 describe("decompress()", () => {
   const gz = new Uint8Array(gzipSync(PLAIN));
   const zst = new Uint8Array(zstdCompressSync(PLAIN));
-  const twice = concat(PLAIN, PLAIN);
+  const twice = concat([PLAIN, PLAIN]);
 
   it.each([1, 5, 1000, 1 << 20])("reads plain bytes in chunks of %i", async (size) => {
     const bytes = PLAIN.subarray(0, 5000);
@@ -57,15 +48,15 @@ describe("decompress()", () => {
 
   it.each([
     ["one gzip member", gz, PLAIN],
-    ["two gzip members", concat(gz, gz), twice],
-    ["gzip with zeros behind it", concat(gz, new Uint8Array(512)), PLAIN],
+    ["two gzip members", concat([gz, gz]), twice],
+    ["gzip with zeros behind it", concat([gz, new Uint8Array(512)]), PLAIN],
     ["one zstd frame", zst, PLAIN],
     [
       "zstd frames with skippable ones between",
-      concat(SKIPPABLE, zst, EMPTY_SKIPPABLE, zst, SKIPPABLE),
+      concat([SKIPPABLE, zst, EMPTY_SKIPPABLE, zst, SKIPPABLE]),
       twice,
     ],
-    ["zstd frames of nothing", concat(zstdCompressSync(new Uint8Array(0)), zst), PLAIN],
+    ["zstd frames of nothing", concat([zstdCompressSync(new Uint8Array(0)), zst]), PLAIN],
     [
       "a zstd frame of one byte repeated",
       zstdCompressSync(new Uint8Array(300_000).fill(7)),
@@ -77,7 +68,7 @@ describe("decompress()", () => {
 
   it("reads zstd split anywhere", async () => {
     const small = zstdCompressSync(text("hello hello hello"));
-    expect(await inflate(concat(small, SKIPPABLE, small), 1)).toEqual(text("hello hello hello".repeat(2)));
+    expect(await inflate(concat([small, SKIPPABLE, small]), 1)).toEqual(text("hello hello hello".repeat(2)));
   });
 
   it.each(["xz", "bzip2"])("reads %s by the program", async (program) => {
